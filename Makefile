@@ -1,0 +1,61 @@
+# esrgan-lightning: `make demo` and `make test` set up everything they need.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+# A folder with Set5/HR/… to evaluate the demo on; without it the held-out photos serve.
+BENCHMARK_SETS ?= $(wildcard ../shared/data)
+DEMO_MINUTES ?= 6
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint type format wheel bench docs notebooks lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## the virtual environment .venv with every dependency and the commands in .venv/bin
+
+$(STAMP): pyproject.toml requirements.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv && $(BIN)/uv --version | grep -q "$(UV_VERSION)" || $(BIN)/python -m pip install -q uv==$(UV_VERSION)
+	$(BIN)/uv pip sync -q -p $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: setup  ## train both stages on embedded photos, evaluate, interpolate, draw runs/demo/comparison.png
+	$(BIN)/esrgan demo --minutes $(DEMO_MINUTES) $(if $(BENCHMARK_SETS),--sets-root $(BENCHMARK_SETS))
+
+test: setup  ## every test (PYTEST_ARGS="-m 'not slow'" for the quick ones)
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+
+lint: setup  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: setup  ## mypy --strict
+	$(BIN)/mypy
+
+format: setup  ## mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: setup  ## build dist/*.whl and dist/*.tar.gz
+	$(BIN)/python -m build --installer uv
+
+bench: setup  ## every benchmark at its quick size
+	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+
+notebooks: setup  ## execute the notebooks at a small size
+	$(BIN)/python -m pytest tests/test_notebooks.py
+
+docs: setup  ## check the links and commands of README.md and docs/
+	$(BIN)/python -m pytest tests/test_readme.py
+
+lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock
+
+clean:  ## remove the environment, builds and caches (runs/ stays)
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage htmlcov

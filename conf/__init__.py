@@ -1,0 +1,1 @@
+"""The Hydra configuration tree, installed as ``esrgan_lightning.conf``."""

@@ -1,0 +1,114 @@
+"""The whole way at a small size: PSNR stage, GAN stage, evaluation, interpolation, a picture."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from rich.console import Console
+
+from esrgan_lightning.cli.errors import quiet
+from esrgan_lightning.config import compose
+from esrgan_lightning.data import embedded_photos
+from esrgan_lightning.data.sources import HELD_OUT_PHOTOS
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation import TestPair, evaluate, find_set, load_models, print_table, write_json
+from esrgan_lightning.evaluation.benchmark import Model
+from esrgan_lightning.metrics import CONVENTION
+from esrgan_lightning.ops import write_image
+from esrgan_lightning.ops.picture import comparison
+from esrgan_lightning.training import train
+from esrgan_lightning.weights import interpolate_files
+
+ALPHA = 0.8
+PSNR_SHARE = 0.6
+METRICS = ("psnr_y", "ssim_y", "niqe")
+SCALE = 4
+# Crops for the picture: set, image, top and left in HR pixels.
+CROPS = (
+    ("set5", "img_003", 40, 60),
+    ("set5", "img_005", 40, 60),
+    ("photos", "chelsea", 60, 120),
+    ("photos", "flower", 120, 260),
+)
+CROP = 160
+
+
+class Stopwatch(Callback):
+    """Times a few updates, then ends the run."""
+
+    def __init__(self, warmup: int = 3, updates: int = 8) -> None:
+        self.warmup, self.updates, self.seconds_per_update = warmup, updates, 0.0
+        self._start = 0.0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Starts after the warm-up, ends after the timed updates."""
+        if trainer.global_step == self.warmup:
+            self._start = time.perf_counter()
+        elif trainer.global_step == self.warmup + self.updates:
+            self.seconds_per_update = (time.perf_counter() - self._start) / self.updates
+            trainer.should_stop = True
+
+
+def updates_within(seconds: float, overrides: Sequence[str], folder: Path) -> int:
+    """How many updates this machine makes in that time, from a few timed ones."""
+    watch = Stopwatch()
+    cfg = compose(*overrides, "trainer.max_updates=1000000", "overwrite=true")
+    train(cfg, folder, callbacks=[watch])
+    return max(20, int(seconds / watch.seconds_per_update))
+
+
+def run_demo(run_dir: Path, *, minutes: float, sets_root: Path | None) -> dict[str, Any]:
+    """Trains, evaluates and draws; writes ``summary.json`` and ``comparison.png`` into ``run_dir``.
+
+    Args:
+        run_dir: for the two runs ``psnr`` and ``gan``, the blended weights and the results.
+        minutes: for both trainings together.
+        sets_root: a folder with ``Set5/HR``; the two held-out photos are evaluated in any case.
+    """
+    quiet()
+    if minutes <= 0:
+        raise InputError(f"--minutes {minutes} must be positive")
+    start, console = time.perf_counter(), Console()
+    sets = {"photos": [TestPair(photo.hr, None) for photo in embedded_photos(HELD_OUT_PHOTOS)]}
+    if sets_root is not None:
+        sets = {"set5": find_set(sets_root, "set5", SCALE), **sets}
+    psnr, gan, blend = run_dir / "psnr", run_dir / "gan", run_dir / "interp.safetensors"
+
+    for stage, folder, share in (("psnr", psnr, PSNR_SHARE), ("gan", gan, 1 - PSNR_SHARE)):
+        overrides = [f"stage={stage}", "preset=demo"]
+        if stage == "gan":
+            overrides.append(f"init='{psnr / 'generator.safetensors'}'")
+            console.print("Perceptual features: EfficientNet-Lite0 with ImageNet weights (installed package)")
+        updates = updates_within(minutes * 60 * share, overrides, run_dir / "timing")
+        console.print(f"[bold]{stage} stage[/]: {updates} updates in about {minutes * share:.1f} minutes")
+        train(compose(*overrides, f"trainer.max_updates={updates}", "overwrite=true"), folder)
+    interpolate_files(psnr / "generator.safetensors", gan / "generator.safetensors", ALPHA, blend)
+
+    files = {"psnr": psnr / "generator.safetensors", "interp": blend, "gan": gan / "generator.safetensors"}
+    models = load_models(["bicubic"], SCALE)
+    models |= {name: load_models([str(file)], SCALE)[file.stem] for name, file in files.items()}
+    results = evaluate(models, sets, scale=SCALE, metrics=METRICS)
+    print_table(results, METRICS, scale=SCALE)
+    write_image(run_dir / "comparison.png", draw(models, sets))
+    means = {s: {m: {k: row[k] for k in METRICS} for m, row in rows.items()} for s, rows in results.items()}
+    summary = {"convention": CONVENTION, "results": means, "seconds": time.perf_counter() - start}
+    write_json(run_dir / "summary.json", summary)
+    console.print(f"written: {run_dir / 'summary.json'}, {run_dir / 'comparison.png'}")
+    return summary
+
+
+def draw(models: dict[str, Model], sets: dict[str, list[TestPair]]) -> Any:
+    """LR | bicubic | PSNR | interpolated | GAN | HR of a few fixed crops."""
+    rows = []
+    for set_name, image, top, left in CROPS:
+        pair = next((pair for pair in sets.get(set_name, []) if pair.hr.stem == image), None)
+        if pair is None:
+            continue
+        lr, hr = pair.load(SCALE)
+        window = (slice(None), slice(top, top + CROP), slice(left, left + CROP))
+        nearest = lr.repeat_interleave(SCALE, -2).repeat_interleave(SCALE, -1)
+        rows.append([picture[window] for picture in (nearest, *(model(lr) for model in models.values()), hr)])
+    return comparison(rows, ["LR", "bicubic", "PSNR", f"interpolated α={ALPHA}", "GAN", "HR"])

@@ -1,0 +1,16 @@
+"""The command line's configuration, for notebooks and tests."""
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from omegaconf import DictConfig
+
+
+def compose(*overrides: str, config: str = "train") -> DictConfig:
+    """What ``esrgan-train OVERRIDES…`` would run with.
+
+    Example:
+        >>> compose("stage=gan", "init=null", "preset=demo").loss.weights.adversarial
+        0.005
+    """
+    with initialize_config_module("esrgan_lightning.conf", version_base="1.3"):
+        return hydra_compose(config, overrides=list(overrides))

@@ -1,0 +1,174 @@
+"""Adversarial losses over raw logits: relativistic average, standard, least squares, hinge, Wasserstein.
+
+C is the discriminator's raw output, with no sigmoid: (B,1), or (B,1,H,W) from a patch or U-Net discriminator.
+E[·] is the mean over the mini-batch and, for a map, over its positions as well.
+
+The stage calls ``generator_loss(real, fake)`` and ``discriminator_loss(real, fake)`` on any of the classes.
+In the discriminator's step ``fake`` comes from a detached picture; in the generator's step the picture
+carries its graph and the discriminator's parameters are frozen. Only ``needs_real_in_generator`` losses look
+at ``real`` in the generator's step: for the others the stage may pass None and save a pass of the
+discriminator.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, final
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+from esrgan_lightning.losses._common import at_least_float32
+
+
+class AdversarialLoss(Protocol):
+    """What the GAN stage asks of an adversarial loss; both functions return a scalar of at least float32."""
+
+    needs_real_in_generator: ClassVar[bool]
+
+    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """Loss of the generator, from raw logits of HR and SR pictures."""
+        ...
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of the discriminator, from raw logits of HR and (detached) SR pictures."""
+        ...
+
+
+def batch_mean(logits: Tensor) -> Tensor:
+    """E[C(x)]: the mean over this process's mini-batch and, for a map of logits, over its positions.
+
+    It carries gradient. The one place to change for a mean over the batches of all processes.
+    """
+    return at_least_float32(logits).mean()
+
+
+@final
+@dataclass(frozen=True)
+class RelativisticAverageGAN:
+    """Relativistic average GAN (ESRGAN, section 3.2; Jolicoeur-Martineau 2018).
+
+    With D_Ra(x, y) = σ(C(x) − E[C(y)]), real x_r and fake x_f::
+
+        L_D = −E[log D_Ra(x_r, x_f)]       − E[log(1 − D_Ra(x_f, x_r))]
+        L_G = −E[log(1 − D_Ra(x_r, x_f))]  − E[log D_Ra(x_f, x_r)]
+
+    computed as softplus, −log σ(z) = softplus(−z), which stays finite where σ(z) rounds to 0. In the paper's
+    form both inner means carry gradient, the real half of L_G included: through E[C(x_f)] it too moves the
+    generator.
+
+    Args:
+        halved: Halve both losses, as BasicSR does; the weight of the adversarial term is then half as strong.
+        detach_mean_in_discriminator: Send no gradient through the inner means of L_D, as BasicSR does; its
+            L_G keeps them attached, as here.
+
+    >>> import torch
+    >>> gan = RelativisticAverageGAN()
+    >>> undecided = torch.zeros(4, 1)
+    >>> round(gan.discriminator_loss(undecided, undecided).item(), 4)  # 2 log 2
+    1.3863
+    """
+
+    needs_real_in_generator: ClassVar[bool] = True
+    halved: bool = False
+    detach_mean_in_discriminator: bool = False
+
+    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """L_G of the class's text."""
+        if real is None:
+            raise ValueError(
+                "a relativistic generator loss compares with the logits of real pictures: got None"
+            )
+        real_score, fake_score = _relative(real, batch_mean(fake)), _relative(fake, batch_mean(real))
+        return self._scale() * (softplus(real_score).mean() + softplus(-fake_score).mean())
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """L_D of the class's text."""
+        real_mean, fake_mean = batch_mean(real), batch_mean(fake)
+        if self.detach_mean_in_discriminator:
+            real_mean, fake_mean = real_mean.detach(), fake_mean.detach()
+        real_score, fake_score = _relative(real, fake_mean), _relative(fake, real_mean)
+        return self._scale() * (softplus(-real_score).mean() + softplus(fake_score).mean())
+
+    def _scale(self) -> float:
+        return 0.5 if self.halved else 1.0
+
+
+@final
+@dataclass(frozen=True)
+class StandardGAN:
+    """Standard GAN in its non-saturating form (Goodfellow et al. 2014, section 3; SRGAN, section 2.2.2).
+
+    L_D = −E[log σ(C(x_r))] − E[log(1 − σ(C(x_f)))],  L_G = −E[log σ(C(x_f))].
+    """
+
+    needs_real_in_generator: ClassVar[bool] = False
+
+    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """−E[log σ(C(x_f))]; ``real`` is not looked at."""
+        return softplus(-at_least_float32(fake)).mean()
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """−E[log σ(C(x_r))] − E[log(1 − σ(C(x_f)))]."""
+        return softplus(-at_least_float32(real)).mean() + softplus(at_least_float32(fake)).mean()
+
+
+@final
+@dataclass(frozen=True)
+class LeastSquaresGAN:
+    """Least squares GAN with labels 0 and 1 (Mao et al. 2017, equation 9).
+
+    L_D = ½ E[(C(x_r) − 1)²] + ½ E[C(x_f)²],  L_G = ½ E[(C(x_f) − 1)²].
+    """
+
+    needs_real_in_generator: ClassVar[bool] = False
+
+    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """½ E[(C(x_f) − 1)²]; ``real`` is not looked at."""
+        return 0.5 * (at_least_float32(fake) - 1).square().mean()
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """½ E[(C(x_r) − 1)²] + ½ E[C(x_f)²]."""
+        return 0.5 * ((at_least_float32(real) - 1).square().mean() + at_least_float32(fake).square().mean())
+
+
+@final
+@dataclass(frozen=True)
+class HingeGAN:
+    """Hinge GAN (Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17).
+
+    L_D = E[max(0, 1 − C(x_r))] + E[max(0, 1 + C(x_f))],  L_G = −E[C(x_f)].
+    """
+
+    needs_real_in_generator: ClassVar[bool] = False
+
+    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """−E[C(x_f)]; ``real`` is not looked at."""
+        return -at_least_float32(fake).mean()
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """E[max(0, 1 − C(x_r))] + E[max(0, 1 + C(x_f))]."""
+        return relu(1 - at_least_float32(real)).mean() + relu(1 + at_least_float32(fake)).mean()
+
+
+@final
+@dataclass(frozen=True)
+class WassersteinGAN:
+    """Wasserstein GAN (Arjovsky et al. 2017, section 3).
+
+    L_D = E[C(x_f)] − E[C(x_r)],  L_G = −E[C(x_f)]. The critic has to be Lipschitz: that is up to its layers
+    (for example spectral norm), as no weight clipping and no gradient penalty is part of this loss.
+    """
+
+    needs_real_in_generator: ClassVar[bool] = False
+
+    def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """−E[C(x_f)]; ``real`` is not looked at."""
+        return -at_least_float32(fake).mean()
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """E[C(x_f)] − E[C(x_r)]."""
+        return at_least_float32(fake).mean() - at_least_float32(real).mean()
+
+
+def _relative(logits: Tensor, opposite_mean: Tensor) -> Tensor:
+    """C(x) − E[C(y)], the raw score whose sigmoid is D_Ra(x, y)."""
+    return at_least_float32(logits) - opposite_mean

@@ -1,0 +1,62 @@
+"""Perceptual losses by the name of their ImageNet network, as ``loss/perceptual=…`` chooses them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.losses.perceptual import PerceptualLoss
+from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
+
+
+def vgg_perceptual(
+    arch: Literal["vgg16", "vgg19"] = "vgg19",
+    layers: Sequence[str] = ("conv5_4",),
+    *,
+    layer_weights: Sequence[float] | None = None,
+    weights: str | Path | None = None,
+    criterion: Literal["l1", "mse"] = "l1",
+    relative: bool = False,
+) -> PerceptualLoss:
+    """VGG features; the paper's are VGG19's conv5_4, before activation (ESRGAN §3.3).
+
+    Args:
+        arch: vgg19 or vgg16.
+        layers: such as conv5_4 (before ReLU) or relu5_4 (after it).
+        layer_weights: one for each layer; 1 each by default.
+        weights: None for torchvision's download, or a local file.
+        criterion: l1 or mse.
+        relative: divide each layer's distance by the size of the HR features.
+    """
+    backbone = VGGFeatures(arch, layers, weights=weights)
+    return PerceptualLoss(backbone, _by_layer(layers, layer_weights), criterion=criterion, relative=relative)
+
+
+def efficientnet_perceptual(
+    blocks: Sequence[int] = (0, 2, 4, 7),
+    *,
+    layer_weights: Sequence[float] | None = None,
+    weights: str | Path | None = None,
+    criterion: Literal["l1", "mse"] = "l1",
+    relative: bool = True,
+) -> PerceptualLoss:
+    """EfficientNet-Lite0 features, with real ImageNet weights from an installed package: no download.
+
+    Args:
+        blocks: MBConv blocks, 0 to 15; their outputs are linear, so "before activation" by construction.
+        layer_weights: one for each block; 1 each by default.
+        weights: None for the package's file, or a local file.
+        criterion: l1 or mse.
+        relative: divide each block's distance by the size of the HR features, as the blocks' scales differ.
+    """
+    backbone = EfficientNetLite0Features(blocks, weights=weights)
+    weights_by_layer = _by_layer(backbone.layers, layer_weights)
+    return PerceptualLoss(backbone, weights_by_layer, criterion=criterion, relative=relative)
+
+
+def _by_layer(layers: Sequence[str], weights: Sequence[float] | None) -> dict[str, float] | None:
+    if weights is None:
+        return None
+    if len(weights) != len(layers):
+        raise InputError(f"layer_weights={list(weights)}: {len(layers)} layers need {len(layers)} weights")
+    return dict(zip(layers, weights, strict=True))

@@ -1,0 +1,43 @@
+"""Charbonnier loss; for L1 and MSE take ``torch.nn.L1Loss`` and ``torch.nn.MSELoss`` as they are."""
+
+import math
+from typing import final
+
+from torch import Tensor, nn
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.losses._common import at_least_float32, check_same_shape
+
+
+@final
+class CharbonnierLoss(nn.Module):
+    """Charbonnier loss, a smooth L1: mean over all elements of √((sr − hr)² + ε²).
+
+    Source: Lai et al., LapSRN, CVPR 2017 (there ε = 1e-3). BasicSR writes √(d² + eps) with eps =
+    1e-12, which is this form at ε = √eps = 1e-6, the default. kornia's √(d² + 1) − 1 is another loss.
+
+    Args:
+        eps: ε > 0, in units of the image ([0,1]).
+
+    Shape:
+        sr, hr of one shape → scalar, at least float32.
+
+    Raises:
+        InputError: ε is not a positive number, or the shapes differ.
+
+    >>> import torch
+    >>> CharbonnierLoss(eps=4.0)(torch.full((1, 3, 2, 2), 3.0), torch.zeros(1, 3, 2, 2))
+    tensor(5.)
+    """
+
+    def __init__(self, eps: float = 1e-6) -> None:
+        super().__init__()
+        if not (math.isfinite(eps) and eps > 0):
+            raise InputError(f"eps={eps}: expected a positive number such as 1e-6")
+        self.eps = eps
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """√((sr − hr)² + ε²), mean over everything."""
+        check_same_shape(sr, hr)
+        difference = at_least_float32(sr) - at_least_float32(hr)
+        return (difference.square() + self.eps**2).sqrt().mean()

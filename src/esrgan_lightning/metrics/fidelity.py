@@ -1,0 +1,186 @@
+"""PSNR and SSIM as the literature of super-resolution prints them."""
+
+from typing import Any
+
+import torch
+from kornia.metrics import ssim
+from torch import Tensor
+from torchmetrics import Metric
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import rgb_to_y, shave, to_uint8
+
+#: What every figure here means, to be printed under a table.
+CONVENTION = (
+    "PSNR/SSIM: 8-bit outputs, L = 255, border of scale pixels left out, mean over images; "
+    "Y: BT.601 luma, 16..235, rounded; SSIM: Gaussian 11x11, sigma 1.5, valid positions. "
+    "NIQE: on Y, same border, lower is better."
+)
+
+_WINDOW = 11
+
+
+def psnr_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
+    """PSNR of the luma in dB: 10 log10(255² / mean((Y_sr − Y_hr)²)), one figure per image.
+
+    Both images are rounded to 8 bits first, Y (BT.601, 16..235) to whole levels; a gray image is its own Y.
+
+    Args:
+        sr: (B, C, H, W), C = 3 or 1, uint8 or floating in [0,1] (clamped).
+        hr: the truth, of the same shape; the dtype may differ.
+        crop: pixels left out on each side; the literature takes the scale.
+
+    Returns:
+        (B,), float64, in dB; inf where the two are identical.
+
+    Raises:
+        InputError: the shapes differ (they are never cropped to fit), are not (B, 1 or 3, H, W), or are no
+            larger than the border.
+        ValueError: a value is NaN.
+
+    Source:
+        The tables of ESRGAN (arXiv 1809.00219) and of the papers it compares with.
+    """
+    return _psnr(*_luma(*_checked(sr, hr, crop)))
+
+
+def ssim_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
+    """SSIM of the luma: the mean of the SSIM map over valid positions of an 11×11 Gaussian window, σ = 1.5.
+
+    Preparation, arguments and errors as ``psnr_y``; K = (0.01, 0.03), L = 255.
+
+    Returns:
+        (B,), float64, at most 1.
+
+    Raises:
+        InputError: also where less than 11×11 pixels are left.
+
+    Source:
+        Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP
+        2004, section III-B.
+    """
+    return _ssim(*_luma(*_checked(sr, hr, crop)))
+
+
+def psnr_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
+    """As ``psnr_y``, with the squared error averaged over all channels of the 8-bit images."""
+    return _psnr(*_checked(sr, hr, crop))
+
+
+def ssim_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
+    """As ``ssim_y``, of each channel of the 8-bit images, then the mean over channels."""
+    return _ssim(*_checked(sr, hr, crop))
+
+
+class PSNRY(Metric):
+    """Mean of ``psnr_y`` over all images seen, on all processes.
+
+    Args:
+        crop: pixels left out on each side; the literature takes the scale.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, crop: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.crop = crop
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:
+        """Add the images of a batch, as in ``psnr_y``."""
+        self.total += psnr_y(sr, hr, self.crop).sum()
+        self.count += sr.shape[0]
+
+    def compute(self) -> Tensor:
+        """The mean in dB."""
+        return self.total / self.count
+
+
+class SSIMY(Metric):
+    """Mean of ``ssim_y`` over all images seen, on all processes.
+
+    Args:
+        crop: pixels left out on each side; the literature takes the scale.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, crop: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.crop = crop
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:
+        """Add the images of a batch, as in ``ssim_y``."""
+        self.total += ssim_y(sr, hr, self.crop).sum()
+        self.count += sr.shape[0]
+
+    def compute(self) -> Tensor:
+        """The mean, at most 1."""
+        return self.total / self.count
+
+
+class PSNRRGB(Metric):
+    """Mean of ``psnr_rgb`` over all images seen, on all processes.
+
+    Args:
+        crop: pixels left out on each side; the literature takes the scale.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, crop: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.crop = crop
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:
+        """Add the images of a batch, as in ``psnr_rgb``."""
+        self.total += psnr_rgb(sr, hr, self.crop).sum()
+        self.count += sr.shape[0]
+
+    def compute(self) -> Tensor:
+        """The mean in dB."""
+        return self.total / self.count
+
+
+def _checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
+    """Both as uint8, without the border."""
+    if sr.shape != hr.shape:
+        raise InputError(f"the images to compare differ in shape: {tuple(sr.shape)} and {tuple(hr.shape)}")
+    if sr.ndim != 4 or sr.shape[1] not in (1, 3):
+        raise InputError(f"PSNR and SSIM take (B, 1 or 3, H, W), got {tuple(sr.shape)}")
+    return shave(to_uint8(sr), crop), shave(to_uint8(hr), crop)
+
+
+def _luma(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+    return rgb_to_y(sr, rounded=True), rgb_to_y(hr, rounded=True)
+
+
+def _psnr(sr: Tensor, hr: Tensor) -> Tensor:
+    error = (sr.to(torch.float64) - hr.to(torch.float64)).square().mean((1, 2, 3))
+    return 10 * torch.log10(255**2 / error)
+
+
+def _ssim(sr: Tensor, hr: Tensor) -> Tensor:
+    if min(sr.shape[-2:]) < _WINDOW:
+        raise InputError(
+            f"SSIM needs {_WINDOW}×{_WINDOW} pixels within the border, got {tuple(sr.shape[-2:])}"
+        )
+    index: Tensor = ssim(sr.to(torch.float64), hr.to(torch.float64), _WINDOW, 255.0, padding="valid")
+    return index.mean((1, 2, 3))

@@ -1,0 +1,172 @@
+"""NIQE, the naturalness of an image without a reference."""
+
+import math
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import imresize, rgb_to_y, shave, to_uint8
+
+_BLOCK = 96
+_SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # neighbours: right, below, both diagonals
+
+
+def niqe(image: Tensor, crop: int = 0) -> Tensor:
+    """Natural image quality evaluator: the distance of the image's statistics from those of pristine photos.
+
+    D = √((ν₁ − ν₂)ᵀ ((Σ₁ + Σ₂)/2)⁺ (ν₁ − ν₂)), ν and Σ being mean and covariance of 36 features per block of
+    96×96: the parameters of asymmetric generalised Gaussians fitted to the locally normalised luma and to the
+    products of its neighbours, at full and half size. Lower is better; natural photos lie at about 2 to 7.
+
+    Computed on 8-bit luma (BT.601, rounded), as papers of super-resolution do; the authors' program takes
+    MATLAB's rgb2gray, which gives other figures. Rows and columns beyond whole blocks are left out.
+
+    Args:
+        image: (B, C, H, W), C = 3 or 1, uint8 or floating in [0,1] (clamped and rounded to 8 bits).
+        crop: pixels left out on each side first.
+
+    Returns:
+        (B,), float64; NaN for an image with fewer than two blocks that are not flat, where Σ₂ does not exist.
+        With flat areas (skies, drawings) the fit is ill-conditioned and the figure says little.
+
+    Raises:
+        InputError: the shape is none of the above, or less than two blocks (96×192) are left.
+        ValueError: a value is NaN.
+
+    Source:
+        Mittal, Soundararajan, Bovik, "Making a completely blind image quality analyzer", IEEE SPL 2013. The
+        pristine model is theirs, see ``NIQE_PRISTINE.md`` beside this file.
+    """
+    if image.ndim != 4 or image.shape[1] not in (1, 3):
+        raise InputError(f"NIQE takes (B, 1 or 3, H, W), got {tuple(image.shape)}")
+    y = rgb_to_y(shave(to_uint8(image), crop), rounded=True)[:, 0]  # (B,H,W)
+    rows, columns = y.shape[-2] // _BLOCK, y.shape[-1] // _BLOCK
+    if rows * columns < 2:
+        size = f"{y.shape[-2]}×{y.shape[-1]} (H×W)"
+        raise InputError(f"NIQE needs two blocks of {_BLOCK}×{_BLOCK} pixels, 96×192 or 192×96, got {size}")
+    y = y[:, : rows * _BLOCK, : columns * _BLOCK]
+    half = imresize(y, 0.5, edges="symmetric")
+    features = torch.cat([_features(y, _BLOCK), _features(half, _BLOCK // 2)], dim=-1)  # (B,blocks,36)
+    return torch.stack([_distance(blocks) for blocks in features])
+
+
+class NIQE(Metric):
+    """Mean of ``niqe`` over all images seen, on all processes.
+
+    Args:
+        crop: pixels left out on each side.
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, crop: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.crop = crop
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, image: Tensor) -> None:
+        """Add the images of a batch, as in ``niqe``."""
+        self.total += niqe(image, self.crop).sum()
+        self.count += image.shape[0]
+
+    def compute(self) -> Tensor:
+        """The mean; NaN if one image had none."""
+        return self.total / self.count
+
+
+def _features(y: Tensor, block: int) -> Tensor:
+    """(B,H,W) luma on 0..255 → (B,blocks,18)."""
+    batch, height, width = y.shape
+    tiles = _normalised(y).reshape(batch, height // block, block, width // block, block)
+    tiles = tiles.transpose(2, 3).reshape(batch, -1, block, block)
+    shape, left, right, _ = _fit(tiles)
+    features = [shape, (left + right) / 2]
+    for shift in _SHIFTS:
+        neighbours = tiles.roll(
+            shift, dims=(-2, -1)
+        )  # wraps around at the block's edges, as the authors' does
+        shape, left, right, mean = _fit(tiles * neighbours)
+        features += [shape, mean, left, right]
+    return torch.stack(features, dim=-1)
+
+
+def _normalised(y: Tensor) -> Tensor:
+    """(y − μ) / (σ + 1) with μ, σ under a 7×7 Gaussian window of σ = 7/6, edges replicated."""
+    taps = torch.arange(-3, 4, device=y.device, dtype=y.dtype)
+    taps = torch.exp(-taps.square() / (2 * (7 / 6) ** 2))
+    taps = taps / taps.sum()
+
+    def blurred(x: Tensor) -> Tensor:
+        x = F.pad(x[:, None], (3, 3, 3, 3), mode="replicate")
+        return F.conv2d(F.conv2d(x, taps.view(1, 1, 7, 1)), taps.view(1, 1, 1, 7))[:, 0]
+
+    mean = blurred(y)
+    deviation = (blurred(y.square()) - mean.square()).abs().sqrt()
+    return (y - mean) / (deviation + 1)
+
+
+def _fit(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Asymmetric generalised Gaussian of each (…,h,w) by moments: shape α, scales β left and right, mean η.
+
+    All NaN where a block has no values on one side of zero, as a flat one.
+    """
+    square = x.square()
+    below, above = x < 0, x > 0
+    left = ((square * below).sum((-2, -1)) / below.sum((-2, -1))).sqrt()
+    right = ((square * above).sum((-2, -1)) / above.sum((-2, -1))).sqrt()
+    ratio = left / right
+    r = x.abs().mean((-2, -1)).square() / square.mean((-2, -1))
+    r = r * (ratio**3 + 1) * (ratio + 1) / (ratio.square() + 1).square()
+
+    shapes, ratios = (torch.from_numpy(table).to(x.device) for table in _shape_table())
+    after = torch.searchsorted(ratios, r).clamp(1, len(ratios) - 1)
+    nearest = torch.where(ratios[after] - r < r - ratios[after - 1], after, after - 1)
+    shape = torch.where(r.isnan(), r, shapes[nearest])
+
+    spread = torch.exp((torch.lgamma(1 / shape) - torch.lgamma(3 / shape)) / 2)
+    left, right = left * spread, right * spread
+    mean = (right - left) * torch.exp(torch.lgamma(2 / shape) - torch.lgamma(1 / shape))
+    return shape, left, right, mean
+
+
+def _distance(features: Tensor) -> Tensor:
+    """(blocks,36) → the distance from the pristine model, ()."""
+    pristine_mean, pristine_covariance = (torch.from_numpy(part).to(features.device) for part in _pristine())
+    sound = features[~features.isnan().any(dim=1)]
+    if len(sound) < 2:
+        return features.new_tensor(math.nan)
+    offset = pristine_mean - features.nanmean(dim=0)
+    precision = torch.linalg.pinv((pristine_covariance + sound.T.cov()) / 2)
+    distance: Tensor = (offset @ precision @ offset).sqrt()
+    return distance
+
+
+@lru_cache(maxsize=1)
+def _shape_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shapes α = 0.2, 0.201, …, 10 and Γ(2/α)² / (Γ(1/α) Γ(3/α)), which grows with α."""
+    shapes = np.linspace(0.2, 10, 9801)
+    log_ratios = [2 * math.lgamma(2 / a) - math.lgamma(1 / a) - math.lgamma(3 / a) for a in shapes]
+    return shapes, np.exp(log_ratios)
+
+
+@lru_cache(maxsize=1)
+def _pristine() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (36,) and covariance (36,36) of the features of pristine photos."""
+    with (
+        files(__package__).joinpath("niqe_pristine.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
+        return arrays["mean"], arrays["covariance"]

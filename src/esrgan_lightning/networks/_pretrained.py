@@ -1,0 +1,64 @@
+"""Reading a file of tensors that somebody else wrote."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from esrgan_lightning.errors import InputError
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Reads ``{key: tensor}`` from a .safetensors or .pth file, on the CPU, without running its pickle code.
+
+    Raises:
+        InputError: There is no such file, its ending is unknown, or it holds anything but named float
+        tensors.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise InputError(f"weights={file}: there is no such file")
+    if file.suffix not in {".safetensors", ".pth", ".pt"}:
+        raise InputError(f"weights={file}: expected a file ending in .safetensors, .pth or .pt")
+    try:
+        if file.suffix == ".safetensors":
+            content: object = load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken or hostile file fails in any of the reader's own ways
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"weights={file}: not a readable file of tensors ({first_line})") from error
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"weights={file}: expected one flat map of key → tensor (a state dict)")
+    return {str(key): value for key, value in content.items()}
+
+
+def matching(
+    state: Mapping[str, Tensor], known: Mapping[str, Tensor], needed: Collection[str], *, source: str
+) -> dict[str, Tensor]:
+    """The needed tensors in the dtype of the network, after the file was found to be of that network.
+
+    Args:
+        state: What the file holds.
+        known: The network's own state dict (the values may be on the meta device): every key a file may hold.
+        needed: The keys that have to be there.
+        source: How an error message begins.
+
+    Raises:
+        InputError: A key is unknown or missing, a shape differs, or a value is not finite.
+    """
+    unknown = sorted(key for key in state if key not in known)
+    if unknown:
+        raise InputError(f"{source}: unexpected key {unknown[0]} ({len(unknown)} unexpected in all)")
+    missing = sorted(key for key in needed if key not in state)
+    if missing:
+        raise InputError(f"{source}: the key {missing[0]} is missing ({len(missing)} missing in all)")
+    for key in sorted(needed):
+        if state[key].shape != known[key].shape:
+            found, expected = tuple(state[key].shape), tuple(known[key].shape)
+            raise InputError(f"{source}: {key} is {found}, expected {expected}")
+        if not state[key].isfinite().all():
+            raise InputError(f"{source}: {key} holds values that are not finite")
+    return {key: state[key].to(known[key].dtype) for key in needed}

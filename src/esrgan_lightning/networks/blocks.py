@@ -1,0 +1,148 @@
+"""The parts that the networks are built of."""
+
+import sys
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from esrgan_lightning.errors import InputError
+
+SCALES = (1, 2, 3, 4, 8)
+_LARGEST = sys.float_info.max
+
+
+def require_count(network: str, **counts: object) -> None:
+    """Raises InputError unless every named setting is a whole number of at least 1."""
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{network}: {name}={value!r} must be a whole number of at least 1")
+
+
+def require_number(network: str, name: str, value: object, *, most: float = _LARGEST) -> None:
+    """Raises InputError unless the setting is a finite number from 0 to ``most``."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
+        within = "of at least 0" if most == _LARGEST else f"from 0 to {most:g}"
+        raise InputError(f"{network}: {name}={value!r} must be a number {within}")
+
+
+def require_scale(network: str, scale: object) -> None:
+    """Raises InputError unless the scale is one that the generators have."""
+    if not isinstance(scale, int) or isinstance(scale, bool) or scale not in SCALES:
+        raise InputError(f"{network}: scale={scale!r} must be one of {', '.join(map(str, SCALES))}")
+
+
+def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """A 3×3 convolution that keeps the size: (B,in,h,w) → (B,out,h,w)."""
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+
+@torch.no_grad()
+def scaled_msra_init(module: nn.Module, scale: float) -> None:
+    """Initialises every convolution inside ``module``: w ~ scale · N(0, 2/fan_in), b = 0.
+
+    MSRA initialisation (He et al. 2015, eq. 10) in fan-in mode, made smaller by ``scale``: "smaller
+    initialization" of ESRGAN's supplement; its value 0.1 is the authors'.
+
+    Args:
+        module: A convolution or anything that contains some.
+        scale: Factor on the standard deviation; 1 is plain MSRA.
+    """
+    for part in module.modules():
+        # On "meta" there is nothing to fill, and the first normal_ there loads seconds' worth of modules.
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:
+            nn.init.kaiming_normal_(part.weight, a=0, mode="fan_in")
+            part.weight.mul_(scale)
+            if part.bias is not None:
+                part.bias.zero_()
+
+
+@final
+class DenseBlock(nn.Module):
+    """Five densely connected 3×3 convolutions: x + β · conv5([x, x1, x2, x3, x4]) (ESRGAN §3.1, fig. 4).
+
+    xk = LeakyReLU₀.₂(convk([x, x1, …, x(k−1)])) has ``growth_channels`` channels. No batch norm.
+
+    Args:
+        num_features: Channels of x and of the result.
+        growth_channels: Channels that each of the first four convolutions adds.
+        residual_scaling: β.
+
+    Shape:
+        (B,num_features,h,w) → the same.
+    """
+
+    def __init__(
+        self, num_features: int = 64, growth_channels: int = 32, residual_scaling: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(num_features, growth_channels)
+        self.conv2 = conv3x3(num_features + growth_channels, growth_channels)
+        self.conv3 = conv3x3(num_features + 2 * growth_channels, growth_channels)
+        self.conv4 = conv3x3(num_features + 3 * growth_channels, growth_channels)
+        self.conv5 = conv3x3(num_features + 4 * growth_channels, num_features)
+        self.act = nn.LeakyReLU(0.2, inplace=True)
+        self.residual_scaling = residual_scaling
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,num_features,h,w) → the same."""
+        x1 = self.act(self.conv1(x))
+        x2 = self.act(self.conv2(torch.cat((x, x1), 1)))
+        x3 = self.act(self.conv3(torch.cat((x, x1, x2), 1)))
+        x4 = self.act(self.conv4(torch.cat((x, x1, x2, x3), 1)))
+        residual: Tensor = self.conv5(torch.cat((x, x1, x2, x3, x4), 1))
+        return x + self.residual_scaling * residual
+
+
+@final
+class RRDB(nn.Module):
+    """Residual in residual dense block: x + β · rdb3(rdb2(rdb1(x))) (ESRGAN §3.1, fig. 4).
+
+    Args:
+        num_features: Channels of x and of the result.
+        growth_channels: Of the dense blocks.
+        residual_scaling: β, here and in each dense block.
+
+    Shape:
+        (B,num_features,h,w) → the same.
+    """
+
+    def __init__(
+        self, num_features: int = 64, growth_channels: int = 32, residual_scaling: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.rdb1 = DenseBlock(num_features, growth_channels, residual_scaling)
+        self.rdb2 = DenseBlock(num_features, growth_channels, residual_scaling)
+        self.rdb3 = DenseBlock(num_features, growth_channels, residual_scaling)
+        self.residual_scaling = residual_scaling
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,num_features,h,w) → the same."""
+        residual: Tensor = self.rdb3(self.rdb2(self.rdb1(x)))
+        return x + self.residual_scaling * residual
+
+
+@final
+class ResidualBlock(nn.Module):
+    """SRGAN's residual block: x + [BN](conv2(PReLU([BN](conv1(x))))) (Ledig et al. 2017, fig. 4).
+
+    Args:
+        num_features: Channels of x and of the result.
+        batch_norm: With the two batch norms, or without as ESRGAN §3.1 recommends.
+
+    Shape:
+        (B,num_features,h,w) → the same.
+    """
+
+    def __init__(self, num_features: int = 64, *, batch_norm: bool = False) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(num_features, num_features)
+        self.norm1 = nn.BatchNorm2d(num_features) if batch_norm else nn.Identity()
+        self.act = nn.PReLU()
+        self.conv2 = conv3x3(num_features, num_features)
+        self.norm2 = nn.BatchNorm2d(num_features) if batch_norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,num_features,h,w) → the same."""
+        residual: Tensor = self.norm2(self.conv2(self.act(self.norm1(self.conv1(x)))))
+        return x + residual

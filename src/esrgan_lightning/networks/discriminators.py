@@ -1,0 +1,132 @@
+"""Discriminators with convolutions and a head: one verdict per image, or per overlapping patch."""
+
+from itertools import pairwise
+from typing import Literal, final
+
+from torch import Tensor, nn
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks.blocks import require_count
+
+Norm = Literal["batch", "none"]
+
+
+def _layer(in_channels: int, out_channels: int, kernel: int, stride: int, norm: Norm) -> list[nn.Module]:
+    """Convolution, normalisation, LeakyReLU 0.2; a bias before batch norm would have no effect."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=1, bias=norm == "none")
+    norms: list[nn.Module] = [nn.BatchNorm2d(out_channels)] if norm == "batch" else []
+    return [conv, *norms, nn.LeakyReLU(0.2, inplace=True)]
+
+
+def _require_norm(network: str, norm: object) -> None:
+    if norm not in ("batch", "none"):
+        raise InputError(f"{network}: norm={norm!r} must be batch or none")
+
+
+@final
+class VGGDiscriminator(nn.Module):
+    """The paper's discriminator: VGG-style, one logit per patch (SRGAN §2.1.1, used by ESRGAN §3.2).
+
+    Ten convolutions, 3×3 with stride 1 and 4×4 with stride 2 by turns, nf·(1, 2, 4, 8, 8) channels,
+    LeakyReLU 0.2, batch norm after all but the first; then fc 100 → LeakyReLU → fc 1, no sigmoid: the sizes
+    of the ESRGAN authors' code. The fully connected layer sees a map of (patch_size/32)² and so fixes the
+    size of the patch.
+
+    14,499,401 parameters with the defaults. (A count of 14,502,281 is also met: it includes 2,880 biases in
+    front of batch norms, where they have no effect.)
+
+    Args:
+        in_channels: Channels of the HR patch.
+        num_features: nf.
+        patch_size: Side of the HR patch in pixels, a multiple of 32.
+        norm: ``batch``, or ``none`` (then every convolution has a bias).
+
+    Shape:
+        (B,in_channels,patch_size,patch_size) in [0,1] → raw logits (B,1).
+
+    Raises:
+        InputError: A setting out of range, or an image of another size.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, num_features: int = 64, patch_size: int = 128, norm: Norm = "batch"
+    ) -> None:
+        super().__init__()
+        require_count("VGGDiscriminator", in_channels=in_channels, num_features=num_features)
+        require_count("VGGDiscriminator", patch_size=patch_size)
+        _require_norm("VGGDiscriminator", norm)
+        if patch_size % 32:
+            raise InputError(f"VGGDiscriminator: patch_size={patch_size} must be a multiple of 32")
+        self.in_channels, self.patch_size = in_channels, patch_size
+        widths = [num_features * factor for factor in (1, 2, 4, 8, 8)]
+        layers = _layer(in_channels, widths[0], 3, 1, "none") + _layer(widths[0], widths[0], 4, 2, norm)
+        for before, after in pairwise(widths):
+            layers += _layer(before, after, 3, 1, norm) + _layer(after, after, 4, 2, norm)
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(widths[-1] * (patch_size // 32) ** 2, 100),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Linear(100, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,in_channels,patch_size,patch_size) → raw logits (B,1)."""
+        height, width = x.shape[-2:]
+        if height != self.patch_size or width != self.patch_size:
+            raise InputError(
+                f"VGGDiscriminator is built for patches of {self.patch_size}×{self.patch_size} pixels and "
+                f"was given {height}×{width}: set its patch_size to the size of the HR patches"
+            )
+        logits: Tensor = self.classifier(self.features(x))
+        return logits
+
+
+@final
+class PatchDiscriminator(nn.Module):
+    """pix2pix's PatchGAN: one logit per overlapping patch (Isola et al. 2017, §3.2.2 and appendix 6.1.2).
+
+    4×4 convolutions: ``num_layers`` of stride 2 with nf·(1, 2, 4, 8, 8 …) channels, one of stride 1, then one
+    channel of logits. With three layers of stride 2 a logit sees 70×70 pixels. LeakyReLU 0.2, batch norm
+    after all but the first and the last convolution.
+
+    2,765,633 parameters with the defaults.
+
+    Args:
+        in_channels: Channels of the image.
+        num_features: nf.
+        num_layers: Convolutions of stride 2, at least 1.
+        norm: ``batch``, or ``none`` (then every convolution has a bias).
+
+    Shape:
+        (B,in_channels,H,W) in [0,1] → raw logits (B,1,H',W'), H' = ⌊H/2ⁿ⌋ − 2 for n layers.
+
+    Raises:
+        InputError: A setting out of range, or an image too small for a single patch.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, num_features: int = 64, num_layers: int = 3, norm: Norm = "batch"
+    ) -> None:
+        super().__init__()
+        require_count("PatchDiscriminator", in_channels=in_channels, num_features=num_features)
+        require_count("PatchDiscriminator", num_layers=num_layers)
+        _require_norm("PatchDiscriminator", norm)
+        self.in_channels, self.smallest = in_channels, 3 * 2**num_layers
+        widths = [num_features * min(2**layer, 8) for layer in range(num_layers + 1)]
+        layers = _layer(in_channels, widths[0], 4, 2, "none")
+        for layer in range(1, num_layers + 1):
+            layers += _layer(widths[layer - 1], widths[layer], 4, 2 if layer < num_layers else 1, norm)
+        layers.append(nn.Conv2d(widths[-1], 1, 4, padding=1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,in_channels,H,W) → raw logits (B,1,H',W')."""
+        height, width = x.shape[-2:]
+        if min(height, width) < self.smallest:
+            raise InputError(
+                f"PatchDiscriminator needs at least {self.smallest}×{self.smallest} pixels and was given "
+                f"{height}×{width}: use larger HR patches or fewer num_layers"
+            )
+        logits: Tensor = self.layers(x)
+        return logits

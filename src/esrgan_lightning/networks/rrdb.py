@@ -1,0 +1,150 @@
+"""ESRGAN's generator."""
+
+from typing import Any, Literal, final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks.blocks import (
+    RRDB,
+    conv3x3,
+    require_count,
+    require_number,
+    require_scale,
+    scaled_msra_init,
+)
+
+# scale → the nearest-neighbour enlargements after the body, each followed by its conv_upK
+_STEPS = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+
+
+@final
+class RRDBNet(nn.Module):
+    """ESRGAN's generator: residual-in-residual dense blocks without batch norm (ESRGAN §3.1).
+
+    f = conv_first(x); f ← f + conv_body(RRDB_N(…RRDB_1(f))); per step k: f ← LReLU(conv_upk(nearest(f)));
+    SR = conv_last(LReLU(conv_hr(f))). ``RRDBNet()`` is the paper's x4 network: 16,697,987 parameters.
+
+    The keys of the state dict are those which every upscaler reads, N from 0, M 1..3, K 1..5:
+    ``conv_first, body.N.rdbM.convK, conv_body, conv_up1 …, conv_hr, conv_last``, with
+
+    =====================  =============  ==========================================
+    scale                  steps          convolutions after the body
+    =====================  =============  ==========================================
+    4                      ×2, ×2         conv_up1, conv_up2
+    8                      ×2, ×2, ×2     conv_up1, conv_up2, conv_up3
+    3                      ×3             conv_up1
+    2 (pixel-unshuffle)    ×2, ×2         conv_up1, conv_up2
+    1 (pixel-unshuffle)    ×2, ×2         conv_up1, conv_up2
+    2, ``unshuffle=False`` ×2             conv_up1
+    1, ``unshuffle=False`` none           none
+    =====================  =============  ==========================================
+
+    Scales 2 and 1 are Real-ESRGAN's by default (Wang et al. 2021, §3.3): the input is folded by 2 or 4 into
+    4 or 16 times the channels, and the x4 network works on that. An input that the fold does not divide is
+    padded at the right and bottom (mirrored, or its edge repeated where it is too small for that) and the
+    output cropped.
+
+    Args:
+        in_channels: Channels of the LR image.
+        out_channels: Channels of the SR image.
+        num_features: Channels in the trunk.
+        num_blocks: RRDBs in the body; the paper has 23, and 16 in smaller runs.
+        growth_channels: Of the dense blocks.
+        scale: 1, 2, 3, 4 or 8.
+        residual_scaling: β of each dense block and each RRDB, 0 to 1; 1 is none.
+        init_scale: Factor on the MSRA initialisation's standard deviation; 1 is none.
+        init_scope: What it applies to: ``all`` convolutions, with zero biases (the paper); or those of the
+            ``dense`` blocks, the others then keeping PyTorch's own initialisation, as BasicSR has it.
+        unshuffle: Fold the input first; None is True at scales 1 and 2, which alone have it.
+
+    Shape:
+        (B,in_channels,h,w), any floating type, in [0,1] → (B,out_channels,s·h,s·w), not clamped.
+
+    Raises:
+        InputError: A setting out of range.
+
+    >>> net = RRDBNet()
+    >>> sum(p.numel() for p in net.parameters())
+    16697987
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        num_features: int = 64,
+        num_blocks: int = 23,
+        growth_channels: int = 32,
+        scale: int = 4,
+        residual_scaling: float = 0.2,
+        init_scale: float = 0.1,
+        init_scope: Literal["all", "dense"] = "all",
+        unshuffle: bool | None = None,
+    ) -> None:
+        super().__init__()
+        require_scale("RRDBNet", scale)
+        require_count(
+            "RRDBNet", in_channels=in_channels, out_channels=out_channels, num_features=num_features
+        )
+        require_count("RRDBNet", num_blocks=num_blocks, growth_channels=growth_channels)
+        require_number("RRDBNet", "residual_scaling", residual_scaling, most=1)
+        require_number("RRDBNet", "init_scale", init_scale)
+        if init_scope not in ("all", "dense"):
+            raise InputError(f"RRDBNet: init_scope={init_scope!r} must be all or dense")
+        folds = scale < 4 and scale != 3 if unshuffle is None else unshuffle
+        if not isinstance(folds, bool) or (folds and scale not in (1, 2)):
+            raise InputError(
+                f"RRDBNet: unshuffle={unshuffle!r} with scale={scale}: only scales 1 and 2 have it"
+            )
+
+        self.in_channels, self.out_channels, self.scale = in_channels, out_channels, scale
+        self.fold = 4 // scale if folds else 1
+        self.steps = _STEPS[scale * self.fold]
+        self.spec: dict[str, Any] = {
+            "architecture": "RRDBNet",
+            "arguments": {
+                "in_channels": in_channels,
+                "out_channels": out_channels,
+                "num_features": num_features,
+                "num_blocks": num_blocks,
+                "growth_channels": growth_channels,
+                "scale": scale,
+                "residual_scaling": residual_scaling,
+                "init_scale": init_scale,
+                "init_scope": init_scope,
+                "unshuffle": folds,
+            },
+        }
+
+        self.conv_first = conv3x3(in_channels * self.fold**2, num_features)
+        self.body = nn.Sequential(
+            *(RRDB(num_features, growth_channels, residual_scaling) for _ in range(num_blocks))
+        )
+        self.conv_body = conv3x3(num_features, num_features)
+        for step in range(1, len(self.steps) + 1):
+            self.add_module(f"conv_up{step}", conv3x3(num_features, num_features))
+        self.conv_hr = conv3x3(num_features, num_features)
+        self.conv_last = conv3x3(num_features, out_channels)
+        self.act = nn.LeakyReLU(0.2, inplace=True)
+        scaled_msra_init(self if init_scope == "all" else self.body, init_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,in_channels,h,w) in [0,1] → (B,out_channels,s·h,s·w), not clamped."""
+        height, width = x.shape[-2:]
+        if self.fold > 1:
+            x = F.pixel_unshuffle(self._pad(x), self.fold)
+        x = self.conv_first(x)
+        x = x + self.conv_body(self.body(x))
+        for step, factor in enumerate(self.steps, start=1):
+            x = F.interpolate(x, scale_factor=factor, mode="nearest")
+            x = self.act(self.get_submodule(f"conv_up{step}")(x))
+        sr: Tensor = self.conv_last(self.act(self.conv_hr(x)))
+        return sr[..., : self.scale * height, : self.scale * width]
+
+    def _pad(self, x: Tensor) -> Tensor:
+        """Fills up the right and bottom to a multiple of the fold."""
+        bottom, right = (-length % self.fold for length in x.shape[-2:])
+        mirrors = bottom < x.shape[-2] and right < x.shape[-1]
+        return F.pad(x, (0, right, 0, bottom), mode="reflect" if mirrors else "replicate")

@@ -1,0 +1,6 @@
+"""The two training stages, as LightningModules that a notebook can assemble by hand."""
+
+from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.psnr import PSNRStage
+
+__all__ = ["GANStage", "PSNRStage"]

@@ -1,0 +1,182 @@
+"""What a run writes and watches beside the training itself."""
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import Tensor, nn
+
+from esrgan_lightning.ops import imresize, to_uint8, write_image
+from esrgan_lightning.ops.picture import comparison
+from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.psnr import PSNRStage
+from esrgan_lightning.weights import save_generator
+
+logger = logging.getLogger(__name__)
+
+
+class LastCheckpoint(Callback):
+    """Writes ``last.ckpt`` every so many updates and at the end.
+
+    Lightning's ModelCheckpoint warns about manual optimisation at each such save, and saves before the
+    validation of the same update.
+    """
+
+    def __init__(self, folder: Path, *, every: int) -> None:
+        self.path, self.every = folder / "last.ckpt", every
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves after the last batch of a multiple of the interval."""
+        completes = cast(PSNRStage | GANStage, pl_module).updates.completes(batch_idx)
+        if completes and trainer.global_step % self.every == 0:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The state after the last validation."""
+        trainer.save_checkpoint(self.path)
+
+
+def best_checkpoint(folder: Path, *, monitor: str = "psnr_y") -> ModelCheckpoint:
+    """Keeps the best checkpoint by a validated metric (higher is better), its update in its name."""
+    return ModelCheckpoint(
+        folder,
+        filename="best_update_{step:07d}",
+        auto_insert_metric_name=False,
+        monitor=f"val/{monitor}",
+        mode="max",
+        save_top_k=1,
+        enable_version_counter=False,
+    )
+
+
+class Throughput(Callback):
+    """Logs ``images_per_second`` and the learning rate, averaged since the last log."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._since, self._batches = 0.0, 0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Starts the clock after a validation or a log."""
+        if self._batches == 0:
+            self._since = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Logs the rate over the batches since the clock started."""
+        self._batches += 1
+        seconds = time.perf_counter() - self._since
+        pl_module.log("images_per_second", self._batches * self.batch_size / seconds, prog_bar=True)
+        pl_module.log("train/lr", float(trainer.optimizers[0].param_groups[0]["lr"]))
+        if self._batches >= trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            self._batches = 0
+
+    def on_validation_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Time spent validating does not count."""
+        self._batches = 0
+
+
+class ValidateAtEnd(Callback):
+    """The last update is always followed by a validation, whatever the interval."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Lightning reads the interval right after this hook."""
+        if trainer.global_step >= trainer.max_steps:
+            trainer.val_check_batch = 1
+
+
+class SampleGrid(Callback):
+    """Writes ``samples/update_N.png`` at each validation: LR | bicubic | SR | HR of the same fixed crops.
+
+    Args:
+        folder: where the pictures go.
+        count: how many validation images are shown.
+        size: side of the HR crop, taken from the middle.
+    """
+
+    def __init__(self, folder: Path, *, count: int = 4, size: int = 128) -> None:
+        self.folder, self.count, self.size = folder, count, size
+        self._rows: list[list[Tensor]] = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: dict[str, Any],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keeps the crops of the first images."""
+        if trainer.sanity_checking or not trainer.is_global_zero or len(self._rows) >= self.count:
+            return
+        lr, hr = (to_uint8(batch[key][0]).cpu() for key in ("lr", "hr"))
+        scale = hr.shape[-1] // lr.shape[-1]
+        side = min(self.size // scale, *lr.shape[-2:])
+        top, left = ((length - side) // 2 for length in lr.shape[-2:])
+        small = lr[:, top : top + side, left : left + side]
+        window = (slice(None), *(slice(at * scale, (at + side) * scale) for at in (top, left)))
+        nearest = small.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
+        self._rows.append(
+            [nearest, imresize(lr, scale)[window], to_uint8(outputs[0]).cpu()[window], hr[window]]
+        )
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the picture."""
+        if self._rows:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"update_{trainer.global_step:07d}.png"
+            write_image(path, comparison(self._rows, ["LR", "bicubic", "SR", "HR"]))
+            self._rows = []
+
+
+class ExportGenerator(Callback):
+    """Keeps ``generator.safetensors`` up to date: the model that a user gets, with spec and provenance."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            stage = cast(PSNRStage | GANStage, pl_module)
+            metadata = {**stage.provenance, "updates": trainer.global_step}
+            save_generator(self.path, stage.model, metadata=metadata)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A run that is killed has left a usable model."""
+        self._write(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The final model."""
+        self._write(trainer, pl_module)
+
+
+def parameter_hash(module: nn.Module) -> str:
+    """sha256 over the bytes of all parameters, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.named_parameters()):
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class RankAgreement(Callback):
+    """At the end all processes must hold the same parameters; a difference is an error."""
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hashes, gathers, compares."""
+        if trainer.world_size == 1:
+            return
+        mine = parameter_hash(pl_module)
+        hashes: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(hashes, mine)
+        if len(set(hashes)) > 1:
+            raise RuntimeError(f"the ranks' parameters differ after training: {hashes}")
+        if trainer.is_global_zero:
+            logger.info("parameters equal on all %d ranks: sha256 %s", trainer.world_size, mine)

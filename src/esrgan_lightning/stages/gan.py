@@ -1,0 +1,166 @@
+"""The GAN stage: generator and discriminator by turns (ESRGAN §3.2, §4.1)."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchmetrics import Metric
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.losses import WeightedLoss
+from esrgan_lightning.losses.adversarial import AdversarialLoss
+from esrgan_lightning.stages.ema import averaged
+from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates, frozen
+from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
+from esrgan_lightning.weights import LINEAGE_KEY
+
+Order = Literal["generator_first", "discriminator_first"]
+
+
+class GANStage(pl.LightningModule):
+    """Trains a generator against a discriminator: L_G = L_percep + λ·L_G^Ra + η·L1 (ESRGAN eq. 3).
+
+    Batches are ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w)}`` in [0,1].
+
+    Args:
+        generator: (B,3,h,w) → (B,3,s·h,s·w), both in [0,1]; it starts from the PSNR stage's weights.
+        discriminator: (B,3,H,W) in [0,1] → raw logits, (B,1) or a map (B,1,H',W').
+        losses: image terms, and the weight of ``adversarial``.
+        adversarial: the pair of losses that the two networks play with.
+        optimizer: generator parameters → optimiser.
+        discriminator_optimizer: discriminator parameters → optimiser; like the generator's by default.
+        schedule: optimiser → learning-rate schedule, stepped once per update.
+        discriminator_schedule: the same for the discriminator; like the generator's by default.
+        order: which network moves first in an update.
+        discriminator_steps: steps of the discriminator in an update, all on its batch.
+        ema_decay: of the generator's moving average; None (the paper) for none.
+        accumulate: batches per update.
+        clip_norm: largest gradient norm of either network, or None.
+        max_skipped: updates with non-finite gradients in a row before training stops.
+        metrics: by name, for validation; PSNR-Y and SSIM-Y by default.
+        provenance: plain values kept in each checkpoint.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        losses: WeightedLoss,
+        adversarial: AdversarialLoss,
+        *,
+        optimizer: OptimizerFactory,
+        discriminator_optimizer: OptimizerFactory | None = None,
+        schedule: ScheduleFactory | None = None,
+        discriminator_schedule: ScheduleFactory | None = None,
+        order: Order = "generator_first",
+        discriminator_steps: int = 1,
+        ema_decay: float | None = None,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        max_skipped: int = 20,
+        metrics: Mapping[str, Metric] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if order not in ("generator_first", "discriminator_first"):
+            raise InputError(f"stage.order={order!r}: choose generator_first or discriminator_first")
+        if discriminator_steps < 1 or (discriminator_steps > 1 and accumulate > 1):
+            raise InputError(
+                f"stage.discriminator_steps={discriminator_steps} must be at least 1, "
+                f"and 1 when batches are accumulated (stage.accumulate={accumulate})"
+            )
+        self.automatic_optimization = False
+        self.generator, self.discriminator = generator, discriminator
+        self.losses, self.adversarial = losses, adversarial
+        self.ema = averaged(generator, ema_decay)
+        self.updates = Updates(accumulate=accumulate, clip_norm=clip_norm, max_skipped=max_skipped)
+        self.validation = Validation(metrics or default_metrics(int(generator.scale)))  # type: ignore[arg-type]
+        self.order, self.discriminator_steps = order, discriminator_steps
+        self.accumulate, self.provenance = accumulate, dict(provenance or {})
+        self._optimizers = (optimizer, discriminator_optimizer or optimizer)
+        self._schedules = (schedule, discriminator_schedule or schedule)
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[Any]]:
+        """One optimiser each, the generator's first."""
+        networks = (self.generator, self.discriminator)
+        optimizers = [make(net.parameters()) for make, net in zip(self._optimizers, networks, strict=True)]
+        schedules = [make(opt) for make, opt in zip(self._schedules, optimizers, strict=True) if make]
+        return optimizers, schedules
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """(B,3,h,w) → (B,3,s·h,s·w), by :attr:`model`."""
+        sr: Tensor = self.model(lr)
+        return sr
+
+    @property
+    def model(self) -> nn.Module:
+        """The generator that a user gets: the moving average where there is one."""
+        return self.ema.module if self.ema is not None else self.generator
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """One batch: the generator's and the discriminator's turn, in the order asked for."""
+        last = self.updates.completes(batch_idx)
+        hr = batch["hr"]
+        sr = self.generator(batch["lr"])  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
+
+        if self.order == "generator_first":
+            taken = self._generator_turn(sr, hr, last=last)
+            taken &= self._discriminator_turn(sr.detach(), hr, last=last)
+        else:
+            taken = self._discriminator_turn(sr.detach(), hr, last=last)
+            taken &= self._generator_turn(sr, hr, last=last)
+
+        if last:
+            self.updates.finish(self, taken=taken)
+            if self.ema is not None:
+                self.ema.update_parameters(self.generator)
+            self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
+
+    def _generator_turn(self, sr: Tensor, hr: Tensor, *, last: bool) -> bool:
+        optimizer: LightningOptimizer = self.optimizers()[0]  # type: ignore[index]
+        with frozen(self.discriminator):  # it judges, and does not learn from this
+            given = {"adversarial": self._adversarial(sr, hr)} if self.losses.needs("adversarial") else {}
+            loss, terms = self.losses(sr, hr, **given)
+            taken = self.updates.descend(self, optimizer, loss, last=last)
+        self.log("train/loss_g", loss, prog_bar=True)
+        self.log_dict({f"train/{name}": value for name, value in terms.items()})
+        return taken
+
+    def _adversarial(self, sr: Tensor, hr: Tensor) -> Tensor:
+        fake = self.discriminator(sr)
+        with torch.no_grad():  # the logits of real images hold nothing that the generator could change
+            real = self.discriminator(hr) if self.adversarial.needs_real_in_generator else None
+        return self.adversarial.generator_loss(real, fake)
+
+    def _discriminator_turn(self, sr: Tensor, hr: Tensor, *, last: bool) -> bool:
+        optimizer: LightningOptimizer = self.optimizers()[1]  # type: ignore[index]
+        taken = True
+        for _ in range(self.discriminator_steps):
+            real, fake = self.discriminator(hr), self.discriminator(sr)
+            loss = self.adversarial.discriminator_loss(real, fake)
+            taken &= self.updates.descend(self, optimizer, loss, last=last)
+        self.log("train/loss_d", loss, prog_bar=True)
+        self.log_dict({"train/d_real": real.mean(), "train/d_fake": fake.mean()})
+        return taken
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clipping under fp16, after the gradients are unscaled."""
+        self.updates.clip(self, optimizer)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """One whole image → its SR, (1,3,H,W) in [0,1]."""
+        sr: Tensor = self(batch["lr"]).float().clamp(0, 1)
+        self.validation.update(sr, batch["hr"])
+        return sr
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics over all images."""
+        self.validation.log(self)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the network's spec and the run's provenance."""
+        checkpoint[LINEAGE_KEY] = lineage(self.generator, self.provenance)

@@ -1,0 +1,86 @@
+"""``metrics.csv``: one row per logged update, kept when a run is resumed.
+
+Lightning's own CSVLogger deletes the file of an earlier start in the same folder.
+"""
+
+import csv
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+
+class MetricsCSV(Logger):
+    """Appends rows ``step, name, …``; a new column rewrites the file under a temporary name first.
+
+    Args:
+        path: of the file.
+        keep_until: rows of a later update are dropped at the first write: a resumed run repeats them. None
+            starts anew.
+    """
+
+    def __init__(self, path: Path, *, keep_until: int | None = None) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self._columns: list[str] = ["step"]
+        self._rows: list[dict[str, Any]] = []
+        self._started = False
+        self._keep_until = keep_until
+
+    @property
+    def name(self) -> str:
+        """The file's stem."""
+        return self.path.stem
+
+    @property
+    def version(self) -> str:
+        """There is one file per run."""
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """The run's config.yaml holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Adds a row, or fills up the last one if it is of the same update."""
+        self._start()
+        new = [name for name in metrics if name not in self._columns]
+        self._columns += sorted(new)
+        if self._rows and int(self._rows[-1]["step"]) == step and not set(metrics) & set(self._rows[-1]):
+            self._rows[-1] |= metrics
+            self._rewrite()
+            return
+        self._rows.append({"step": step, **metrics})
+        if new:
+            self._rewrite()
+            return
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self._columns).writerow(self._rows[-1])
+
+    def _start(self) -> None:
+        if self._started:
+            return
+        self._started = True
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self._keep_until is not None and self.path.is_file():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                self._columns = list(reader.fieldnames or ["step"])
+                self._rows = [
+                    {name: value for name, value in row.items() if value}
+                    for row in reader
+                    if int(row["step"]) <= self._keep_until
+                ]
+        self._rewrite()
+
+    def _rewrite(self) -> None:
+        partial = self.path.with_name(f".{self.path.name}.part")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(self._rows)
+        partial.replace(self.path)

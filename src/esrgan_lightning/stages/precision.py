@@ -1,0 +1,47 @@
+"""Which precision the hardware is good at."""
+
+from typing import Literal
+
+import torch
+
+from esrgan_lightning.errors import InputError
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+_NAMES: dict[str, Precision] = {
+    "32": "32-true",
+    "32-true": "32-true",
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+    "bf16-mixed": "bf16-mixed",
+    "16": "16-mixed",
+    "fp16": "16-mixed",
+    "16-mixed": "16-mixed",
+    "64": "64-true",
+    "64-true": "64-true",
+}
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether the processor has AMX tiles; without them bf16 convolutions are slower than fp32 ones."""
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(supported and supported())
+
+
+def resolve_precision(precision: str | int, accelerator: str) -> Precision:
+    """``auto`` → bf16-mixed where the hardware multiplies bf16, else fp32.
+
+    CUDA multiplies bf16 from Ampere on, a CPU with AMX.
+
+    Args:
+        precision: auto, 32, bf16, 16 or 64, or Lightning's own spelling.
+        accelerator: ``cuda``, ``cpu`` or ``mps``, already resolved.
+    """
+    if str(precision) != "auto":
+        if str(precision) not in _NAMES:
+            raise InputError(f"trainer.precision={precision}: choose one of auto, {', '.join(_NAMES)}")
+        return _NAMES[str(precision)]
+    if accelerator == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    if accelerator == "cpu":
+        return "bf16-mixed" if cpu_multiplies_bf16() else "32-true"
+    return "32-true"

@@ -1,0 +1,50 @@
+"""What a person sees while a run trains: a bar in a terminal, lines elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, RichProgressBar
+
+
+class UpdateProgressBar(RichProgressBar):
+    """Lightning's rich bar: batches, losses, images/s, time left; without its version number."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """What stands at the bar's end."""
+        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return {name.removeprefix("train/"): value for name, value in metrics.items()}
+
+
+class ProgressLines(Callback):
+    """One line per ``seconds``: update, losses, images/s, time left. For logs and pipes."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self.seconds = seconds
+        self._start = self._last = 0.0
+        self._from = 0
+
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Starts the clock."""
+        self._start = self._last = time.monotonic()
+        self._from = trainer.global_step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Prints when it is time to, and for the last update."""
+        now, done, total = time.monotonic(), trainer.global_step, trainer.max_steps
+        if not trainer.is_global_zero or (now - self._last < self.seconds and done < total):
+            return
+        self._last = now
+        left = (now - self._start) / max(1, done - self._from) * (total - done)
+        values = {name.removeprefix("train/"): value for name, value in trainer.progress_bar_metrics.items()}
+        shown = " · ".join(
+            f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, float)
+        )
+        print(f"update {done}/{total} · {shown} · {left // 60:.0f}:{left % 60:02.0f} left", flush=True)
+
+
+def progress() -> Callback:
+    """The bar where standard output is a terminal, lines elsewhere."""
+    return UpdateProgressBar(leave=True) if sys.stdout.isatty() else ProgressLines()

@@ -1,0 +1,108 @@
+"""The PSNR stage: the generator alone, on a pixel loss (ESRGAN §4.1)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torchmetrics import Metric
+
+from esrgan_lightning.losses import WeightedLoss
+from esrgan_lightning.stages.ema import averaged
+from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
+from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
+from esrgan_lightning.weights import LINEAGE_KEY
+
+
+class PSNRStage(pl.LightningModule):
+    """Trains a generator on image losses.
+
+    Batches are ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w)}`` in [0,1].
+
+    Args:
+        generator: (B,3,h,w) → (B,3,s·h,s·w), both in [0,1].
+        losses: named image terms and their weights; the paper has ``{"pixel": 1.0}`` with L1.
+        optimizer: parameters → optimiser.
+        schedule: optimiser → learning-rate schedule stepped once per update, or None.
+        ema_decay: of the generator's moving average; None (the paper) for none.
+        accumulate: batches per update.
+        clip_norm: largest gradient norm, or None.
+        max_skipped: updates with non-finite gradients in a row before training stops.
+        metrics: by name, for validation; PSNR-Y and SSIM-Y by default.
+        provenance: plain values kept in each checkpoint.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        losses: WeightedLoss,
+        *,
+        optimizer: OptimizerFactory,
+        schedule: ScheduleFactory | None = None,
+        ema_decay: float | None = None,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        max_skipped: int = 20,
+        metrics: Mapping[str, Metric] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.generator, self.losses = generator, losses
+        self.ema = averaged(generator, ema_decay)
+        self.updates = Updates(accumulate=accumulate, clip_norm=clip_norm, max_skipped=max_skipped)
+        self.validation = Validation(metrics or default_metrics(int(generator.scale)))  # type: ignore[arg-type]
+        self.accumulate, self.provenance = accumulate, dict(provenance or {})
+        self._optimizer, self._schedule = optimizer, schedule
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[Any]]:
+        """One optimiser over the generator."""
+        optimizer = self._optimizer(self.generator.parameters())
+        return [optimizer], [self._schedule(optimizer)] if self._schedule else []
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """(B,3,h,w) → (B,3,s·h,s·w), by :attr:`model`."""
+        sr: Tensor = self.model(lr)
+        return sr
+
+    @property
+    def model(self) -> nn.Module:
+        """The generator that a user gets: the moving average where there is one."""
+        return self.ema.module if self.ema is not None else self.generator
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """One batch: forward, loss, step."""
+        optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
+        last = self.updates.completes(batch_idx)
+
+        sr = self.generator(batch["lr"])  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
+        loss, terms = self.losses(sr, batch["hr"])
+        taken = self.updates.descend(self, optimizer, loss, last=last)
+
+        self.log("train/loss", loss, prog_bar=True)
+        self.log_dict({f"train/{name}": value for name, value in terms.items()})
+        if last:
+            self.updates.finish(self, taken=taken)
+            if self.ema is not None:
+                self.ema.update_parameters(self.generator)
+            self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clipping under fp16, after the gradients are unscaled."""
+        self.updates.clip(self, optimizer)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """One whole image → its SR, (1,3,H,W) in [0,1]."""
+        sr: Tensor = self(batch["lr"]).float().clamp(0, 1)
+        self.validation.update(sr, batch["hr"])
+        return sr
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics over all images."""
+        self.validation.log(self)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the network's spec and the run's provenance."""
+        checkpoint[LINEAGE_KEY] = lineage(self.generator, self.provenance)

@@ -1,0 +1,133 @@
+"""Optimiser steps taken by hand, and counted so that an update is a batch whatever the number of optimisers.
+
+Lightning adds one to ``trainer.global_step`` for each optimiser's step, so a GAN would count two per batch.
+Here the optimisers' own counting is silenced and each update is counted once: ``max_steps``, schedules,
+checkpoint names and logs then all speak of the same thing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from esrgan_lightning.errors import InputError
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+ScheduleFactory = Callable[[Optimizer], LRScheduler]
+
+
+class NonFiniteError(RuntimeError):
+    """Too many updates in a row had a loss or gradient that is not finite."""
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Within the block no gradient reaches the module's parameters; through the module it still flows."""
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+class Updates:
+    """How a stage descends: accumulation, clipping, the guard against non-finite gradients, counting.
+
+    Args:
+        accumulate: batches per update; gradients are averaged over them.
+        clip_norm: largest L2 norm of an optimiser's gradient, or None.
+        max_skipped: updates skipped in a row before training stops.
+    """
+
+    def __init__(self, *, accumulate: int = 1, clip_norm: float | None = None, max_skipped: int = 20) -> None:
+        if accumulate < 1:
+            raise InputError(f"stage.accumulate={accumulate} must be at least 1")
+        if clip_norm is not None and clip_norm <= 0:
+            raise InputError(f"stage.clip_norm={clip_norm} must be positive, or null for none")
+        self.accumulate, self.clip_norm, self.max_skipped = accumulate, clip_norm, max_skipped
+        self.skipped = self.skipped_in_row = 0
+
+    def completes(self, batch_idx: int) -> bool:
+        """Whether this batch is the last one of its update."""
+        return (batch_idx + 1) % self.accumulate == 0
+
+    def descend(
+        self, stage: pl.LightningModule, optimizer: LightningOptimizer, loss: Tensor, *, last: bool
+    ) -> bool:
+        """Backward, and on the update's last batch one step. False if the step was skipped."""
+        stage.manual_backward(loss / self.accumulate)
+        if not last:
+            return True
+        taken = self._scaled_step(stage, optimizer) if _scaler(stage) else self._step(optimizer)
+        optimizer.zero_grad(set_to_none=True)
+        return taken
+
+    def _step(self, optimizer: LightningOptimizer) -> bool:
+        gradients = gradients_of(optimizer.optimizer)
+        norm = get_total_norm(gradients)
+        if not torch.isfinite(norm):
+            return False
+        if self.clip_norm is not None:
+            clip_grads_with_norm_(parameters_of(optimizer.optimizer), self.clip_norm, norm)
+        _uncounted_step(optimizer)
+        return True
+
+    def _scaled_step(self, stage: pl.LightningModule, optimizer: LightningOptimizer) -> bool:
+        # fp16: the precision plugin unscales inside step(), then `clip` runs from on_before_optimizer_step;
+        # the scaler itself leaves out a step with infinite gradients, and lowers its scale.
+        scaler = _scaler(stage)
+        before = scaler.get_scale()
+        _uncounted_step(optimizer)
+        return bool(scaler.get_scale() >= before)
+
+    def clip(self, stage: pl.LightningModule, optimizer: Optimizer) -> None:
+        """Clips after unscaling; to be called from ``on_before_optimizer_step``."""
+        if self.clip_norm is not None and _scaler(stage):
+            parameters = parameters_of(optimizer)
+            clip_grads_with_norm_(parameters, self.clip_norm, get_total_norm(gradients_of(optimizer)))
+
+    def finish(self, stage: pl.LightningModule, *, taken: bool) -> None:
+        """Counts the update, moves the schedules on, and stops after too many skipped in a row."""
+        schedules = stage.lr_schedulers()
+        for schedule in schedules if isinstance(schedules, list) else [schedules] if schedules else []:
+            schedule.step()  # type: ignore[call-arg]
+        progress = stage.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+        self.skipped_in_row = 0 if taken else self.skipped_in_row + 1
+        self.skipped += not taken
+        if self.skipped_in_row >= self.max_skipped:
+            raise NonFiniteError(
+                f"update {stage.trainer.global_step}: {self.skipped_in_row} updates in a row with a loss or "
+                "gradient that is not finite; lower the learning rate, or set stage.clip_norm"
+            )
+
+
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """The optimiser's parameters that have a gradient."""
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def gradients_of(optimizer: Optimizer) -> list[Tensor]:
+    """The gradients of the optimiser's parameters."""
+    return [p.grad for p in parameters_of(optimizer) if p.grad is not None]
+
+
+def _scaler(stage: pl.LightningModule) -> Any:
+    return getattr(stage.trainer.precision_plugin, "scaler", None)
+
+
+def _uncounted_step(optimizer: LightningOptimizer) -> None:
+    # These two hooks are Lightning's step counter; it re-installs them for every batch.
+    optimizer._on_before_step = optimizer._on_after_step = lambda: None
+    optimizer.step()

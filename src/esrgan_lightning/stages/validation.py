@@ -1,0 +1,42 @@
+"""What the two stages share when they validate and when they are saved."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
+
+from esrgan_lightning.metrics import PSNRY, SSIMY
+from esrgan_lightning.networks import network_spec
+
+
+def default_metrics(scale: int) -> dict[str, Metric]:
+    """PSNR-Y and SSIM-Y with the literature's border: crop = scale."""
+    return {"psnr_y": PSNRY(crop=scale), "ssim_y": SSIMY(crop=scale)}
+
+
+class Validation(nn.Module):
+    """Metrics by name over whole images, each the mean over all images of all processes."""
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        super().__init__()
+        self.metrics = MetricCollection(dict(metrics), compute_groups=False)
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:
+        """Adds images, (B,3,H,W) in [0,1]."""
+        self.metrics.update(sr=sr, hr=hr)
+
+    def log(self, stage: pl.LightningModule) -> None:
+        """Logs ``val/NAME`` at the number of updates done, and starts anew."""
+        values = {f"val/{name}": value.float() for name, value in self.metrics.compute().items()}
+        stage.log_dict(values | {"step": float(stage.global_step)})
+        for name in ("val/psnr_y",):
+            if name in values:
+                stage.log("psnr_y", values[name], prog_bar=True, logger=False)
+        self.metrics.reset()
+
+
+def lineage(generator: nn.Module, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint records beside its tensors: plain values, readable with ``weights_only=True``."""
+    return {"spec": network_spec(generator), "provenance": dict(provenance)}

@@ -1,0 +1,26 @@
+"""Weights of generators: safe files with spec and provenance, foreign layouts, network interpolation."""
+
+from esrgan_lightning.weights.checkpoint import (
+    load_generator,
+    load_state,
+    read_generator_file,
+    save_generator,
+    write_generator_file,
+)
+from esrgan_lightning.weights.files import LINEAGE_KEY
+from esrgan_lightning.weights.formats import infer_spec
+from esrgan_lightning.weights.interpolation import interpolate, interpolate_files
+from esrgan_lightning.weights.state import state_hash
+
+__all__ = [
+    "LINEAGE_KEY",
+    "infer_spec",
+    "interpolate",
+    "interpolate_files",
+    "load_generator",
+    "load_state",
+    "read_generator_file",
+    "save_generator",
+    "state_hash",
+    "write_generator_file",
+]

@@ -1,0 +1,182 @@
+"""Files of generators: written with spec and provenance, read with care."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks import build_network, network_spec
+from esrgan_lightning.weights.files import LINEAGE_KEY, plain_tensors, read_file
+from esrgan_lightning.weights.formats import infer_spec, modern_keys, select_state
+from esrgan_lightning.weights.state import differences, require_finite, state_hash
+
+
+class GeneratorFile(NamedTuple):
+    """What a file of weights holds: ``state, spec, metadata = read_generator_file(path)``."""
+
+    state: dict[str, Tensor]  # today's keys, on the CPU, half precision widened to float32
+    spec: dict[str, Any] | None  # {"architecture", "arguments"} where the file states it
+    metadata: dict[str, Any]  # the provenance; {} where the file states none
+
+
+def save_generator(
+    path: str | Path, generator: nn.Module, *, metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Writes a generator as .safetensors, with its spec and provenance; the file appears whole or not at all.
+
+    Args:
+        path: Ends in .safetensors; missing folders are made, an existing file is replaced.
+        generator: Its weights are written as they are, whatever device or memory format they are in.
+        metadata: Provenance: names → plain values that JSON can hold.
+
+    Raises:
+        InputError: Another ending.
+    """
+    generator = getattr(generator, "_orig_mod", generator)  # torch.compile's wrapping renames all keys
+    write_generator_file(path, generator.state_dict(), network_spec(generator), metadata or {})
+
+
+def write_generator_file(
+    path: str | Path, state: Mapping[str, Tensor], spec: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> None:
+    """Writes a generator's state dict, spec and provenance as :func:`save_generator` does."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: generators are written as .safetensors: give a name with that ending")
+    lineage = json.dumps({"spec": dict(spec), "provenance": dict(provenance)}, sort_keys=True)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside it: a rename is atomic within one file system only.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # One entry of metadata alone: several come in random order, and equal networks would differ in bytes.
+        # Not by save_file: that makes a file which no one else may read.
+        partial.write_bytes(save(tensors, metadata={LINEAGE_KEY: lineage}))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_generator_file(path: str | Path) -> GeneratorFile:
+    """Reads a generator's tensors, spec and provenance from any of the files that this library knows.
+
+    - .safetensors of :func:`save_generator`; .ckpt of a training run, where the moving average is preferred;
+    - RRDB networks of other tools as .safetensors or .pth: BasicSR and Real-ESRGAN (``params_ema`` is
+      preferred), the ESRGAN authors' layouts of 2018 and 2019. They state no spec: ``infer_spec`` tells it
+      from the shapes.
+
+    Nothing in the file is run: .ckpt and .pth are read with ``weights_only=True``.
+
+    Raises:
+        InputError: Not a readable file of tensors.
+    """
+    path = Path(path)
+    content, lineage = read_file(path)
+    spec, provenance = lineage.get("spec"), lineage.get("provenance", {})
+    if not isinstance(spec, Mapping | None) or not isinstance(provenance, Mapping):
+        raise InputError(
+            f"{path}: what it says about itself under {LINEAGE_KEY!r} is not a spec: write it anew"
+        )
+    if spec is not None and path.suffix == ".safetensors":
+        return GeneratorFile(plain_tensors(content, path), dict(spec), dict(provenance))
+    state = plain_tensors(select_state(content), path)
+    if spec is not None:
+        return GeneratorFile(state, dict(spec), dict(provenance))
+    return GeneratorFile(modern_keys(state), None, dict(provenance))
+
+
+def load_generator(
+    path: str | Path, *, device: str | torch.device = "cpu", scale: int | None = None
+) -> nn.Module:
+    """Rebuilds a generator from its file alone, in eval mode, weights in float32.
+
+    Args:
+        path: A file that :func:`read_generator_file` knows.
+        device: Where the generator goes.
+        scale: For foreign files whose scale cannot be told (one conv_up); checked against all others.
+
+    Raises:
+        InputError: Not a generator, or one that this library does not have.
+    """
+    path = Path(path)
+    state, spec, _ = read_generator_file(path)
+    spec = resolve_spec(state, spec, scale=scale, source=path)
+    require_finite(state, path)
+    try:
+        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+            generator = build_network(spec)
+    except (InputError, RuntimeError) as error:  # RuntimeError: sizes that are too large to count
+        raise InputError(f"{path}: {error}") from error
+    if difference := differences(generator.state_dict(), state):
+        raise InputError(f"{path}: the tensors are not those of {spec['architecture']}: {difference}")
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    generator.load_state_dict(state, assign=True)
+    return generator.to(device).eval()
+
+
+def resolve_spec(
+    state: Mapping[str, Tensor], spec: Mapping[str, Any] | None, *, scale: int | None = None, source: object
+) -> dict[str, Any]:
+    """The file's own spec, checked against ``scale``, or the one that the shapes tell."""
+    if spec is None:
+        return infer_spec(state, scale=scale, source=source)
+    arguments = spec.get("arguments")
+    stated = arguments if isinstance(arguments, Mapping) else {}
+    if scale is not None and stated.get("scale") != scale:
+        raise InputError(
+            f"{source}: scale={scale} was asked for and the file holds scale {stated.get('scale')}"
+        )
+    blocks = stated.get("num_blocks", 0)
+    if isinstance(blocks, int) and blocks > len(
+        state
+    ):  # before a stranger's file has us build a million blocks
+        raise InputError(f"{source}: states {blocks} blocks and holds {len(state)} tensors: it is damaged")
+    return dict(spec)
+
+
+def load_state(generator: nn.Module, path: str | Path) -> dict[str, Any]:
+    """Loads a file's weights into a generator: all of them, or none and an error.
+
+    Args:
+        generator: A network of the same architecture, sizes and residual scaling.
+        path: A file that :func:`read_generator_file` knows.
+
+    Returns:
+        The lineage, plain values: ``{"file": name, "sha256": of the tensors, "metadata": its provenance}``.
+
+    Raises:
+        InputError: Not a readable file, other names or shapes, or a spec that differs in more than
+            initialisation.
+    """
+    path = Path(path)
+    state, spec, metadata = read_generator_file(path)
+    own = network_spec(generator)
+    remedy = "build the generator with the file's settings, or choose the file that fits"
+    if spec is not None and (different := different_settings(own, spec)):
+        raise InputError(f"{path} does not fit the generator: {different}; {remedy}")
+    if difference := differences(generator.state_dict(), state):
+        raise InputError(f"{path} does not fit {own['architecture']}: {difference}; {remedy}")
+    require_finite(state, path)
+    generator.load_state_dict(state)
+    return {"file": path.name, "sha256": state_hash(state), "metadata": metadata}
+
+
+def different_settings(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """How two specs differ in what the network computes, which initialisation is not; empty where they agree.
+
+    Residual scaling, or ×2 against ×3, shows in no shape: weights would load and give a wrong image.
+    """
+    if expected.get("architecture") != found.get("architecture"):
+        return f"it holds {found.get('architecture')} instead of {expected.get('architecture')}"
+    ours, theirs = dict(expected.get("arguments") or {}), dict(found.get("arguments") or {})
+    return ", ".join(
+        f"{name} is {theirs[name]} instead of {ours[name]}"
+        for name in ours
+        if name in theirs and theirs[name] != ours[name] and not name.startswith("init_")
+    )

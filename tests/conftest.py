@@ -1,0 +1,32 @@
+"""Fixtures shared by all tests."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def shared_path(name: str) -> Path:
+    """Path of a reference file beside the checkout; the test is skipped where it is absent."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"reference material is not here: {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """``shared("data/Set5")`` → path; skips the test where the reference material is absent."""
+    return shared_path
+
+
+def pytest_collection_modifyitems(items):
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="needs a CUDA device; run `pytest -m gpu` where there is one")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)

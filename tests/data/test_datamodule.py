@@ -1,0 +1,120 @@
+"""What reaches the stages: the right batches, for any number of workers."""
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+
+from esrgan_lightning import data as builders
+from esrgan_lightning.data import SRDataModule, folder_photos
+from esrgan_lightning.errors import InputError
+
+
+@pytest.fixture
+def photos(tmp_path):
+    generator = np.random.default_rng(0)
+    for index in range(4):
+        pixels = generator.integers(0, 256, (60 + index, 70, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    return tmp_path
+
+
+class Recorder(pl.LightningModule):
+    """Keeps each batch that training hands it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = []
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append(batch)
+        return self.weight * 0
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def record(folder, updates, **settings):
+    module = SRDataModule(folder_photos(folder), scale=4, patch_size=32, **({"batch_size": 4} | settings))
+    stage = Recorder()
+    trainer = pl.Trainer(
+        max_steps=updates,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(stage, datamodule=module)
+    return stage.seen
+
+
+def same(first, second):
+    return len(first) == len(second) and all(
+        torch.equal(a["hr"], b["hr"]) and torch.equal(a["lr"], b["lr"])
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def test_batches_are_floats_in_unit_range_and_do_not_depend_on_workers(photos):
+    """Breaks if a worker's own random state plays a part, or order depends on which worker is first."""
+    alone = record(photos, 6, num_workers=0)
+    assert alone[0]["lr"].shape == (4, 3, 8, 8)
+    assert alone[0]["hr"].shape == (4, 3, 32, 32)
+    assert alone[0]["hr"].dtype == torch.float32
+    assert 0 <= alone[0]["hr"].min() < 0.1 < 0.9 < alone[0]["hr"].max() <= 1
+    assert same(alone, record(photos, 6, num_workers=2))
+    assert not same(alone, record(photos, 6, num_workers=0, seed=1))
+
+
+def test_training_needs_a_length(photos):
+    with pytest.raises(InputError, match="max_steps"):
+        SRDataModule(folder_photos(photos), scale=4, patch_size=32).train_dataloader()
+
+
+@pytest.mark.parametrize(("key", "value"), [("batch_size", 0), ("num_workers", -1)])
+def test_senseless_settings_are_refused(photos, key, value):
+    with pytest.raises(InputError, match=f"data.{key}={value}"):
+        SRDataModule(folder_photos(photos), scale=4, patch_size=32, **{key: value})
+
+
+def test_index_hash_follows_names_and_sizes(photos):
+    def index_hash():
+        return SRDataModule(folder_photos(photos), scale=4, patch_size=32).index_hash()
+
+    before = index_hash()
+    assert before == index_hash()
+    (photos / "0.png").rename(photos / "9.png")
+    assert index_hash() != before
+
+
+def test_folder_holds_out_photos_where_no_validation_folder_is_given(photos):
+    module = builders.folder(photos, scale=4, patch_size=32)
+    assert (len(module.train_set.photos), len(module.val_set)) == (3, 1)
+    module = builders.folder(photos, photos, scale=4, patch_size=32)
+    assert (len(module.train_set.photos), len(module.val_set)) == (4, 4)
+
+
+def test_paired_wants_both_validation_folders(photos, tmp_path):
+    with pytest.raises(InputError, match="go together"):
+        builders.paired(photos, photos, val_hr=photos, scale=1, patch_size=32)
+
+
+def test_photos_is_ready_without_a_download():
+    module = builders.photos(patch_size=128)
+    assert len(module.train_set.photos) == 7
+    assert len(module.val_set) == 2
+
+
+def test_whole_photos_come_one_by_one_with_their_names(photos):
+    module = builders.folder(photos, photos, scale=4, patch_size=32)
+    batches = list(module.val_dataloader())
+    assert [batch["name"] for batch in batches] == [["0"], ["1"], ["2"], ["3"]]
+    assert tuple(batches[0]["hr"].shape) == (1, 3, 60, 68)

@@ -1,0 +1,202 @@
+"""Adversarial losses against the papers' formulas written out naively, and proofs of where gradient flows."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from esrgan_lightning.losses import (
+    AdversarialLoss,
+    HingeGAN,
+    LeastSquaresGAN,
+    RelativisticAverageGAN,
+    StandardGAN,
+    WassersteinGAN,
+)
+
+ALL = [RelativisticAverageGAN(), StandardGAN(), LeastSquaresGAN(), HingeGAN(), WassersteinGAN()]
+
+
+def logits(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    real = torch.randn(*shape, generator=generator, dtype=torch.float64) + 0.5
+    fake = torch.randn(*shape, generator=generator, dtype=torch.float64) - 0.5
+    return real, fake
+
+
+def sigmoid(z):
+    return 1 / (1 + math.exp(-z))
+
+
+def relativistic_by_the_book(real, fake):
+    """(L_D, L_G) of ESRGAN, section 3.2, with σ and log in double loops."""
+    real, fake = real.flatten().tolist(), fake.flatten().tolist()
+    mean_real, mean_fake = sum(real) / len(real), sum(fake) / len(fake)
+    d_loss = g_loss = 0.0
+    for c in real:
+        probability = sigmoid(c - mean_fake)
+        d_loss -= math.log(probability) / len(real)
+        g_loss -= math.log(1 - probability) / len(real)
+    for c in fake:
+        probability = sigmoid(c - mean_real)
+        d_loss -= math.log(1 - probability) / len(fake)
+        g_loss -= math.log(probability) / len(fake)
+    return d_loss, g_loss
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 1), (2, 1, 3, 5)])
+def test_relativistic_losses_are_the_papers_formulas(shape):
+    """Breaks where L_G carries the terms of L_D, as some summaries print it."""
+    real, fake = logits(*shape)
+    d_loss, g_loss = relativistic_by_the_book(real, fake)
+
+    gan = RelativisticAverageGAN()
+
+    assert gan.discriminator_loss(real, fake).item() == pytest.approx(d_loss, rel=1e-12)
+    assert gan.generator_loss(real, fake).item() == pytest.approx(g_loss, rel=1e-12)
+    assert d_loss != pytest.approx(g_loss)
+
+
+def test_the_relativistic_generator_loss_is_the_discriminators_with_the_pictures_swapped():
+    real, fake = logits(5, 1)
+    gan = RelativisticAverageGAN()
+    torch.testing.assert_close(gan.generator_loss(real, fake), gan.discriminator_loss(fake, real))
+
+
+@pytest.mark.parametrize("gan", ALL, ids=lambda gan: type(gan).__name__)
+def test_gradients_are_those_of_finite_differences(gan):
+    """Breaks where a mean is detached: finite differences see the value alone, not the graph."""
+    real, fake = (x.requires_grad_() for x in logits(4, 1))
+
+    assert torch.autograd.gradcheck(gan.discriminator_loss, (real, fake))
+    if gan.needs_real_in_generator:
+        assert torch.autograd.gradcheck(gan.generator_loss, (real, fake))
+    else:
+        assert torch.autograd.gradcheck(lambda x: gan.generator_loss(None, x), (fake,))
+
+
+def test_both_means_carry_gradient_and_the_toolbox_form_detaches_them_in_the_discriminator_alone():
+    real, fake = (x.requires_grad_() for x in logits(4, 1))
+    detached = RelativisticAverageGAN(detach_mean_in_discriminator=True)
+
+    attached_grads = torch.autograd.grad(
+        RelativisticAverageGAN().discriminator_loss(real, fake), (real, fake)
+    )
+    detached_grads = torch.autograd.grad(detached.discriminator_loss(real, fake), (real, fake))
+    for a, d in zip(attached_grads, detached_grads, strict=True):
+        assert not torch.allclose(a, d)
+
+    # the toolbox form by hand: the opposite mean as a number
+    by_hand = F.softplus(-(real - fake.mean().item())).mean() + F.softplus(fake - real.mean().item()).mean()
+    expected = torch.autograd.grad(by_hand, (real, fake))
+    torch.testing.assert_close(detached_grads, expected)
+    # the value is the same, and so is the generator's loss with its gradient
+    assert torch.equal(
+        detached.discriminator_loss(real, fake), RelativisticAverageGAN().discriminator_loss(real, fake)
+    )
+    torch.testing.assert_close(
+        torch.autograd.grad(detached.generator_loss(real, fake), fake),
+        torch.autograd.grad(RelativisticAverageGAN().generator_loss(real, fake), fake),
+    )
+
+
+def test_the_real_half_of_the_generator_loss_moves_the_generator():
+    """−E[log(1 − D_Ra(x_r, x_f))] reaches x_f through E[C(x_f)] only: a common shift."""
+    real, fake = logits(4, 1)
+    fake.requires_grad_()
+    (grad,) = torch.autograd.grad(RelativisticAverageGAN().generator_loss(real, fake), fake)
+    own_half = F.softplus(-(fake - real.mean())).mean()
+    (own,) = torch.autograd.grad(own_half, fake)
+
+    shift = grad - own
+    expected = -torch.sigmoid(real - fake.mean()).mean() / len(fake)
+    torch.testing.assert_close(shift, expected.detach().expand_as(shift))
+
+
+def test_halved_is_half():
+    real, fake = logits(4, 1)
+    whole, half = RelativisticAverageGAN(), RelativisticAverageGAN(halved=True)
+    torch.testing.assert_close(half.generator_loss(real, fake) * 2, whole.generator_loss(real, fake))
+    torch.testing.assert_close(half.discriminator_loss(real, fake) * 2, whole.discriminator_loss(real, fake))
+
+
+def test_standard_loss_is_binary_cross_entropy_on_probabilities():
+    real, fake = logits(6, 1)
+    ones, zeros = torch.ones_like(real), torch.zeros_like(fake)
+    d_loss = F.binary_cross_entropy(real.sigmoid(), ones) + F.binary_cross_entropy(fake.sigmoid(), zeros)
+    g_loss = F.binary_cross_entropy(fake.sigmoid(), ones)
+
+    torch.testing.assert_close(StandardGAN().discriminator_loss(real, fake), d_loss)
+    torch.testing.assert_close(StandardGAN().generator_loss(None, fake), g_loss)
+
+
+@pytest.mark.parametrize(
+    ("gan", "d_loss", "g_loss"),
+    [
+        # by hand for C(x_r) = (2, 0), C(x_f) = (−3, 1)
+        (LeastSquaresGAN(), 0.5 * (1 + 1) / 2 + 0.5 * (9 + 1) / 2, 0.5 * (16 + 0) / 2),
+        (HingeGAN(), (0 + 1) / 2 + (0 + 2) / 2, 1.0),
+        (WassersteinGAN(), -1.0 - 1.0, 1.0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_worked_out_by_hand(gan, d_loss, g_loss):
+    real, fake = torch.tensor([[2.0], [0.0]]), torch.tensor([[-3.0], [1.0]])
+    assert gan.discriminator_loss(real, fake).item() == pytest.approx(d_loss)
+    assert gan.generator_loss(None, fake).item() == pytest.approx(g_loss)
+
+
+@pytest.mark.parametrize("gan", [RelativisticAverageGAN(), StandardGAN()], ids=lambda gan: type(gan).__name__)
+def test_a_discriminator_far_ahead_gives_finite_losses_with_gradient(gan):
+    """log(1 − σ(200)) is −inf in the naive form: the generator would never recover."""
+    real, fake = torch.full((2, 1), 200.0), torch.full((2, 1), -200.0, requires_grad=True)
+
+    loss = gan.generator_loss(real, fake)
+    loss.backward()
+
+    assert loss.isfinite()
+    assert fake.grad.abs().min() > 0.1
+
+
+@pytest.mark.parametrize("gan", ALL, ids=lambda gan: type(gan).__name__)
+def test_half_precision_logits_are_summed_in_float32_and_nan_is_not_hidden(gan):
+    real, fake = (x.bfloat16() for x in logits(9, 1))
+
+    for loss in (gan.discriminator_loss, gan.generator_loss):
+        assert loss(real, fake).dtype == torch.float32
+        torch.testing.assert_close(loss(real, fake), loss(real.float(), fake.float()), rtol=0, atol=0)
+        assert loss(real, torch.full_like(fake, torch.nan)).isnan()
+
+
+def test_a_relativistic_generator_loss_without_real_logits_is_refused():
+    with pytest.raises(ValueError, match="real"):
+        RelativisticAverageGAN().generator_loss(None, torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize("gan", ALL, ids=lambda gan: type(gan).__name__)
+def test_the_adversarial_term_moves_every_parameter_of_the_generator_and_none_of_the_discriminator(gan):
+    """Breaks where D(SR) is computed without graph, a defect that trains on in silence."""
+    adversarial: AdversarialLoss = gan
+    torch.manual_seed(0)
+    lrelu = nn.LeakyReLU(0.2)
+    generator = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), lrelu, nn.Upsample(scale_factor=2), nn.Conv2d(4, 3, 3, padding=1)
+    )
+    discriminator = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), lrelu, nn.Flatten(), nn.Linear(4 * 3 * 3, 1))
+    lr, hr = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 8, 8)
+
+    discriminator.requires_grad_(False)
+    real = discriminator(hr) if adversarial.needs_real_in_generator else None
+    adversarial.generator_loss(real, discriminator(generator(lr))).backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in generator.parameters())
+    assert all(p.grad is None for p in discriminator.parameters())
+
+    generator.zero_grad()
+    discriminator.requires_grad_(True)
+    fake = discriminator(generator(lr).detach())
+    adversarial.discriminator_loss(discriminator(hr), fake).backward()
+    assert all(p.grad is None for p in generator.parameters())
+    # the last bias cancels in a difference of logits, so its gradient may be 0
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in discriminator[0].parameters())

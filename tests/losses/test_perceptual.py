@@ -1,0 +1,166 @@
+"""Perceptual loss: value, gradient, and a backbone that no optimiser or checkpoint ever sees."""
+
+import copy
+
+import pytest
+import skimage.data
+import torch
+from torch import Tensor, nn
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.losses import PerceptualLoss
+from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
+
+
+class Toy(nn.Module):
+    """Two features that can be worked out by hand."""
+
+    layers = ("triple", "square")
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(3.0))
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return {"triple": image * self.weight, "square": image**2}
+
+
+@pytest.fixture(scope="module")
+def photos():
+    """HR and a softened SR, (1,3,64,64) in [0,1]."""
+    pixels = skimage.data.chelsea()[80:144, 100:164].copy()
+    hr = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    return nn.functional.avg_pool2d(hr, 3, stride=1, padding=1), hr
+
+
+@pytest.mark.parametrize(
+    ("criterion", "relative", "expected"),
+    [
+        # sr = 0.5, hr = 0.25: triple 1.5 and 0.75, square 0.25 and 0.0625
+        ("l1", False, 2 * 0.75 + 10 * 0.1875),
+        ("mse", False, 2 * 0.75**2 + 10 * 0.1875**2),
+        ("l1", True, 2 * 0.75 / 0.75 + 10 * 0.1875 / 0.0625),
+        ("mse", True, 2 * 1.0 + 10 * (0.1875 / 0.0625) ** 2),
+    ],
+)
+def test_value_worked_out_by_hand(criterion, relative, expected):
+    loss = PerceptualLoss(Toy(), {"triple": 2.0, "square": 10.0}, criterion=criterion, relative=relative)
+    sr, hr = torch.full((2, 3, 4, 4), 0.5), torch.full((2, 3, 4, 4), 0.25)
+    assert loss(sr, hr).item() == pytest.approx(expected)
+
+
+def test_before_activation_is_another_loss_than_after(shared, photos):
+    """The ladder's step "features before activation" would be no step at all."""
+    weights = shared("weights/vgg16_features_fp16.safetensors")
+    losses = {
+        layer: PerceptualLoss(VGGFeatures("vgg16", [layer], weights=weights))(*photos).item()
+        for layer in ("conv5_3", "relu5_3")
+    }
+    # most of conv5_3 is negative, and ReLU throws its differences away
+    assert losses["conv5_3"] > 2 * losses["relu5_3"] > 0
+
+
+def test_efficientnet_relative_is_each_layers_l1_over_its_mean_magnitude(photos):
+    sr, hr = photos
+    backbone = EfficientNetLite0Features()
+    a, b = backbone(sr), backbone(hr)
+    expected = sum((a[name] - b[name]).abs().mean() / b[name].abs().mean() for name in backbone.layers)
+
+    loss = PerceptualLoss(backbone, relative=True)
+
+    torch.testing.assert_close(loss(sr, hr), expected)
+    assert loss(hr, hr).item() == 0
+    # every layer weighs alike: without `relative` the first, of the largest magnitude, would drown the others
+    assert 0.1 < expected / len(backbone.layers) < 1.5
+
+
+def test_gradient_goes_to_sr_alone(photos):
+    sr, hr = (x.clone().requires_grad_() for x in photos)
+    backbone = EfficientNetLite0Features([0, 2])
+
+    PerceptualLoss(backbone)(sr, hr).backward()
+
+    assert sr.grad.isfinite().all()
+    assert (sr.grad.abs().amax(dim=1) > 0).float().mean() > 0.9
+    assert hr.grad is None
+    assert all(p.grad is None for p in backbone.parameters())
+
+
+def test_gradient_is_that_of_finite_differences():
+    torch.manual_seed(0)
+    loss = PerceptualLoss(VGGFeatures("vgg16", ["conv1_2"], weights="random"), criterion="mse").double()
+    sr, hr = torch.rand(1, 3, 3, 3, dtype=torch.float64, requires_grad=True), torch.rand(1, 3, 3, 3).double()
+    assert torch.autograd.gradcheck(lambda x: loss(x, hr), (sr,))
+
+
+def test_the_backbone_is_no_part_of_the_parents_state_and_follows_its_moves():
+    """Breaks where VGG lands in each checkpoint, in an optimiser or in DDP's reducer, or stays on the CPU."""
+    loss = PerceptualLoss(Toy())
+    parent = nn.ModuleDict({"losses": loss})
+
+    assert list(parent.state_dict()) == []
+    assert list(parent.parameters()) == []
+    assert list(parent.buffers()) == []
+    parent.to(torch.float64)
+    assert loss.backbone.weight.dtype == torch.float64
+    assert loss.backbone.norm.running_mean.dtype == torch.float64
+    assert loss(torch.rand(1, 3, 2, 2).double(), torch.rand(1, 3, 2, 2).double()).dtype == torch.float64
+    parent.to("meta")
+    assert loss.backbone.weight.is_meta
+
+
+@pytest.mark.gpu
+def test_the_backbone_follows_to_the_gpu(photos):
+    loss = PerceptualLoss(EfficientNetLite0Features(), relative=True)
+    on_cpu = loss(*photos)
+    parent = nn.Sequential(loss).cuda()
+    on_gpu = parent[0](*(x.cuda() for x in photos))
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-3, atol=1e-3)
+
+
+def test_the_backbone_stays_frozen_in_a_training_parent():
+    loss = PerceptualLoss(Toy())
+    nn.Sequential(loss).train().requires_grad_(True)
+    assert not loss.backbone.weight.requires_grad
+    assert not loss.backbone.norm.training
+
+
+def test_a_copy_has_its_own_backbone():
+    loss = PerceptualLoss(Toy())
+    twin = copy.deepcopy(loss).double()
+    assert twin.backbone.weight.dtype == torch.float64
+    assert loss.backbone.weight.dtype == torch.float32
+
+
+def test_under_autocast_the_distance_is_summed_in_float32(photos):
+    loss = PerceptualLoss(VGGFeatures("vgg16", ["conv1_2"], weights="random"))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss(*photos)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, loss(*photos), rtol=0.05, atol=0)
+
+
+def test_nan_is_not_hidden():
+    hr = torch.rand(1, 3, 4, 4)
+    assert PerceptualLoss(Toy())(torch.full_like(hr, torch.nan), hr).isnan()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layer_weights": {"triple": 1.0}}, "triple; the backbone gives triple, square"),
+        ({"layer_weights": {"triple": 1.0, "square": 1.0, "conv5_4": 1.0}}, "each layer needs one weight"),
+        ({"layer_weights": {"triple": 1.0, "square": -1.0}}, "layer_weights.square=-1.0"),
+        ({"criterion": "l2"}, "criterion=l2: expected one of l1, mse"),
+        ({"backbone": nn.Identity()}, "Identity: expected a network that names its `layers`"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        PerceptualLoss(**({"backbone": Toy()} | arguments))
+
+
+def test_pictures_of_different_shapes_are_refused():
+    with pytest.raises(InputError, match="shapes have to be equal"):
+        PerceptualLoss(Toy())(torch.zeros(1, 3, 4, 4), torch.zeros(2, 3, 4, 4))

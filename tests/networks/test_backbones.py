@@ -1,0 +1,352 @@
+"""The frozen feature extractors against torchvision, against real photos and against wrong files."""
+
+import re
+import urllib.error
+
+import numpy as np
+import pytest
+import skimage.data
+import sklearn.datasets
+import torch
+import torch.nn.functional as F
+import torchvision
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
+
+VGG16 = "weights/vgg16_features_fp16.safetensors"
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """Real photo, (1,3,64,64), RGB in [0,1]."""
+    pixels = skimage.data.chelsea()[80:144, 100:164].copy()
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+
+
+@pytest.fixture
+def tiny_file(tmp_path):
+    """A right file for the layers up to conv1_2 of VGG16 and VGG19, with a classifier to be ignored."""
+    state = {
+        "features.0.weight": torch.randn(64, 3, 3, 3).half(),
+        "features.0.bias": torch.randn(64).half(),
+        "features.2.weight": torch.randn(64, 64, 3, 3).half(),
+        "features.2.bias": torch.randn(64).half(),
+        "classifier.0.weight": torch.randn(2, 2).half(),
+    }
+    torch.save(state, tmp_path / "vgg.pth")
+    return tmp_path / "vgg.pth"
+
+
+def test_vgg16_with_imagenet_weights_equals_torchvision_read_by_hooks(shared, photo):
+    """Breaks with a cut one layer too far, a lost normalisation, or an in-place ReLU over conv5_3."""
+    wanted = {"conv1_2": 2, "relu3_3": 15, "pool4": 23, "conv5_3": 28, "relu5_3": 29}
+    reference = torchvision.models.vgg16(weights=None).features.eval()
+    state = load_file(shared(VGG16))
+    reference.load_state_dict({key.removeprefix("features."): value.float() for key, value in state.items()})
+    expected: dict[str, torch.Tensor] = {}
+    for name, index in wanted.items():
+        # the copy is taken before the next layer, which works in place, can touch it
+        reference[index].register_forward_hook(
+            lambda module, inputs, output, name=name: expected.__setitem__(name, output.clone())
+        )
+    with torch.no_grad():
+        reference((photo - MEAN) / STD)
+
+    found = VGGFeatures("vgg16", list(wanted), weights=shared(VGG16))(photo)
+
+    assert list(found) == list(wanted)
+    for name in wanted:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0)
+    assert found["conv5_3"].min() < 0
+    assert torch.equal(found["conv5_3"].relu(), found["relu5_3"])
+
+
+def test_the_papers_layer_is_number_34_of_torchvisions_vgg19():
+    """Layer 34 is conv5_4 before ReLU; 35 is after it: the slice that tools get wrong in silence."""
+    before = VGGFeatures("vgg19", ["conv5_4"], weights="random")
+    after = VGGFeatures("vgg19", ["relu5_4"], weights="random")
+
+    assert len(before.features) == 35
+    assert isinstance(before.features[34], nn.Conv2d)
+    assert len(after.features) == 36
+    assert isinstance(after.features[35], nn.ReLU)
+    with torch.device("meta"):
+        features = torchvision.models.vgg19(weights=None).features
+    assert [(type(layer), tuple(p.shape for p in layer.parameters())) for layer in after.features] == [
+        (type(layer), tuple(p.shape for p in layer.parameters())) for layer in features[:36]
+    ]
+
+
+def test_imagenet_normalisation_is_applied_once(tiny_file):
+    net = VGGFeatures("vgg19", ["conv1_1"], weights=tiny_file)
+    image = torch.rand(2, 3, 8, 8)
+    first = net.features[0]
+    expected = F.conv2d((image - MEAN) / STD, first.weight, first.bias, padding=1)
+
+    torch.testing.assert_close(net(image)["conv1_1"], expected, rtol=0, atol=0)
+    assert first.weight.dtype == torch.float32  # the file is half precision
+
+
+def test_features_before_activation_survive_the_relu_and_the_image_is_left_alone(tiny_file):
+    """Torchvision's ReLU works in place: conv1_1 would come back without its negative half."""
+    net = VGGFeatures("vgg16", ["conv1_1", "relu1_1", "conv1_2"], weights=tiny_file)
+    image = torch.rand(1, 3, 8, 8)
+    before = image.clone()
+
+    found = net(image)
+
+    assert found["conv1_1"].min() < 0 <= found["relu1_1"].min()
+    assert torch.equal(image, before)
+
+
+def test_vgg_loads_safetensors_and_pth_alike(tiny_file, tmp_path):
+    save_file(torch.load(tiny_file, weights_only=True), tmp_path / "vgg.safetensors")
+    image = torch.rand(1, 3, 8, 8)
+
+    one = VGGFeatures("vgg19", ["conv1_2"], weights=tiny_file)(image)["conv1_2"]
+    two = VGGFeatures("vgg19", ["conv1_2"], weights=str(tmp_path / "vgg.safetensors"))(image)["conv1_2"]
+
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("features.2.bias"), "features.2.bias is missing"),
+        (
+            lambda state: state.update({"features.1.weight": torch.ones(64)}),
+            "unexpected key features.1.weight",
+        ),
+        (lambda state: state.update({"conv1.weight": torch.ones(64)}), "unexpected key conv1.weight"),
+        (lambda state: state.update({"features.2.bias": torch.ones(65)}), r"features.2.bias is \(65,\)"),
+        (
+            lambda state: state["features.2.bias"].fill_(torch.nan),
+            "features.2.bias holds values that are not",
+        ),
+        (lambda state: state.update({"epoch": 3}), "flat map of key → tensor"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_error(tiny_file, change, message):
+    """Breaks where a batch-norm VGG, a truncated file or a whole checkpoint would load in part."""
+    state = torch.load(tiny_file, weights_only=True)
+    change(state)
+    torch.save(state, tiny_file)
+
+    with pytest.raises(InputError, match=message) as caught:
+        VGGFeatures("vgg19", ["conv1_2"], weights=tiny_file)
+    assert "vgg.pth" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_vgg16_weights_are_refused_for_vgg19_even_where_the_wanted_part_would_fit(shared):
+    with pytest.raises(InputError, match=r"not vgg19: unexpected key features\.17"):
+        VGGFeatures("vgg19", ["conv2_1"], weights=shared(VGG16))
+
+
+@pytest.mark.parametrize(
+    "name", ["junk.pth", "junk.safetensors", "empty.pth", "pickle.pth", "x.bin", "none.pth"]
+)
+def test_a_file_that_holds_no_tensors_is_one_clear_error_and_runs_nothing(tmp_path, name, capsys):
+    class Hostile:
+        def __reduce__(self):
+            return (print, ("the file's code ran",))
+
+    (tmp_path / "junk.pth").write_bytes(b"no tensors in here")
+    (tmp_path / "junk.safetensors").write_bytes(b"no tensors in here")
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "x.bin").touch()
+    torch.save({"features.0.weight": Hostile()}, tmp_path / "pickle.pth")
+
+    with pytest.raises(InputError, match=re.escape(name)) as caught:
+        VGGFeatures("vgg19", ["conv1_1"], weights=tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert "ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        urllib.error.URLError("no route to host"),
+        urllib.error.HTTPError("https://example.org", 404, "Not Found", None, None),
+        ConnectionResetError("reset by peer"),
+        RuntimeError("invalid hash value"),
+    ],
+)
+def test_a_failed_download_names_the_file_and_the_ways_out(monkeypatch, failure):
+    """Breaks where the loss would go on with random features, which ruins every picture."""
+
+    def fail(url, **kwargs):
+        assert kwargs["weights_only"] is True
+        assert kwargs["check_hash"] is True
+        raise failure
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+
+    with pytest.raises(InputError, match=r"vgg19-dcbb9e9d\.pth.*weights=PATH.*efficientnet_lite0"):
+        VGGFeatures("vgg19")
+
+
+def test_the_download_uses_the_torch_hub_cache(monkeypatch, tmp_path, tiny_file):
+    """A file put into the cache is taken without the network, as on a machine that was prepared."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    (cache / "vgg19-dcbb9e9d.pth").write_bytes(tiny_file.read_bytes())
+    image = torch.rand(1, 3, 8, 8)
+
+    from_cache = VGGFeatures("vgg19", ["conv1_2"])(image)["conv1_2"]
+
+    assert torch.equal(from_cache, VGGFeatures("vgg19", ["conv1_2"], weights=tiny_file)(image)["conv1_2"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: VGGFeatures("vgg11", weights="random"), "arch=vgg11"),
+        (lambda: VGGFeatures("vgg16", ["conv5_4"], weights="random"), "layer conv5_4: unknown.*conv5_3"),
+        (lambda: VGGFeatures("vgg16", [], weights="random"), "expected a list of names"),
+        (lambda: VGGFeatures("vgg16", "conv5_3", weights="random"), "expected a list of names"),
+        (lambda: VGGFeatures("vgg16", ["conv1_1", "conv1_1"], weights="random"), "only once"),
+        (lambda: EfficientNetLite0Features([16]), "layer block16: unknown.*block15"),
+    ],
+)
+def test_a_wrong_choice_is_refused_with_the_known_names(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_an_image_of_the_wrong_shape_is_refused():
+    net = VGGFeatures("vgg16", ["conv3_1"], weights="random")
+
+    for shape in [(1, 1, 8, 8), (3, 8, 8), (1, 3, 8, 3)]:
+        with pytest.raises(InputError, match="image of"):
+            net(torch.zeros(shape))
+    assert net(torch.zeros(1, 3, 4, 4))["conv3_1"].shape == (1, 256, 1, 1)
+
+
+def square(pixels, side):
+    """The largest central square of a photo, (1,3,side,side) in [0,1]."""
+    image = Image.fromarray(pixels)
+    short = min(image.size)
+    left, top = (image.width - short) // 2, (image.height - short) // 2
+    image = image.crop((left, top, left + short, top + short)).resize((side, side), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+
+
+@pytest.mark.parametrize(
+    ("pixels", "classes", "least"),
+    [
+        (skimage.data.chelsea, range(281, 286), 0.8),  # domestic cats
+        (skimage.data.coffee, [967], 0.9),  # espresso
+        (lambda: sklearn.datasets.load_sample_image("china.jpg"), [698, 663], 0.3),  # palace, monastery
+    ],
+)
+def test_efficientnet_recognises_photos(pixels, classes, least):
+    """The whole network with its head: a wrong stride, scaling, ε or activation loses the class."""
+    network = EfficientNetLite0Features().network
+
+    with torch.no_grad():
+        probabilities = network((255 * square(pixels(), 224) - 127) / 128).softmax(dim=1)[0]
+
+    assert int(probabilities.argmax()) in classes
+    assert probabilities[list(classes)].sum() > least
+
+
+def test_efficientnet_gives_the_logits_of_another_implementation():
+    """Printed by the package efficientnet_lite_pytorch 0.1.0 with the same file: pins ReLU6 and padding."""
+    network = EfficientNetLite0Features().network
+    image = torch.sin(torch.arange(3 * 64 * 64, dtype=torch.float64) ** 2 / 5000).float().view(1, 3, 64, 64)
+
+    with torch.no_grad():
+        logits = network(image)[0]
+
+    torch.testing.assert_close(
+        logits[:6],
+        torch.tensor([6.430368, 1.220164, -3.922723, -7.049843, -2.279695, -1.590819]),
+        rtol=0,
+        atol=1e-3,
+    )
+    assert logits.norm().item() == pytest.approx(156.97046, abs=1e-2)
+
+
+def test_efficientnet_has_the_published_number_of_parameters():
+    network = EfficientNetLite0Features(weights="random").network
+    assert sum(p.numel() for p in network.parameters()) == 4_652_008
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride"), [(8, 3, 2), (9, 3, 2), (8, 5, 2), (9, 5, 1), (7, 1, 1)]
+)
+def test_same_padding_puts_the_odd_pixel_at_the_far_end(side, kernel, stride):
+    """TensorFlow's rule by a double loop; padding=k//2 would shift every feature of an even side."""
+    from esrgan_lightning.networks.efficientnet_lite import _SameConv2d
+
+    conv = _SameConv2d(1, 1, kernel, stride=stride)
+    x = torch.rand(1, 1, side, side)
+    size = -(-side // stride)
+    total = max((size - 1) * stride + kernel - side, 0)
+    padded = torch.zeros(side + total, side + total)
+    padded[total // 2 : total // 2 + side, total // 2 : total // 2 + side] = x[0, 0]
+    expected = torch.empty(1, 1, size, size)
+    for i in range(size):
+        for j in range(size):
+            window = padded[i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+            expected[0, 0, i, j] = (window * conv.weight[0, 0]).sum()
+
+    torch.testing.assert_close(conv(x), expected.detach())
+
+
+def test_efficientnet_features_are_linear_bottlenecks_by_name(photo):
+    net = EfficientNetLite0Features()
+
+    found = net(photo)
+
+    assert {name: tuple(value.shape) for name, value in found.items()} == {
+        "block0": (1, 16, 32, 32),
+        "block2": (1, 24, 16, 16),
+        "block4": (1, 40, 8, 8),
+        "block7": (1, 80, 4, 4),
+    }
+    assert all(value.min() < 0 < value.max() for value in found.values())
+    scaled = (255 * photo - 127) / 128
+    assert torch.equal(found["block7"], net.network.features(scaled, [7])[7])
+
+
+def test_efficientnet_refuses_the_weights_of_another_network(tiny_file):
+    with pytest.raises(InputError, match="not EfficientNet-Lite0: unexpected key"):
+        EfficientNetLite0Features(weights=tiny_file)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: VGGFeatures("vgg16", ["conv1_1", "conv2_1"], weights="random"),
+        lambda: EfficientNetLite0Features([0, 2]),
+    ],
+)
+def test_backbones_are_frozen_whatever_the_parent_does(make):
+    """A batch norm in train mode would follow the pictures; a parameter with gradient would train."""
+    backbone = make()
+    parent = nn.Sequential(backbone).train()
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    image = torch.rand(2, 3, 16, 16, requires_grad=True)
+
+    sum(value.square().mean() for value in parent(image).values()).backward()
+
+    assert not any(module.training for module in backbone.modules())
+    assert not any(p.requires_grad for p in backbone.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+    assert image.grad is not None
+    assert image.grad.abs().max() > 0
+
+
+def test_half_precision_pictures_are_taken_in_the_dtype_of_the_network():
+    net = EfficientNetLite0Features([0], weights="random")
+    assert net(torch.rand(1, 3, 8, 8).bfloat16())["block0"].dtype == torch.float32
+    assert net.double()(torch.rand(1, 3, 8, 8))["block0"].dtype == torch.float64

@@ -1,0 +1,265 @@
+"""Image files: every depth and kind, damage, orientation, atomic writes."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import codecs, image_size, list_images, read_image, read_rgb, write_image
+
+
+def pixels(channels, dtype, height=9, width=13):
+    levels = torch.randint(0, 256 if dtype is torch.uint8 else 65536, (channels, height, width))
+    return levels.to(torch.int32).to(dtype)
+
+
+LOSSLESS = [
+    *((suffix, c, torch.uint8) for suffix in (".png", ".tif", ".tiff") for c in (1, 2, 3, 4)),
+    *((".png", c, torch.uint16) for c in (1, 2, 3, 4)),
+    *((".tif", c, torch.uint16) for c in (1, 3, 4)),
+    *((".bmp", c, torch.uint8) for c in (1, 3)),
+    *((".webp", c, torch.uint8) for c in (3, 4)),
+]
+
+
+@pytest.mark.parametrize(("suffix", "channels", "dtype"), LOSSLESS)
+def test_what_is_written_is_read_back_exactly(tmp_path, suffix, channels, dtype):
+    """Swapped colours, a lost alpha, gray made RGB or 16 bits made 8 would each show."""
+    image = pixels(channels, dtype)
+    if channels in (2, 4) and suffix == ".webp":
+        image[-1].clamp_(min=1)  # colours under full transparency are not kept by WebP
+    write_image(tmp_path / f"x{suffix}", image)
+    back = read_image(tmp_path / f"x{suffix}")
+    assert back.dtype is dtype
+    assert torch.equal(back, image)
+    assert image_size(tmp_path / f"x{suffix}") == (9, 13)
+
+
+def test_jpeg_is_close_and_keeps_the_resolution_of_colour(tmp_path):
+    """Single red columns would be grey-brown with halved colour (4:2:0)."""
+    image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    image[0, :, ::2] = 255
+    write_image(tmp_path / "x.jpg", image)
+    assert (read_image(tmp_path / "x.jpg").int() - image.int()).abs().float().mean() < 4
+    gray = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    write_image(tmp_path / "gray.jpeg", gray)
+    assert read_image(tmp_path / "gray.jpeg").shape == (1, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("1", 1), ("L", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4), ("CMYK", 3), ("I;16", 1)]
+)
+def test_modes_of_pillow(tmp_path, mode, channels):
+    Image.new(mode, (5, 4)).save(tmp_path / "x.tif")
+    image = read_image(tmp_path / "x.tif")
+    assert image.shape == (channels, 4, 5)
+    assert image.dtype is (torch.uint16 if mode == "I;16" else torch.uint8)
+
+
+def test_palettes_become_rgb_or_rgba(tmp_path):
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([10, 20, 30, 40, 50, 60])
+    picture.putpixel((1, 0), 1)
+    picture.save(tmp_path / "opaque.png")
+    picture.save(tmp_path / "clear.png", transparency=1)
+    assert read_image(tmp_path / "opaque.png")[:, 0].T.tolist() == [[10, 20, 30], [40, 50, 60]]
+    assert read_image(tmp_path / "clear.png")[:, 0].T.tolist() == [[10, 20, 30, 255], [40, 50, 60, 0]]
+
+
+def test_a_transparent_colour_becomes_alpha(tmp_path):
+    Image.new("L", (1, 1), 7).save(tmp_path / "gray.png", transparency=7)
+    Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "rgb.png", transparency=(1, 2, 3))
+    assert read_image(tmp_path / "gray.png").flatten().tolist() == [7, 0]
+    assert read_image(tmp_path / "rgb.png").flatten().tolist() == [1, 2, 3, 0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_orientation_as_pillow_applies_it(tmp_path, orientation, suffix):
+    picture = Image.fromarray(pixels(3, torch.uint8, 4, 6).permute(1, 2, 0).numpy())
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / f"x{suffix}", exif=exif, **({"lossless": True} if suffix == ".webp" else {}))
+    with Image.open(tmp_path / f"x{suffix}") as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    image = read_image(tmp_path / f"x{suffix}")
+    assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
+    assert image_size(tmp_path / f"x{suffix}") == expected.shape[:2]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_a_16_bit_tiff(tmp_path, orientation):
+    picture = Image.fromarray(pixels(1, torch.uint16, 4, 6)[0].numpy())
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "x.tif", exif=exif)
+    with Image.open(tmp_path / "x.tif") as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    assert np.array_equal(read_image(tmp_path / "x.tif")[0].numpy(), expected)
+    assert image_size(tmp_path / "x.tif") == expected.shape
+
+
+def test_orientation_of_a_16_bit_png(tmp_path):
+    """The other decoder must not turn the picture a second time, nor leave it lying."""
+    image = pixels(3, torch.uint16, 4, 6)
+    write_image(tmp_path / "x.png", image)
+    data = (tmp_path / "x.png").read_bytes()
+    body = b"eXIf" + b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "x.png").write_bytes(data[:33] + chunk + data[33:])  # behind the header
+    assert torch.equal(read_image(tmp_path / "x.png"), image.int().rot90(-1, (1, 2)).to(torch.uint16))
+    assert image_size(tmp_path / "x.png") == (6, 4)
+
+
+def test_read_rgb_always_gives_three_channels_of_eight_bits(tmp_path):
+    for channels in (1, 2, 3, 4):
+        for dtype in (torch.uint8, torch.uint16):
+            image = pixels(channels, dtype)
+            write_image(tmp_path / "x.png", image)
+            color = image[:1].int().expand(3, -1, -1) if channels < 3 else image[:3].int()
+            expected = color if dtype is torch.uint8 else (color / 257).round()
+            rgb = read_rgb(tmp_path / "x.png")
+            assert rgb.dtype is torch.uint8
+            assert rgb.is_contiguous()
+            assert torch.equal(rgb.int(), expected.int())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.9])
+def test_truncated_files_are_refused_by_name(tmp_path, suffix, keep):
+    """A half-read image with a gray lower part must not enter a training set."""
+    write_image(tmp_path / "whole.png", pixels(3, torch.uint8, 64, 64))
+    path = tmp_path / f"broken{suffix}"
+    write_image(path, read_image(tmp_path / "whole.png"))
+    data = path.read_bytes()
+    path.write_bytes(data[: keep if isinstance(keep, int) else int(len(data) * keep)])
+    with pytest.raises(InputError, match="broken"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_truncated_16_bit_files_are_refused(tmp_path, suffix):
+    path = tmp_path / f"broken{suffix}"
+    write_image(path, pixels(3, torch.uint16, 64, 64))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="broken"):
+        read_image(path)
+
+
+def test_what_is_no_image_is_refused(tmp_path):
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    for name in ("text.png", "script.png", "missing.png", "."):
+        for read in (read_image, read_rgb, image_size):
+            with pytest.raises(InputError, match="image"):
+                read(tmp_path / name)
+
+
+def test_floating_samples_are_refused(tmp_path):
+    Image.new("F", (4, 4)).save(tmp_path / "x.tif")
+    with pytest.raises(InputError, match=r"x\.tif.*'F'"):
+        read_image(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("side", [12000, 60000])
+def test_a_decompression_bomb_is_refused_from_its_header(tmp_path, side):
+    """Both below and above the size at which Pillow itself stops, without a warning."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    (tmp_path / "bomb.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    )
+    for read in (read_image, image_size):
+        with pytest.raises(InputError, match=r"bomb\.png.*pixels"):
+            read(tmp_path / "bomb.png")
+
+
+def test_a_large_photo_below_the_limit_gives_no_warning(tmp_path, monkeypatch):
+    """Pillow warns at a limit of its own, and a warning is an error here."""
+    write_image(tmp_path / "x.png", pixels(1, torch.uint8, 40, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert read_image(tmp_path / "x.png").shape == (1, 40, 40)
+    monkeypatch.setattr(codecs, "MAX_PIXELS", 1500)
+    with pytest.raises(InputError, match="the limit is 1500"):
+        read_image(tmp_path / "x.png")
+
+
+def test_list_is_sorted_recursive_and_without_hidden_files(tmp_path):
+    names = ["b.png", "a.JPG", "sub/c.tiff", "sub/deep/d.webp", "notes.txt", ".hidden.png", ".cache/e.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    assert found == ["a.JPG", "b.png", "sub/c.tiff", "sub/deep/d.webp"]
+
+
+def test_list_under_a_hidden_folder_works(tmp_path):
+    """Only what is hidden *below* the given folder is left out."""
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "x.png").touch()
+    assert len(list_images(tmp_path / ".cache")) == 1
+
+
+def test_list_of_nothing_is_an_error(tmp_path):
+    (tmp_path / "file.png").touch()
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("missing", "missing"), ("file.png", "not a folder"), ("empty", "no image")):
+        with pytest.raises(InputError, match=reason):
+            list_images(tmp_path / name)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
+    path = tmp_path / "x.png"
+    old = pixels(3, torch.uint8)
+    write_image(path, old)
+
+    def full(self, data):
+        with self.open("wb") as file:
+            file.write(data[:10])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(type(path), "write_bytes", full)
+    with pytest.raises(OSError, match="no space"):
+        write_image(path, pixels(3, torch.uint8))
+    assert torch.equal(read_image(path), old)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_write_makes_parent_folders_and_takes_any_layout(tmp_path):
+    image = pixels(3, torch.uint8, 6, 8)
+    write_image(tmp_path / "new" / "folder" / "x.png", image.transpose(1, 2))
+    assert torch.equal(read_image(tmp_path / "new" / "folder" / "x.png"), image.transpose(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "dtype", "reason"),
+    [
+        ("x.gif", 3, torch.uint8, "suffix"),
+        ("x", 3, torch.uint8, "suffix"),
+        ("x.jpg", 4, torch.uint8, "alpha"),
+        ("x.bmp", 2, torch.uint8, "alpha"),
+        ("x.jpg", 3, torch.uint16, "8 bits"),
+        ("x.webp", 3, torch.uint16, "8 bits"),
+        ("x.tif", 2, torch.uint16, "gray with alpha"),
+        ("x.png", 5, torch.uint8, "C from 1 to 4"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(tmp_path, name, channels, dtype, reason):
+    with pytest.raises(InputError, match=reason):
+        write_image(tmp_path / name, pixels(channels, dtype))
+    assert not list(tmp_path.iterdir())
+
+
+def test_floats_are_not_written(tmp_path):
+    """Whether 0.7 is 0 or 178 is the caller's to say."""
+    with pytest.raises(TypeError, match="to_uint8"):
+        write_image(tmp_path / "x.png", torch.rand(3, 4, 4))

@@ -1,0 +1,77 @@
+"""Depth and framing."""
+
+import pytest
+import torch
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import from_float, modcrop, shave, to_float, to_uint8, to_uint16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_all_uint8_levels_survive_the_round_trip(dtype):
+    """A half has 11 bits, enough for 8 if the rounding happens in more; bfloat16 has too few."""
+    levels = torch.arange(256, dtype=torch.uint8)
+    back = to_uint8(to_float(levels, dtype))
+    if dtype is torch.bfloat16:
+        assert (back.int() - levels.int()).abs().max() <= 1
+    else:
+        assert torch.equal(back, levels)
+
+
+def test_all_uint16_levels_survive_the_round_trip():
+    levels = torch.arange(65536, dtype=torch.int32).to(torch.uint16)
+    assert torch.equal(to_uint16(to_float(levels)), levels)
+    assert to_float(levels, torch.float16).isfinite().all()
+
+
+def test_depths_convert_by_rounding_not_by_shifting():
+    """A shift, x >> 8, would turn 255·257 − 1 into 254, and 16-bit white into 255 only by luck."""
+    deep = torch.tensor([0, 128, 129, 65535 - 129, 65535 - 128, 65535]).to(torch.uint16)
+    assert to_uint8(deep).tolist() == [0, 0, 1, 254, 255, 255]
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(to_uint16(levels)), levels)
+
+
+def test_half_rounds_up_and_the_range_is_clamped():
+    values = torch.tensor([-1.0, 0.5 / 255, 1.5 / 255, 2.5 / 255, 2.0, float("inf")], dtype=torch.float64)
+    assert to_uint8(values).tolist() == [0, 1, 2, 3, 255, 255]
+    assert to_uint16(torch.tensor([-1.0, 2.0])).tolist() == [0, 65535]
+
+
+@pytest.mark.parametrize("convert", [to_uint8, to_uint16])
+def test_nan_is_refused_not_painted_black(convert):
+    with pytest.raises(ValueError, match="NaN"):
+        convert(torch.tensor([0.5, float("nan")]))
+
+
+@pytest.mark.parametrize("convert", [to_uint8, to_uint16, to_float])
+def test_other_integers_are_refused(convert):
+    with pytest.raises(TypeError, match="int64"):
+        convert(torch.tensor([1]))
+
+
+def test_from_float_inverts_to_float_for_each_depth():
+    image = torch.rand(3, 4, 4)
+    assert torch.equal(from_float(image, torch.uint8), to_uint8(image))
+    assert torch.equal(from_float(image, torch.uint16), to_uint16(image))
+    assert from_float(image, torch.float64).dtype is torch.float64
+    with pytest.raises(TypeError, match="int32"):
+        from_float(image, torch.int32)
+
+
+def test_modcrop_keeps_the_top_left():
+    image = torch.arange(7 * 9).reshape(1, 7, 9)
+    assert torch.equal(modcrop(image, 4), image[:, :4, :8])
+    assert torch.equal(modcrop(image, 1), image)
+    with pytest.raises(InputError, match="7×9"):
+        modcrop(image, 8)
+
+
+def test_shave_cuts_each_side_and_zero_cuts_nothing():
+    """`x[b:-b]` with b = 0 would leave an empty image."""
+    image = torch.arange(5 * 7).reshape(1, 5, 7)
+    assert torch.equal(shave(image, 2), image[:, 2:3, 2:5])
+    assert torch.equal(shave(image, 0), image)
+    for border in (-1, 3):
+        with pytest.raises(InputError, match="border"):
+            shave(image, border)

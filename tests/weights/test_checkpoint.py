@@ -1,0 +1,235 @@
+"""Files of generators, written and read again, and real weights against an independent loader's image."""
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks import RRDBNet, SRResNet, network_spec
+from esrgan_lightning.weights import (
+    LINEAGE_KEY,
+    load_generator,
+    load_state,
+    read_generator_file,
+    save_generator,
+    state_hash,
+)
+
+SMALL = {"num_features": 4, "num_blocks": 2, "growth_channels": 2}
+ANIME = "weights/realesrgan_x4plus_anime_6b_fp16.safetensors"
+
+
+def read_png(path):
+    return torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy()).permute(2, 0, 1)
+
+
+@torch.inference_mode()
+def test_real_weights_make_the_known_image(shared):
+    """Real-ESRGAN's anime network on img_003, against what an independent loader made of it in fp32."""
+    net = load_generator(shared(ANIME))
+    assert sum(p.numel() for p in net.parameters()) == 4_467_779
+    lr = read_png(shared("data/Set5/LRbicx4/img_003.png"))
+    sr = net(lr[None] / 255)[0].clamp(0, 1).mul(255).round()
+    difference = (sr - read_png(shared("oracles/anime6b_set5_img_003_x4.png"))).abs()
+    assert difference.max() <= 1
+    assert (difference > 0).float().mean() < 1e-3
+
+
+def test_half_precision_becomes_float32(shared):
+    """The file holds fp16: on the CPU it would be slow, and an LR in float32 would not fit it."""
+    path = shared(ANIME)
+    assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float16}
+    assert {tensor.dtype for tensor in load_generator(path).state_dict().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RRDBNet(**SMALL, scale=2, residual_scaling=0.7),
+        lambda: RRDBNet(**SMALL, scale=3, init_scope="dense"),
+        lambda: SRResNet(num_features=4, num_blocks=2, scale=8, batch_norm=True),
+    ],
+)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_saved_and_loaded_is_bit_equal(make, memory_format, tmp_path):
+    """Weights, buffers, spec and image; also from channels_last, whose tensors cannot be stored so."""
+    net = make()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
+            module.num_batches_tracked += 5
+    net = net.to(memory_format=memory_format).eval()
+    path = tmp_path / "new" / "folder" / "net.safetensors"
+    save_generator(path, net, metadata={"updates": 7})
+    loaded = load_generator(path)
+    assert not loaded.training
+    assert all(p.requires_grad for p in loaded.parameters())
+    assert network_spec(loaded) == network_spec(net)
+    for (name, a), (other, b) in zip(net.state_dict().items(), loaded.state_dict().items(), strict=True):
+        assert name == other
+        assert torch.equal(a, b)
+    x = torch.rand(1, 3, 4, 5)
+    torch.testing.assert_close(loaded(x), net(x))
+    loaded(x).sum().backward()  # the tensors are parameters of their own
+
+
+def test_the_metadata_are_plain_strings_that_others_can_read(tmp_path):
+    """The metadata of safetensors are strings: the lineage is one of them, as JSON."""
+    net, path = RRDBNet(**SMALL), tmp_path / "net.safetensors"
+    save_generator(path, net, metadata={"updates": 7, "origin": {"file": "psnr.ckpt"}})
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    lineage = json.loads(metadata[LINEAGE_KEY])
+    assert lineage == {
+        "spec": network_spec(net),
+        "provenance": {"updates": 7, "origin": {"file": "psnr.ckpt"}},
+    }
+    state, spec, provenance = read_generator_file(path)
+    assert (spec, provenance) == (lineage["spec"], lineage["provenance"])
+    assert state_hash(state) == state_hash(net.state_dict())
+
+
+def test_writing_is_repeatable_and_whole_or_nothing(tmp_path, monkeypatch):
+    """Equal networks give equal bytes; a write that fails leaves the former file and no litter."""
+    net, path = RRDBNet(**SMALL), tmp_path / "net.safetensors"
+    save_generator(path, net)
+    before = path.read_bytes()
+    save_generator(path, net)
+    assert path.read_bytes() == before
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask  # readable by whom any new file is
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_generator(path, RRDBNet(**SMALL))
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_only_safetensors_are_written(tmp_path):
+    with pytest.raises(InputError, match=r"net\.pth: generators are written as \.safetensors"):
+        save_generator(tmp_path / "net.pth", RRDBNet(**SMALL))
+
+
+def test_a_compiled_generator_keeps_its_names(tmp_path):
+    """torch.compile's wrapping would add ``_orig_mod.`` to every key."""
+    net = RRDBNet(**SMALL)
+    save_generator(tmp_path / "net.safetensors", torch.compile(net, backend="eager"))
+    assert set(load_file(tmp_path / "net.safetensors")) == set(net.state_dict())
+
+
+class Stage(nn.Module):
+    def __init__(self, generator):
+        super().__init__()
+        self.generator, self.discriminator = generator, nn.Linear(2, 2)
+        self.ema = torch.optim.swa_utils.AveragedModel(generator)
+
+
+def test_a_training_checkpoint_with_the_lineage_key(tmp_path):
+    """Spec and provenance as a stage writes them; the moving average is what a user gets."""
+    stage = Stage(SRResNet(num_features=4, num_blocks=1, scale=2))
+    stage.ema.update_parameters(stage.generator)
+    averaged = state_hash(stage.generator.state_dict())
+    nn.init.zeros_(stage.generator.last.weight)
+    lineage = {"spec": network_spec(stage.generator), "provenance": {"updates": 3}}
+    optimizer = torch.optim.Adam(stage.parameters()).state_dict()
+    content = {
+        "state_dict": stage.state_dict(),
+        "epoch": 1,
+        "optimizer_states": [optimizer],
+        LINEAGE_KEY: lineage,
+    }
+    torch.save(content, tmp_path / "last.ckpt")
+    assert state_hash(load_generator(tmp_path / "last.ckpt").state_dict()) == averaged
+    assert read_generator_file(tmp_path / "last.ckpt").metadata == {"updates": 3}
+
+
+def test_load_state_returns_the_lineage(tmp_path):
+    """The next run's provenance says what it began from; requires_grad and train mode stay as they are."""
+    net, path = RRDBNet(**SMALL), tmp_path / "psnr.safetensors"
+    save_generator(path, net, metadata={"updates": 7})
+    other = RRDBNet(**SMALL, init_scale=1.0, init_scope="dense")  # another initialisation is no difference
+    other.conv_first.requires_grad_(False)
+    lineage = load_state(other, path)
+    assert lineage == {
+        "file": "psnr.safetensors",
+        "sha256": state_hash(net.state_dict()),
+        "metadata": {"updates": 7},
+    }
+    assert state_hash(other.state_dict()) == lineage["sha256"]
+    assert other.training
+    assert not other.conv_first.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"num_blocks": 3}, "num_blocks is 2 instead of 3"),
+        ({"residual_scaling": 1.0}, "residual_scaling is 0.2 instead of 1.0"),
+        ({"scale": 2, "unshuffle": False}, "scale is 4 instead of 2"),
+    ],
+)
+def test_load_state_refuses_other_settings(tmp_path, settings, says):
+    """Another β loads without a word elsewhere, and gives another function."""
+    save_generator(tmp_path / "a.safetensors", RRDBNet(**SMALL))
+    generator = RRDBNet(**{**SMALL, **settings})
+    before = state_hash(generator.state_dict())
+    with pytest.raises(InputError, match=rf"a\.safetensors does not fit.*{says}.*build the generator"):
+        load_state(generator, tmp_path / "a.safetensors")
+    assert state_hash(generator.state_dict()) == before
+
+
+def test_load_state_names_keys_and_shapes_where_a_file_has_no_spec(tmp_path):
+    net = RRDBNet(**SMALL)
+    state = net.state_dict()
+    state["conv_hr.weight"] = state["conv_hr.weight"][:3]
+    state["surplus"] = state.pop("conv_last.bias")
+    torch.save(state, tmp_path / "b.pth")
+    with pytest.raises(InputError) as caught:
+        load_state(net, tmp_path / "b.pth")
+    for part in (
+        "1 missing: conv_last.bias",
+        "1 not expected: surplus",
+        "conv_hr.weight (3, 4, 3, 3) instead of (4,",
+    ):
+        assert part in str(caught.value)
+    with pytest.raises(InputError, match=r"missing.*body"):
+        load_state(SRResNet(num_features=4, num_blocks=1), tmp_path / "b.pth")
+
+
+def test_a_generator_of_the_users_own_is_saved_and_loaded_into(tmp_path):
+    """A research network outside this package trains with all the rest; only rebuilding is for the user."""
+    own, path = nn.Sequential(nn.Conv2d(3, 3, 3), nn.PReLU()), tmp_path / "own.safetensors"
+    save_generator(path, own)
+    again = nn.Sequential(nn.Conv2d(3, 3, 3), nn.PReLU())
+    load_state(again, path)
+    assert state_hash(again.state_dict()) == state_hash(own.state_dict())
+    with pytest.raises(InputError, match=r"container\.Sequential.*build the network yourself"):
+        load_generator(path)
+    with pytest.raises(InputError, match=r"it holds .*container\.Sequential instead of RRDBNet"):
+        load_state(RRDBNet(**SMALL), path)
+
+
+def test_a_given_scale_is_checked_against_the_file(tmp_path):
+    save_generator(tmp_path / "x4.safetensors", RRDBNet(**SMALL))
+    assert load_generator(tmp_path / "x4.safetensors", scale=4).scale == 4
+    with pytest.raises(InputError, match="scale=2 was asked for and the file holds scale 4"):
+        load_generator(tmp_path / "x4.safetensors", scale=2)
+
+
+def test_a_foreign_file_with_one_step_needs_a_scale(tmp_path):
+    torch.save({"params": RRDBNet(**SMALL, scale=3).state_dict()}, tmp_path / "x3.pth")
+    with pytest.raises(InputError, match=r"x3\.pth: one conv_up"):
+        load_generator(tmp_path / "x3.pth")
+    assert load_generator(tmp_path / "x3.pth", scale=3)(torch.rand(1, 3, 2, 2)).shape == (1, 3, 6, 6)

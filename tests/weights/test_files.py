@@ -1,0 +1,152 @@
+"""Files that are broken or hostile: one InputError with the file's name and a remedy, and nothing is run."""
+
+import json
+import os
+import struct
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks import RRDBNet
+from esrgan_lightning.weights import (
+    LINEAGE_KEY,
+    load_generator,
+    load_state,
+    read_generator_file,
+    save_generator,
+)
+
+SMALL = {"num_features": 4, "num_blocks": 1, "growth_channels": 2}
+
+
+class Touch:
+    """Unpickled without care, it creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def refused(path, says):
+    for read in (read_generator_file, load_generator, lambda file: load_state(RRDBNet(**SMALL), file)):
+        with pytest.raises(InputError, match=says) as caught:
+            read(path)
+        assert path.name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["evil.pth", "evil.ckpt", "evil.pt"])
+@pytest.mark.parametrize("nested", [True, False])
+def test_code_in_a_pickle_is_never_run(tmp_path, name, nested):
+    """``torch.load`` without weights_only would create the folder."""
+    trap = Touch(tmp_path / "was_run")
+    torch.save({"state_dict": {"generator.conv_first.weight": trap}} if nested else trap, tmp_path / name)
+    refused(tmp_path / name, "hold code, which is never run")
+    assert not (tmp_path / "was_run").exists()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".ckpt"])
+@pytest.mark.parametrize("keep", [0, 4, 0.5, 0.99])
+def test_a_file_cut_short(tmp_path, suffix, keep):
+    """Also an empty one: what an interrupted download leaves."""
+    state, path = RRDBNet(**SMALL).state_dict(), tmp_path / f"cut{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
+    refused(path, "not readable as weights: it may be cut short")
+
+
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 200_000_000, 100])
+def test_a_safetensors_header_that_claims_too_much(tmp_path, length):
+    """Believing the length would allocate it."""
+    path = tmp_path / "header.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + b'{"a":{}}')
+    refused(path, "not readable as weights")
+
+
+def test_a_safetensors_tensor_outside_the_file(tmp_path):
+    header = json.dumps({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}).encode()
+    path = tmp_path / "outside.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 16)
+    refused(path, "not readable as weights")
+
+
+def test_missing_folder_and_other_ending(tmp_path):
+    refused(tmp_path / "none.safetensors", "there is no such file")
+    refused(tmp_path, "is a folder")
+    (tmp_path / "photo.png").write_bytes(b"x")
+    refused(tmp_path / "photo.png", r"expected a file ending in \.safetensors, \.ckpt, \.pth, \.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ([1, 2], "found a list inside"),
+        (torch.zeros(3), "found a Tensor inside"),
+        ({}, "found nothing where tensors belong"),
+        ({"epoch": 3}, r"found epoch \(int\) where tensors belong"),
+        ({"params": {"a": "text"}}, r"found a \(str\)"),
+        ({"a": torch.zeros(3).to_sparse()}, r"found a \(Tensor\)"),
+        ({"a": torch.zeros(1).expand(10**9, 10**9)}, r"found a \(Tensor\)"),
+        ({"a": torch.zeros(2, dtype=torch.complex64)}, r"found a \(Tensor\)"),
+        ({"a": torch.zeros(2, device="meta")}, r"found a \(Tensor\)"),
+        ({LINEAGE_KEY: 3, "state_dict": {"a": torch.zeros(1)}}, "found a dict inside"),
+        (
+            {LINEAGE_KEY: {"spec": torch.zeros(2)}, "state_dict": {"a": torch.zeros(1)}},
+            "not readable as weights",
+        ),
+        ({LINEAGE_KEY: {"spec": [1]}, "state_dict": {"a": torch.zeros(1)}}, "is not a spec"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+def test_what_is_not_a_map_of_plain_tensors(tmp_path, content, says):
+    """A tensor of stride 0 claims exabytes from one stored value; the others fail later in odd ways."""
+    torch.save(content, tmp_path / "odd.pth")
+    refused(tmp_path / "odd.pth", says)
+
+
+@pytest.mark.parametrize("lineage", ["{", "[]", '{"spec": 3}', '{"provenance": []}', "[" * 100_000])
+def test_metadata_that_is_no_lineage(tmp_path, lineage):
+    save_file(RRDBNet(**SMALL).state_dict(), tmp_path / "m.safetensors", metadata={LINEAGE_KEY: lineage})
+    refused(tmp_path / "m.safetensors", "not readable as weights|inside; expected|is not a spec")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"num_blocks": 10**9}, "states 1000000000 blocks"),
+        ({"num_features": 10**6}, "the tensors are not those of RRDBNet"),
+        ({"num_features": 10**12}, "overflowed"),
+        ({"growth_channels": -1}, "growth_channels=-1"),
+        ({"scale": 7}, "scale=7 must be one of"),
+        ({"cuda": True}, "expected some of"),
+    ],
+)
+def test_a_spec_that_does_not_belong_to_its_tensors(tmp_path, change, says):
+    """Without memory or time being spent on what it claims."""
+    net, path = RRDBNet(**SMALL), tmp_path / "lies.safetensors"
+    net.spec["arguments"].update(change)
+    save_generator(path, net)
+    with pytest.raises(InputError, match=rf"lies\.safetensors.*{says}"):
+        load_generator(path)
+
+
+def test_a_diverged_network_is_refused(tmp_path):
+    net = RRDBNet(**SMALL)
+    torch.nn.init.constant_(net.conv_last.bias, float("nan"))
+    save_generator(tmp_path / "nan.safetensors", net)
+    for read in (load_generator, lambda path: load_state(RRDBNet(**SMALL), path)):
+        with pytest.raises(InputError, match=r"nan\.safetensors: the weights hold NaN .*conv_last\.bias"):
+            read(tmp_path / "nan.safetensors")
+
+
+def test_a_readable_file_of_the_old_pth_kind(tmp_path):
+    """PyTorch's format before 1.6, in which many published weights are stored."""
+    net = RRDBNet(**SMALL)
+    torch.save({"params_ema": net.state_dict()}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    loaded = load_generator(tmp_path / "old.pth").state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in net.state_dict().items())
