@@ -100,6 +100,10 @@ def test_missing_folder_and_other_ending(tmp_path):
             "not readable as weights",
         ),
         ({LINEAGE_KEY: {"spec": [1]}, "state_dict": {"a": torch.zeros(1)}}, "is not a spec"),
+        (
+            {LINEAGE_KEY: {"spec": {"architecture": "A", "arguments": [1]}}, "a": torch.zeros(1)},
+            "is not a spec",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
@@ -142,6 +146,15 @@ def test_a_diverged_network_is_refused(tmp_path):
     for read in (load_generator, lambda path: load_state(RRDBNet(**SMALL), path)):
         with pytest.raises(InputError, match=r"nan\.safetensors: the weights hold NaN .*conv_last\.bias"):
             read(tmp_path / "nan.safetensors")
+
+
+def test_integers_are_no_weights(tmp_path):
+    """A file quantised elsewhere: loading its codes as if they were the weights would give noise."""
+    state = {name: tensor.to(torch.int8) for name, tensor in RRDBNet(**SMALL).state_dict().items()}
+    save_file(state, tmp_path / "int8.safetensors")
+    for read in (load_generator, lambda path: load_state(RRDBNet(**SMALL), path)):
+        with pytest.raises(InputError, match=r"of another type: .* torch\.int8 instead of torch\.float32"):
+            read(tmp_path / "int8.safetensors")
 
 
 def test_a_readable_file_of_the_old_pth_kind(tmp_path):

@@ -13,10 +13,10 @@ from esrgan_lightning.cli.errors import one_line_errors, quiet
 @hydra.main(config_path="pkg://esrgan_lightning.conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> dict[str, float]:
     """Trains one stage; the value is what a sweep's table shows."""
-    quiet()
     # Imported here: `--help` and `--cfg job` answer at once.
     from esrgan_lightning.training import train
 
+    quiet()
     job = HydraConfig.get()
     run_dir = Path(job.runtime.output_dir)
     if job.mode == RunMode.MULTIRUN:

@@ -50,7 +50,8 @@ def efficientnet_perceptual(
         relative: divide each block's distance by the size of the HR features, as the blocks' scales differ.
     """
     backbone = EfficientNetLite0Features(blocks, weights=weights)
-    weights_by_layer = _by_layer(backbone.layers, layer_weights)
+    # Named by the caller's order: the backbone lists its layers in the network's.
+    weights_by_layer = _by_layer([f"block{index}" for index in blocks], layer_weights)
     return PerceptualLoss(backbone, weights_by_layer, criterion=criterion, relative=relative)
 
 

@@ -50,7 +50,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
             # Pillow warns of oddities that do not touch the pixels (what does is an error), and at a size of
             # its own, where the limit here is an error.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            with Image.open(path, formats=_FORMATS) as image:
+            # Not by its path: Pillow would map an uncompressed TIFF into memory and misread a turned one.
+            with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     size = f"{image.width}×{image.height} pixels"
                     raise InputError(f"{path} has {size}, the limit is {MAX_PIXELS}; cut it into parts")

@@ -79,16 +79,22 @@ def read_generator_file(path: str | Path) -> GeneratorFile:
     path = Path(path)
     content, lineage = read_file(path)
     spec, provenance = lineage.get("spec"), lineage.get("provenance", {})
-    if not isinstance(spec, Mapping | None) or not isinstance(provenance, Mapping):
-        raise InputError(
-            f"{path}: what it says about itself under {LINEAGE_KEY!r} is not a spec: write it anew"
-        )
+    if (spec is not None and not _is_spec(spec)) or not isinstance(provenance, Mapping):
+        raise InputError(f"{path}: what it says under {LINEAGE_KEY!r} is not a spec: it is damaged")
     if spec is not None and path.suffix == ".safetensors":
         return GeneratorFile(plain_tensors(content, path), dict(spec), dict(provenance))
     state = plain_tensors(select_state(content), path)
     if spec is not None:
         return GeneratorFile(state, dict(spec), dict(provenance))
     return GeneratorFile(modern_keys(state), None, dict(provenance))
+
+
+def _is_spec(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("architecture"), str)
+        and isinstance(value.get("arguments"), Mapping)
+    )
 
 
 def load_generator(
@@ -126,16 +132,11 @@ def resolve_spec(
     """The file's own spec, checked against ``scale``, or the one that the shapes tell."""
     if spec is None:
         return infer_spec(state, scale=scale, source=source)
-    arguments = spec.get("arguments")
-    stated = arguments if isinstance(arguments, Mapping) else {}
-    if scale is not None and stated.get("scale") != scale:
-        raise InputError(
-            f"{source}: scale={scale} was asked for and the file holds scale {stated.get('scale')}"
-        )
-    blocks = stated.get("num_blocks", 0)
-    if isinstance(blocks, int) and blocks > len(
-        state
-    ):  # before a stranger's file has us build a million blocks
+    stated, blocks = spec["arguments"].get("scale"), spec["arguments"].get("num_blocks")
+    if scale is not None and stated != scale:
+        raise InputError(f"{source}: scale={scale} was asked for and the file holds scale {stated}")
+    # Before a stranger's file has us build a million blocks.
+    if isinstance(blocks, int) and blocks > len(state):
         raise InputError(f"{source}: states {blocks} blocks and holds {len(state)} tensors: it is damaged")
     return dict(spec)
 
@@ -172,9 +173,9 @@ def different_settings(expected: Mapping[str, Any], found: Mapping[str, Any]) ->
 
     Residual scaling, or ×2 against ×3, shows in no shape: weights would load and give a wrong image.
     """
-    if expected.get("architecture") != found.get("architecture"):
-        return f"it holds {found.get('architecture')} instead of {expected.get('architecture')}"
-    ours, theirs = dict(expected.get("arguments") or {}), dict(found.get("arguments") or {})
+    if expected["architecture"] != found["architecture"]:
+        return f"it holds {found['architecture']} instead of {expected['architecture']}"
+    ours, theirs = expected["arguments"], found["arguments"]
     return ", ".join(
         f"{name} is {theirs[name]} instead of {ours[name]}"
         for name in ours

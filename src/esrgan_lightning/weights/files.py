@@ -41,8 +41,6 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         content, lineage = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
         lineage = json.loads(json.dumps(lineage))  # plain values alone
-    except InputError:
-        raise
     except Exception as error:  # a broken or hostile file fails in any of the readers' own ways
         lines = str(error).splitlines() or [""]
         remedy = "it may be cut short (get it again), or hold code, which is never run (ask for .safetensors)"
@@ -79,18 +77,11 @@ def plain_tensors(state: Mapping[str, Any], source: object) -> dict[str, Tensor]
 
 
 def _is_plain(value: object) -> bool:
-    if (
-        not isinstance(value, Tensor)
-        or value.layout is not torch.strided
-        or value.is_quantized
-        or value.is_complex()
-    ):
+    if not isinstance(value, Tensor) or value.device.type != "cpu" or value.layout is not torch.strided:
         return False
     # A few bytes repeated by stride 0 can claim any size.
-    return (
-        value.device.type == "cpu"
-        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-    )
+    whole = value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    return whole and not value.is_quantized and not value.is_complex()
 
 
 def _widened(tensor: Tensor) -> Tensor:

@@ -50,12 +50,8 @@ def select_state(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _counts(updates: object) -> bool:
     """Whether an average has seen an update: before, it may not even hold what training began with."""
-    return (
-        isinstance(updates, Tensor)
-        and updates.numel() == 1
-        and updates.device.type == "cpu"
-        and bool(updates)
-    )
+    single = isinstance(updates, Tensor) and updates.numel() == 1 and updates.device.type == "cpu"
+    return single and bool(updates)
 
 
 def _below(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -133,10 +129,8 @@ def infer_spec(
     )
     if any(key not in state or state[key].ndim != 4 for key in needed):
         raise InputError(f"{source}: found {len(state)} tensors: {first_few(list(state))}; {EXPECTED}")
-    (num_features, in_channels), out_channels = (
-        state["conv_first.weight"].shape[:2],
-        len(state["conv_last.weight"]),
-    )
+    num_features, in_channels = state["conv_first.weight"].shape[:2]
+    out_channels = len(state["conv_last.weight"])
     steps = sum(re.fullmatch(r"conv_up\d\.weight", key) is not None for key in state)
     fold = {4 * out_channels: 2, 16 * out_channels: 4}.get(in_channels, 1) if steps == 2 else 1
     scales = {0: (1,), 1: (2, 3), 2: (4 // fold,), 3: (8,)}.get(steps, ())

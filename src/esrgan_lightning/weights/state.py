@@ -38,7 +38,7 @@ def first_few(items: Sequence[str], count: int = 4) -> str:
 
 
 def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Says in one line how the names and shapes of two state dicts differ; empty where they agree."""
+    """Says in one line how the names, shapes and kinds of two state dicts differ; empty where they agree."""
     missing = [name for name in expected if name not in found]
     surplus = [name for name in found if name not in expected]
     shapes = [
@@ -46,7 +46,17 @@ def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
         for name, tensor in expected.items()
         if name in found and found[name].shape != tensor.shape
     ]
-    parts = (("missing", missing), ("not expected", surplus), ("of another shape", shapes))
+    kinds = [
+        f"{name} {found[name].dtype} instead of {tensor.dtype}"
+        for name, tensor in expected.items()
+        if name in found and found[name].is_floating_point() != tensor.is_floating_point()
+    ]
+    parts = (
+        ("missing", missing),
+        ("not expected", surplus),
+        ("of another shape", shapes),
+        ("of another type", kinds),
+    )
     return "; ".join(f"{len(names)} {what}: {first_few(names)}" for what, names in parts if names)
 
 
