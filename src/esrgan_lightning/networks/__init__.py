@@ -1,12 +1,14 @@
-"""Networks: generators, discriminators and the frozen feature extractors of the perceptual loss."""
+"""Networks: generators and discriminators.
+
+The frozen feature extractors of the perceptual loss are imported from ``networks.backbones``: they bring
+torchvision along, whose import takes longer than building a generator.
+"""
 
 from esrgan_lightning.networks.discriminators import PatchDiscriminator, VGGDiscriminator
 from esrgan_lightning.networks.rrdb import RRDBNet
 from esrgan_lightning.networks.spec import GENERATORS, build_network, network_spec
 from esrgan_lightning.networks.srresnet import SRResNet
 from esrgan_lightning.networks.unet import UNetDiscriminator
-
-# The line for networks/backbones.py goes here, its names into __all__ below.
 
 __all__ = [
     "GENERATORS",
