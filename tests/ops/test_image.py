@@ -94,7 +94,7 @@ TURNS = {  # what the EXIF standard says of (H, W, C): 1 is upright, 6 lies on i
     ("suffix", "channels"), [(".png", 3), (".webp", 3), (".tif", 1), (".tif", 3), (".tif", 4), (".tif", 16)]
 )
 def test_orientation_is_applied_once(tmp_path, orientation, suffix, channels):
-    """The two decoders turn TIFF themselves, and PNG and WebP not; Pillow misreads a turned TIFF by its path."""
+    """The decoders turn TIFF themselves, PNG and WebP not; Pillow misreads a turned TIFF by its path."""
     deep = channels == 16
     lying = (
         pixels(1 if deep else channels, torch.uint16 if deep else torch.uint8, 4, 6).permute(1, 2, 0).numpy()

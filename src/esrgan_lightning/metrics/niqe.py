@@ -77,10 +77,10 @@ class NIQE(Metric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
-    def update(self, image: Tensor) -> None:
-        """Add the images of a batch, as in ``niqe``."""
-        self.total += niqe(image, self.crop).sum()
-        self.count += image.shape[0]
+    def update(self, sr: Tensor) -> None:
+        """Add the images of a batch, as in ``niqe``; ``sr`` is what the other metrics call them."""
+        self.total += niqe(sr, self.crop).sum()
+        self.count += sr.shape[0]
 
     def compute(self) -> Tensor:
         """The mean; NaN if one image had none."""

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import codecs
-from esrgan_lightning.ops.pixels import from_float as from_float
 from esrgan_lightning.ops.pixels import to_uint8
 
 #: The suffixes that are read and written.

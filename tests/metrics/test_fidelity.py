@@ -1,0 +1,142 @@
+"""PSNR and SSIM against published figures, scikit-image and closed forms."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics import CONVENTION, PSNRRGB, PSNRY, SSIMY, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from esrgan_lightning.ops import imresize, modcrop, read_image, to_float
+
+ALL = [psnr_y, ssim_y, psnr_rgb, ssim_rgb]
+
+
+def pair(batch=2, channels=3, side=40):
+    generator = torch.Generator().manual_seed(1)
+    hr = torch.randint(0, 256, (batch, channels, side, side), generator=generator)
+    sr = (hr + torch.randint(-20, 21, hr.shape, generator=generator)).clamp(0, 255)
+    return sr.to(torch.uint8), hr.to(torch.uint8)
+
+
+@pytest.mark.parametrize("name", [f"{name}/x{scale}" for name in ("Set5", "Set14") for scale in (2, 3, 4)])
+def test_bicubic_has_the_published_figures(shared, name):
+    """Full-range or unrounded Y, another border, padded SSIM or pooled errors each miss these."""
+    table = json.loads(shared("oracles/bicubic_psnr_ssim.json").read_text())[name]
+    folder, scale = name.split("/x")
+    scale = int(scale)
+    psnr, ssim = [], []
+    for image in table["images"]:
+        hr = modcrop(read_image(shared(f"data/{folder}/HR/{image}.png")), scale)[None]
+        sr = imresize(read_image(shared(f"data/{folder}/LRbicx{scale}/{image}.png")), scale)[None]
+        psnr.append(psnr_y(sr, hr, scale).item())
+        ssim.append(ssim_y(sr, hr, scale).item())
+    assert psnr == pytest.approx(table["psnr_y"], abs=1e-3)
+    assert ssim == pytest.approx(table["ssim_y"], abs=1e-5)
+    assert np.mean(psnr) == pytest.approx(table["mean"]["psnr_y"], abs=1e-3)
+    assert np.mean(ssim) == pytest.approx(table["mean"]["ssim_y"], abs=1e-5)
+
+
+def test_rgb_equals_scikit_image():
+    sr, hr = pair()
+    inner = [image[0, :, 3:-3, 3:-3].permute(1, 2, 0).numpy() for image in (sr, hr)]
+    assert psnr_rgb(sr, hr, 3)[0].item() == pytest.approx(
+        peak_signal_noise_ratio(inner[1], inner[0]), abs=1e-9
+    )
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    planes = [
+        structural_similarity(*(x[..., c].astype(float) for x in inner), full=True, **options)[1]
+        for c in range(3)
+    ]
+    expected = np.mean([plane[5:-5, 5:-5] for plane in planes])  # valid positions
+    assert ssim_rgb(sr, hr, 3)[0].item() == pytest.approx(expected, abs=1e-10)
+
+
+def test_one_level_of_gray_is_48_dB():  # noqa: N802
+    """20 log10 255 = 48.13 dB; through RGB → Y a gray step of 7 levels is one of 6."""
+    hr = torch.full((1, 1, 16, 16), 100, dtype=torch.uint8)
+    assert psnr_y(hr + 1, hr, 0).item() == pytest.approx(20 * math.log10(255))
+    rgb = hr.expand(1, 3, 16, 16)
+    assert psnr_y(rgb + 7, rgb, 0).item() == pytest.approx(20 * math.log10(255 / 6))
+    assert psnr_rgb(rgb + 7, rgb, 0).item() == pytest.approx(20 * math.log10(255 / 7))
+
+
+def test_floats_are_rounded_to_eight_bits_first():
+    """Without the rounding an error below half a level would be seen."""
+    sr, hr = pair()
+    near = to_float(sr, torch.float64) + 0.4 / 255
+    for metric in ALL:
+        assert torch.equal(metric(near, to_float(hr), 2), metric(sr, hr, 2))
+    assert torch.equal(psnr_rgb(to_float(hr) + 5, to_float(hr), 2), psnr_rgb(torch.full_like(hr, 255), hr, 2))
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_one_figure_per_image_in_float64(metric):
+    """Pooling the squared error over the batch is another quantity."""
+    sr, hr = pair(batch=3)
+    together = metric(sr, hr, 4)
+    assert together.dtype is torch.float64
+    alone = torch.cat([metric(sr[i : i + 1], hr[i : i + 1], 4) for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
+
+
+def test_identical_images():
+    _, hr = pair()
+    assert psnr_y(hr, hr, 0).tolist() == [math.inf, math.inf]
+    torch.testing.assert_close(ssim_y(hr, hr, 0), torch.ones(2, dtype=torch.float64))
+
+
+def test_the_border_does_not_count():
+    sr, hr = pair()
+    spoilt = sr.clone()
+    spoilt[..., :4, :], spoilt[..., -4:, :], spoilt[..., :, :4], spoilt[..., :, -4:] = 0, 0, 255, 255
+    for metric in ALL:
+        assert torch.equal(metric(spoilt, hr, 4), metric(sr, hr, 4))
+        assert not torch.equal(metric(spoilt, hr, 3), metric(sr, hr, 3))
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_unequal_or_odd_shapes_are_refused_never_cropped(metric):
+    sr, hr = pair()
+    for bad_sr, bad_hr in ((sr[..., 1:], hr), (sr[:, :1], hr), (sr[:1], hr)):
+        with pytest.raises(InputError, match="differ in shape"):
+            metric(bad_sr, bad_hr, 2)
+    with pytest.raises(InputError, match="1 or 3"):
+        metric(sr[0], hr[0], 2)
+    with pytest.raises(InputError, match="border"):
+        metric(sr, hr, 20)
+
+
+def test_ssim_of_less_than_a_window_is_refused():
+    sr, hr = pair(side=14)
+    with pytest.raises(InputError, match="11×11"):
+        ssim_y(sr, hr, 2)
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_nan_is_refused(metric):
+    sr, hr = (to_float(image) for image in pair())
+    sr[0, 0, 20, 20] = math.nan
+    with pytest.raises(ValueError, match="NaN"):
+        metric(sr, hr, 2)
+
+
+@pytest.mark.parametrize(("wrapper", "metric"), [(PSNRY, psnr_y), (SSIMY, ssim_y), (PSNRRGB, psnr_rgb)])
+def test_wrappers_average_over_images_whatever_the_batches(wrapper, metric):
+    """A mean of batch means weighs the images of a small last batch too much."""
+    sr, hr = pair(batch=5)
+    accumulated = wrapper(crop=4)
+    accumulated.update(sr[:4], hr[:4])
+    accumulated.update(sr[4:], hr[4:])
+    torch.testing.assert_close(accumulated.compute(), metric(sr, hr, 4).mean(), rtol=0, atol=1e-12)
+    accumulated.reset()
+    accumulated.update(sr[:1], hr[:1])
+    torch.testing.assert_close(accumulated.compute(), metric(sr[:1], hr[:1], 4).mean())
+
+
+def test_the_convention_names_what_changes_a_figure():
+    for word in ("border", "Y", "11x11", "valid", "8-bit"):
+        assert word in CONVENTION

@@ -1,0 +1,112 @@
+"""NIQE against the authors' figures, and the closed forms of its parts."""
+
+import importlib
+import json
+import math
+
+import pytest
+import torch
+from torchmetrics import MetricCollection
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics import NIQE, niqe
+from esrgan_lightning.ops import modcrop, read_image, to_float
+
+parts = importlib.import_module("esrgan_lightning.metrics.niqe")  # the function has taken the module's name
+
+
+def noise(*shape, seed=0):
+    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def test_equals_the_reference_on_textured_images(shared):
+    for name, expected in json.loads(shared("oracles/niqe.json").read_text()).items():
+        folder, image = name.split("_x4HR_")
+        hr = modcrop(read_image(shared(f"data/{folder}/HR/{image}.png")), 4)
+        assert niqe(hr[None]).item() == pytest.approx(expected["niqe_y"], abs=1e-3), name
+
+
+def test_equals_the_authors_program_on_baboon(shared):
+    """5.72957338: published for the authors' program in MATLAB R2021a, Set14's baboon, luma, no border."""
+    image = read_image(shared("data/Set14/HR/img_001.png"))
+    assert niqe(image[None]).item() == pytest.approx(5.72957338, abs=1e-5)
+
+
+def test_blur_and_noise_are_less_natural(shared):
+    photo = to_float(read_image(shared("data/Set14/HR/img_001.png")), torch.float64)[None]
+    blurred = torch.nn.functional.avg_pool2d(photo, 7, 1)
+    noisy = photo + 0.2 * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+    assert niqe(photo).item() < min(niqe(blurred).item(), niqe(noisy).item())
+
+
+@pytest.mark.parametrize("shape", [0.5, 1.0, 2.0])
+def test_the_fit_finds_the_parameters_of_drawn_values(shape):
+    """|x| = g^(1/α) with g ~ Γ(1/α) is generalised Gaussian; the right side is twice as wide as the left."""
+    torch.manual_seed(0)
+    size = torch.distributions.Gamma(1 / shape, 1.0).sample((1, 1000, 1000)).double() ** (1 / shape)
+    right = torch.rand(size.shape) < 2 / 3  # an asymmetric density is continuous: sides weigh as their scales
+    values = torch.where(right, 2 * size, -size)
+    found, left_scale, right_scale, mean = (x.item() for x in parts._fit(values))
+    assert found == pytest.approx(shape, rel=0.02)
+    assert left_scale == pytest.approx(1, rel=0.04)
+    assert right_scale == pytest.approx(2, rel=0.04)
+    assert mean == pytest.approx(math.gamma(2 / shape) / math.gamma(1 / shape), rel=0.06)
+
+
+def test_batches_depths_and_borders_agree():
+    image = noise(2, 3, 200, 216)
+    both = niqe(image, 4)
+    assert both.dtype is torch.float64
+    assert both.shape == (2,)
+    alone = torch.cat([niqe(image[i : i + 1, :, 4:-4, 4:-4]) for i in range(2)])
+    torch.testing.assert_close(both, alone, rtol=0, atol=1e-9)
+    torch.testing.assert_close(niqe(to_float(image), 4), both, rtol=0, atol=1e-9)
+
+
+def test_what_lies_beyond_whole_blocks_does_not_count():
+    image = noise(1, 1, 250, 250)
+    cut = image[..., :192, :192]
+    torch.testing.assert_close(niqe(image), niqe(cut), rtol=0, atol=1e-9)
+
+
+def test_flat_images_have_no_figure():
+    """Not 0, which would be the best of all."""
+    assert niqe(torch.full((1, 3, 192, 192), 90, dtype=torch.uint8)).isnan().all()
+
+
+@pytest.mark.parametrize(("height", "width", "crop"), [(95, 400, 0), (96, 191, 0), (100, 200, 8)])
+def test_too_small_images_are_refused_with_the_smallest_size(height, width, crop):
+    with pytest.raises(InputError, match="96×192"):
+        niqe(noise(1, 3, height, width), crop)
+
+
+def test_wrong_shapes_and_nan_are_refused():
+    with pytest.raises(InputError, match="1 or 3"):
+        niqe(noise(3, 192, 192))
+    with pytest.raises(ValueError, match="NaN"):
+        niqe(torch.full((1, 3, 192, 192), math.nan))
+
+
+def test_wrapper_averages_over_images():
+    image = noise(3, 1, 192, 192)
+    metric = NIQE(crop=0)
+    metric.update(image[:2])
+    metric.update(image[2:])
+    torch.testing.assert_close(metric.compute(), niqe(image).mean(), rtol=0, atol=1e-12)
+
+
+def test_wrapper_takes_its_images_by_keyword_from_a_collection():
+    """Validation updates all metrics with sr= and hr=; under another name NIQE would get nothing."""
+    image = noise(1, 1, 192, 192)
+    metrics = MetricCollection({"niqe": NIQE(crop=0)})
+    metrics.update(sr=image, hr=image)
+    torch.testing.assert_close(metrics.compute()["niqe"], niqe(image)[0], rtol=0, atol=1e-12)
+
+
+def test_the_pristine_model_is_a_covariance_and_carries_its_notice():
+    mean, covariance = (torch.from_numpy(part) for part in parts._pristine())
+    assert mean.shape == (36,)
+    assert torch.equal(covariance, covariance.T)
+    assert torch.linalg.eigvalsh(covariance).min() > -1e-12
+    note = parts.files("esrgan_lightning.metrics").joinpath("NIQE_PRISTINE.md").read_text(encoding="utf-8")
+    assert "The University of Texas at Austin" in note
