@@ -1,5 +1,6 @@
 """The whole way at a small size: PSNR stage, GAN stage, evaluation, interpolation, a picture."""
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,8 +56,8 @@ class Stopwatch(Callback):
 def updates_within(seconds: float, overrides: Sequence[str], folder: Path) -> int:
     """How many updates this machine makes in that time, from a few timed ones."""
     watch = Stopwatch()
-    cfg = compose(*overrides, "trainer.max_updates=1000000", "overwrite=true")
-    train(cfg, folder, callbacks=[watch])
+    train(compose(*overrides, "trainer.max_updates=1000000", "overwrite=true"), folder, callbacks=[watch])
+    shutil.rmtree(folder)
     return max(20, int(seconds / watch.seconds_per_update))
 
 
