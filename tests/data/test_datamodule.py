@@ -109,7 +109,7 @@ def test_paired_wants_both_validation_folders(photos, tmp_path):
 
 def test_photos_is_ready_without_a_download():
     module = builders.photos(patch_size=128)
-    assert len(module.train_set.photos) == 7
+    assert len(module.train_set.photos) == 12
     assert len(module.val_set) == 2
 
 

@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.errors import InputError
+
+SCALE_HELP = "Only for files of other tools that do not tell their scale."
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 
@@ -20,15 +23,21 @@ def upscale(
     inputs: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     model: Annotated[Path, typer.Option("--model", "-m", help="A weight file: .safetensors, .ckpt or .pth.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
-    tile: Annotated[int | None, typer.Option(help="Side of the LR squares processed one by one.")] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Side of the squares processed one by one, in LR pixels; saves memory.")
+    ] = None,
+    overlap: Annotated[int, typer.Option(help="LR pixels of surroundings on each side of a tile.")] = 32,
     suffix: Annotated[str, typer.Option(help="Added to each name: STEM<suffix>.png.")] = "",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
+    scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
 ) -> None:
     """Enlarge images; the results are PNG files of the same names."""
     from esrgan_lightning.cli.upscale import upscale_files
 
     with one_line_errors("esrgan upscale"):
-        failed = upscale_files(inputs, model, output, tile=tile, suffix=suffix, device=device)
+        failed = upscale_files(
+            inputs, model, output, tile=tile, overlap=overlap, suffix=suffix, device=device, scale=scale
+        )
     raise typer.Exit(1 if failed else 0)
 
 
@@ -38,12 +47,18 @@ def interpolate(
     gan: Annotated[Path, typer.Argument(help="Weights at α = 1, usually of the GAN stage.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The blended .safetensors file.")],
     alpha: Annotated[float, typer.Option(help="Share of the second model, 0 to 1.")] = 0.8,
+    scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
 ) -> None:
     """Blend two models: θ = (1−α)·θ_PSNR + α·θ_GAN (ESRGAN §3.4)."""
     from esrgan_lightning.weights import interpolate_files
 
     with one_line_errors("esrgan interpolate"):
-        interpolate_files(psnr, gan, alpha, output)
+        if output.resolve() in (psnr.resolve(), gan.resolve()):
+            raise InputError(f"{output} is one of the two models: choose another name with -o")
+        try:
+            interpolate_files(psnr, gan, alpha, output, scale=scale)
+        except OSError as error:
+            raise InputError(f"{output} cannot be written: {error.strerror}") from error
     typer.echo(f"written: {output}")
 
 

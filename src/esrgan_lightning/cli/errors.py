@@ -1,9 +1,10 @@
 """How the commands speak: one line for what went wrong, nothing that a user has no use for."""
 
 import logging
+import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from esrgan_lightning.errors import InputError
@@ -15,8 +16,44 @@ def one_line_errors(command: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        print(f"{command}: {error}", file=sys.stderr)
+        complain(command, error)
         sys.exit(2)
+
+
+def complain(command: str, error: object) -> None:
+    """Prints ``COMMAND: ERROR`` on standard error, in one line."""
+    print(f"{command}: {' '.join(str(error).splitlines())}", file=sys.stderr)
+
+
+def run_hydra(command: str, main: Callable[[], object]) -> None:
+    """Runs a function that ``hydra.main`` decorates; what Hydra refuses becomes one line and exit code 2.
+
+    Hydra's own way is several lines, a link and exit code 1. Tracebacks of anything else stay whole.
+    """
+    from hydra.errors import HydraException, OverrideParseException
+
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on instead of printing them
+    try:
+        main()
+    except OverrideParseException as error:
+        complain(
+            command,
+            f"{error.override} cannot be read: a value with = , ~ spaces or brackets in it needs quotes that "
+            "reach Hydra, as in 'init=\"a=b.ckpt\"'",
+        )
+        sys.exit(2)
+    except HydraException as error:
+        message = str(error).partition("Config search path")[0]
+        # Beyond the first line OmegaConf says the same again.
+        first = message.partition("To append to your config")[0] if "To append" in message else message
+        complain(command, f"{' '.join(first.split())} (`{command} --cfg job` shows every key and value)")
+        sys.exit(2)
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def quiet() -> None:
@@ -27,3 +64,5 @@ def quiet() -> None:
     warnings.filterwarnings(
         "ignore", message=".*resuming from a checkpoint that ended before the epoch ended"
     )
+    # A resumed run's folder is not empty, of course; any other that holds checkpoints is refused.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

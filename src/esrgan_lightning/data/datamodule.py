@@ -133,7 +133,7 @@ class SRDataModule(pl.LightningDataModule):
 
 
 def photos(**settings: Any) -> SRDataModule:
-    """``data=photos``: seven embedded photos to train on, two held out. Nothing to download."""
+    """``data=photos``: twelve embedded photos to train on, two held out. Nothing to download."""
     return SRDataModule(embedded_photos(), embedded_photos(HELD_OUT_PHOTOS), **settings)
 
 

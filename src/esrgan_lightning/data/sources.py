@@ -19,6 +19,11 @@ TRAIN_PHOTOS = (
     ("skimage", "data", "hubble_deep_field.jpg"),
     ("skimage", "data", "motorcycle_left.png"),
     ("skimage", "data", "retina.jpg"),
+    ("skimage", "data", "ihc.png"),
+    ("skimage", "data", "brick.png"),
+    ("skimage", "data", "grass.png"),
+    ("skimage", "data", "gravel.png"),
+    ("skimage", "data", "camera.png"),
     ("sklearn", "datasets/images", "china.jpg"),
 )
 HELD_OUT_PHOTOS = (

@@ -1,59 +1,121 @@
 """Test sets on disk: a folder per set, ``HR/`` in it, and ``LRbicx4/`` where the LR is given."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import imresize, list_images, modcrop, read_image, to_float, to_uint8
+from esrgan_lightning.ops import image_size, imresize, list_images, modcrop, read_image, to_uint8
 
 
 @dataclass(frozen=True)
 class TestPair:
-    """An HR file and, where it is given, its LR file."""
+    """An HR file, its LR file where one is given, and the name of the image (the HR file's stem)."""
 
     __test__ = False  # not a test class, whatever its name begins with
 
     hr: Path
-    lr: Path | None
+    lr: Path | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.hr.stem)
+
+    def size(self, scale: int) -> tuple[int, int]:
+        """(H, W) of the HR image cut to a multiple of the scale, from the files' headers alone.
+
+        Raises:
+            InputError: A file that is no image, an HR image smaller than the scale, or an LR file that is not
+                1/scale of its HR.
+        """
+        height, width = image_size(self.hr)
+        if min(height, width) < scale:
+            raise InputError(f"{self.hr} is {height}×{width} (H×W): too small for scale {scale}")
+        expected = (height // scale, width // scale)
+        if self.lr is not None and (given := image_size(self.lr)) != expected:
+            raise InputError(
+                f"{self.lr} is {given[0]}×{given[1]} (H×W) where {self.hr} at scale {scale} asks for "
+                f"{expected[0]}×{expected[1]}: they are no pair"
+            )
+        return expected[0] * scale, expected[1] * scale
 
     def load(self, scale: int) -> tuple[Tensor, Tensor]:
-        """LR and HR as uint8 (C,h,w) and (C,s·h,s·w), C 1 or 3; HR cut to a multiple of the scale."""
+        """LR and HR as uint8 (C,h,w) and (C,s·h,s·w), C 1 or 3; HR cut to a multiple of the scale.
+
+        Without an LR file the LR is MATLAB's bicubic one. Alpha plays no part; 16 bits are rounded to 8.
+
+        Raises:
+            InputError: as :meth:`size`, or one is gray and the other in colour.
+        """
+        self.size(scale)
         hr = modcrop(_eight_bit(read_image(self.hr)), scale)
         lr = imresize(hr, 1 / scale) if self.lr is None else _eight_bit(read_image(self.lr))
-        if (lr.shape[-2] * scale, lr.shape[-1] * scale) != tuple(hr.shape[-2:]):
-            raise InputError(
-                f"{self.lr} is {lr.shape[-2]}×{lr.shape[-1]}, but {self.hr} is "
-                f"{hr.shape[-2]}×{hr.shape[-1]}: they are no pair at scale {scale}"
-            )
+        if lr.shape[0] != hr.shape[0]:
+            # Some sets hold the LR of a gray image as RGB: what is compared has the channels of the HR.
+            gray, color = (self.lr, self.hr) if lr.shape[0] == 1 else (self.hr, self.lr)
+            if lr.shape[0] == 1 or not bool((lr == lr[:1]).all()):
+                raise InputError(f"{gray} is gray and {color} in colour: they are no pair")
+            lr = lr[:1]
         return lr, hr
 
 
-def _eight_bit(image: Tensor) -> Tensor:
-    color = image[: 1 if image.shape[0] < 3 else 3]  # alpha plays no part in a comparison
-    return to_uint8(to_float(color))
-
-
 def find_set(root: Path, name: str, scale: int) -> list[TestPair]:
-    """The images of a set, found below ``root`` without regard to case.
+    """The images of a set, found below ``root`` without regard to case, in the order of their names.
+
+    Args:
+        root: Holds a folder per set; in each ``HR/``, and ``LRbicx{scale}/`` or none. An LR file is called as
+            its HR file, or as that with ``x{scale}`` at the end.
+        name: Of the set's folder.
+        scale: s.
 
     Raises:
-        InputError: no such folder, no ``HR/`` in it, or an ``LRbicx…/`` that lacks an image.
+        InputError: No such folder, no ``HR/`` or no image in it, two images of one name, an ``LRbicx…/`` that
+            lacks an image, or an LR file of the wrong size.
     """
-    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    folder = next((path for path in folders if path.name.lower() == name.lower()), None)
+    folder = _inner(root, name)
     if folder is None:
-        held = ", ".join(path.name for path in folders) or "no folder"
-        raise InputError(f"sets: no folder {name!r} in root={root} (it holds {held})")
-    inner = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
-    if "hr" not in inner:
+        held = ", ".join(path.name for path in _folders(root)) or "no folder"
+        raise InputError(f"sets: root={root} has no folder {name!r}; it holds {held}")
+    hr_folder, lr_folder = _inner(folder, "HR"), _inner(folder, f"LRbicx{scale}")
+    if hr_folder is None:
         raise InputError(f"{folder} has no folder HR/ with the original images")
-    lr_folder = inner.get(f"lrbicx{scale}")
-    lr = {path.stem.removesuffix(f"x{scale}"): path for path in list_images(lr_folder)} if lr_folder else {}
+    hr, lr = _by_name(hr_folder), _by_name(lr_folder) if lr_folder else {}
     pairs = []
-    for path in list_images(inner["hr"]):
-        if lr_folder and path.stem not in lr:
-            raise InputError(f"{lr_folder} lacks the LR of {path.name}")
-        pairs.append(TestPair(path, lr.get(path.stem)))
+    for image, path in hr.items():
+        given = lr.get(image) or lr.get(f"{image}x{scale}")
+        if lr_folder is not None and given is None:
+            raise InputError(f"{lr_folder} lacks the LR of {path.name}: add it, or take the folder away")
+        pairs.append(TestPair(path, given, image))
+    for pair in pairs:
+        pair.size(scale)
     return pairs
+
+
+def _eight_bit(image: Tensor) -> Tensor:
+    return to_uint8(image[: 1 if image.shape[0] < 3 else 3])
+
+
+def _folders(root: Path) -> Sequence[Path]:
+    if not root.is_dir():
+        raise InputError(f"root={root} is not a folder: give the folder that holds the sets")
+    return sorted(path for path in root.iterdir() if path.is_dir())
+
+
+def _inner(root: Path, name: str) -> Path | None:
+    """The folder of that name, or else one that differs in case alone."""
+    alike = [path for path in _folders(root) if path.name.lower() == name.lower()]
+    return next((path for path in alike if path.name == name), alike[0] if alike else None)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The images below a folder by their paths in it, without the suffix."""
+    images: dict[str, Path] = {}
+    for path in list_images(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in images:
+            raise InputError(f"{images[name]} and {path} have one name: keep one of them")
+        images[name] = path
+    return images

@@ -1,48 +1,101 @@
 """Pictures of pictures: crops side by side under their names."""
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-_GAP = 4
+from esrgan_lightning.errors import InputError
+
+#: White pixels around each tile.
+GAP = 4
+
+_LARGEST, _SMALLEST = 26, 11  # pixels of the labels' font
+# Pillow's own font has no Greek letters and no mathematical signs.
+_SPELT = str.maketrans({"α": "alpha", "β": "beta", "η": "eta", "λ": "lambda", "×": "x", "–": "-", "−": "-"})
 
 
 def comparison(rows: Sequence[Sequence[Tensor]], labels: Sequence[str]) -> Tensor:
-    """Rows of equally many tiles under a line of labels.
+    """Rows of tiles under one line of labels.
+
+    All columns are as wide as the widest tile, or as the widest label where that is wider in the smallest
+    font that can be read; narrower tiles and labels stand in the middle of their column.
 
     Args:
-        rows: uint8 tiles (3,h,w) or (1,h,w); within a row of one size, at most as many as there are labels.
-        labels: a name for each column.
+        rows: Tiles (3,h,w) or (1,h,w), uint8; in each row one for each label, all of one size. Rows may
+            differ in size.
+        labels: A name for each column. A few Greek letters and signs that the font lacks are spelt out.
 
     Returns:
-        uint8 (3,H,W) on white.
+        uint8 (3,H,W) on white, ``GAP`` pixels between tiles and around them.
 
     Raises:
-        ValueError: no rows, a row with more tiles than labels, or tiles of two sizes in a row.
+        InputError: No row or label, a row with more or fewer tiles than labels, tiles of two sizes in a row
+            or of another shape or dtype, or a label that the font cannot write.
     """
-    if not rows:
-        raise ValueError("a comparison needs at least one row")
-    for row in rows:
-        if len(row) != len(labels) or len({tile.shape[-2:] for tile in row}) != 1:
-            raise ValueError(
-                f"a row needs {len(labels)} tiles of one size: {[tuple(tile.shape) for tile in row]}"
-            )
+    names = _checked(rows, labels)
     width = max(row[0].shape[-1] for row in rows)
-    header = max(14, min(32, width // 9))
-    height = header + _GAP * 2 + sum(row[0].shape[-2] + _GAP for row in rows)
-    canvas = torch.full((3, height, (width + _GAP) * len(labels) + _GAP), 255, dtype=torch.uint8)
-    top = header + _GAP * 2
+    font, longest = _fitted(names, width)
+    column = max(width, longest)
+    ascent, descent = font.getmetrics()
+    header = ascent + descent + 2 * GAP
+    height = header + sum(row[0].shape[-2] + GAP for row in rows)
+    canvas = np.full((height, GAP + (column + GAP) * len(names), 3), 255, dtype=np.uint8)
+
+    lefts = [GAP + index * (column + GAP) for index in range(len(names))]
+    top = header
     for row in rows:
-        for column, tile in enumerate(row):
-            left = _GAP + column * (width + _GAP) + (width - tile.shape[-1]) // 2
-            canvas[:, top : top + tile.shape[-2], left : left + tile.shape[-1]] = tile
-        top += row[0].shape[-2] + _GAP
-    image = Image.fromarray(canvas.permute(1, 2, 0).numpy())
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=header * 0.8)
-    for column, label in enumerate(labels):
-        middle = _GAP + column * (width + _GAP) + width / 2
-        draw.text((middle, _GAP), label, fill=(0, 0, 0), font=font, anchor="ma")
-    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous()
+        for tile, left in zip(row, lefts, strict=True):
+            h, w = tile.shape[-2:]
+            start = left + (column - w) // 2
+            canvas[top : top + h, start : start + w] = tile.permute(1, 2, 0).cpu().numpy()
+        top += h + GAP
+
+    image = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(image)
+    for name, left in zip(names, lefts, strict=True):
+        draw.text((left + column / 2, GAP), name, fill=(0, 0, 0), font=font, anchor="ma")
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _checked(rows: Sequence[Sequence[Tensor]], labels: Sequence[str]) -> list[str]:
+    """The labels as they are written."""
+    if not rows or not labels:
+        raise InputError(f"a comparison needs rows and labels: got {len(rows)} and {len(labels)}")
+    for number, row in enumerate(rows):
+        shapes = [tuple(tile.shape) for tile in row]
+        if len(row) != len(labels) or len({shape[-2:] for shape in shapes}) != 1:
+            raise InputError(f"row {number} needs {len(labels)} tiles of one size, got {shapes}")
+        for tile in row:
+            if tile.ndim != 3 or tile.shape[0] not in (1, 3) or 0 in tile.shape or tile.dtype != torch.uint8:
+                raise InputError(
+                    f"row {number}: a tile is uint8 (3,h,w) or (1,h,w), not {tile.dtype} {tuple(tile.shape)}"
+                )
+    names = [label.translate(_SPELT) for label in labels]
+    if strange := [name for name in names if not (name.isascii() and name.isprintable())]:
+        raise InputError(f"labels {strange}: the built-in font writes ASCII")
+    return names
+
+
+def _fitted(names: Sequence[str], width: int) -> tuple[ImageFont.FreeTypeFont, int]:
+    """The largest font in which every name fits the width, and how wide the longest name is in it."""
+    size = _LARGEST
+    while (longest := _longest(names, _font(size))) > width and size > _SMALLEST:
+        size -= 1
+    return _font(size), longest
+
+
+def _longest(names: Sequence[str], font: ImageFont.FreeTypeFont) -> int:
+    return max(math.ceil(font.getlength(name)) for name in names)
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise RuntimeError("this build of Pillow has no FreeType; Pillow's wheels have it")
+    return font

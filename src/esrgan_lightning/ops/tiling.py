@@ -1,36 +1,83 @@
 """Large images through a network square by square."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from esrgan_lightning.errors import InputError
+
+Span = tuple[int, int, int, int]  # what is read from and to, what is kept from and to, in LR pixels
+
 
 def upscale_tiled(
-    network: Callable[[Tensor], Tensor], image: Tensor, *, scale: int, tile: int, overlap: int
+    network: Callable[[Tensor], Tensor],
+    image: Tensor,
+    *,
+    scale: int,
+    tile: int | None,
+    overlap: int,
+    align: int = 1,
 ) -> Tensor:
-    """Runs the network on tiles with their surroundings and keeps the middles.
+    """Runs a network on tiles with their surroundings, and keeps the middles.
+
+    Equal to the network on the whole image where ``overlap`` covers its receptive field; the seams that
+    remain below that are the network's. ``network`` decides where it runs: only tiles are handed to it.
 
     Args:
-        network: (B,3,h,w) → (B,3,s·h,s·w); it gets one tile at a time, on the image's device.
-        image: (B,3,h,w).
+        network: (B,C,h,w) → (B,C',s·h,s·w); called once per tile, left to right, then downwards. Its outputs
+            are copied, so that it may reuse its memory.
+        image: (B,C,H,W).
         scale: s.
-        tile: side of a tile in LR pixels.
+        tile: Side of a tile in LR pixels; None for the whole image at once.
         overlap: LR pixels of surroundings on each side, fewer at the image's border.
+        align: What is read begins and ends at multiples of this, for networks that fold pixels first.
 
     Returns:
-        (B,3,s·h,s·w), every pixel written exactly once.
+        (B,C',s·H,s·W) of the dtype that the network returns, on the device of ``image``; every pixel is
+        written exactly once.
+
+    Raises:
+        InputError: ``tile`` or ``align`` below 1, a negative ``overlap``, or a network whose output is not
+            ``scale`` times its input.
+
+    Example:
+        >>> image = torch.arange(6.0).reshape(1, 1, 2, 3)
+        >>> torch.equal(upscale_tiled(lambda x: -x, image, scale=1, tile=2, overlap=0), -image)
+        True
     """
-    batch, channels, height, width = image.shape
-    result = torch.empty(batch, channels, height * scale, width * scale, dtype=image.dtype)
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            bottom, right = min(top + tile, height), min(left + tile, width)
-            above, before = max(0, top - overlap), max(0, left - overlap)
-            piece = network(image[..., above : bottom + overlap, before : right + overlap])
-            rows = slice((top - above) * scale, (bottom - above) * scale)
-            columns = slice((left - before) * scale, (right - before) * scale)
-            result[..., top * scale : bottom * scale, left * scale : right * scale] = piece[
-                ..., rows, columns
-            ]
+    if (tile is not None and tile < 1) or overlap < 0 or align < 1:
+        raise InputError(
+            f"tile={tile} and align={align} must be at least 1 LR pixel, overlap={overlap} at least 0"
+        )
+    height, width = image.shape[-2:]
+    tile = max(height, width) if tile is None else tile
+    result: Tensor | None = None
+    for top, bottom, upper, lower in _spans(height, tile, overlap, align):
+        for left, right, before, after in _spans(width, tile, overlap, align):
+            piece = network(image[..., top:bottom, left:right])
+            expected = ((bottom - top) * scale, (right - left) * scale)
+            if tuple(piece.shape[-2:]) != expected:
+                raise InputError(
+                    f"the network made {tuple(piece.shape[-2:])} of {(bottom - top, right - left)} pixels "
+                    f"(H×W): at scale {scale} it is {expected}"
+                )
+            if result is None:
+                size = (*piece.shape[:2], height * scale, width * scale)
+                result = torch.empty(size, dtype=piece.dtype, device=image.device)
+            rows, columns = slice(upper * scale, lower * scale), slice(before * scale, after * scale)
+            kept_rows = slice((upper - top) * scale, (lower - top) * scale)
+            kept_columns = slice((before - left) * scale, (after - left) * scale)
+            result[..., rows, columns] = piece[..., kept_rows, kept_columns]
+    if result is None:
+        raise InputError(f"an image of {tuple(image.shape)} has no pixels")
     return result
+
+
+def _spans(length: int, tile: int, overlap: int, align: int) -> Iterator[Span]:
+    """Along one side: (read from, read to, keep from, keep to) of each tile."""
+    for start in range(0, length, tile):
+        end = min(start + tile, length)
+        read_from = max(0, start - overlap) // align * align
+        read_to = min(length, -(-(end + overlap) // align) * align)
+        yield read_from, read_to, start, end

@@ -1,0 +1,89 @@
+"""``esrgan``: what the commands are and how they speak."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from typer.testing import CliRunner
+
+from esrgan_lightning.cli.app import app
+from esrgan_lightning.cli.errors import one_line_errors, run_hydra
+from esrgan_lightning.errors import InputError
+
+
+def test_help_names_every_command():
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    for command in ("upscale", "interpolate", "demo"):
+        assert command in result.output
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_without_a_command_it_shows_its_help():
+    result = CliRunner().invoke(app, [])
+    assert "upscale" in result.output
+
+
+def test_the_console_script_answers_without_loading_torch():
+    """`--help` and shell completion are typed all the time; torch takes seconds."""
+    script = Path(sys.executable).parent / "esrgan"
+    assert script.exists()
+    code = (
+        "import sys; from esrgan_lightning.cli.app import main; sys.argv[1:] = ['upscale', '--help']\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "--suffix" in result.stdout
+    assert result.stderr.strip() == "False"
+
+
+def test_input_errors_are_one_line_and_code_2(capsys):
+    with pytest.raises(SystemExit) as exit_info, one_line_errors("tool"):
+        raise InputError("first\nsecond")
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err == "tool: first second\n"
+
+
+def test_defects_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError), one_line_errors("tool"):
+        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        run_hydra("tool", lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OverrideParseException("init=a=b", "no viable alternative\nSee https://"),
+            "init=a=b cannot be read: ",
+        ),
+        (
+            ConfigCompositionException("Could not override 'x'.\nTo append to your config use +x=1"),
+            "Could not override 'x'. (`tool --cfg job` shows every key and value)",
+        ),
+        (
+            MissingConfigException("Could not find 'a/b'\n\nAvailable:\n\tc\nConfig search path:\n\tlong"),
+            "Could not find 'a/b' Available: c (",
+        ),
+    ],
+)
+def test_what_hydra_refuses_is_one_line_and_code_2(error, line, capsys, monkeypatch):
+    def refused():
+        raise error
+
+    for before in (None, "0"):
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        if before:
+            monkeypatch.setenv("HYDRA_FULL_ERROR", before)
+        with pytest.raises(SystemExit) as exit_info:
+            run_hydra("tool", refused)
+        assert exit_info.value.code == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"tool: {line}")
+        assert len(err.splitlines()) == 1
+        assert os.environ.get("HYDRA_FULL_ERROR") == before

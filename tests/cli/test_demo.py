@@ -1,0 +1,46 @@
+"""The demo goes the whole way and leaves what it promises."""
+
+import json
+
+import pytest
+
+from esrgan_lightning.cli import demo
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import read_image
+
+
+@pytest.mark.slow
+def test_demo_leaves_summary_and_picture(tmp_path, monkeypatch, shared):
+    """Breaks if a stage, the hand-over between them, the blend, the table or the picture is missing."""
+    monkeypatch.setattr(demo, "updates_within", lambda *_: 2)
+    run_dir = tmp_path / "runs with a space" / "demo"
+    demo.run_demo(run_dir, minutes=1, sets_root=shared("data"))
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert set(summary) == {"convention", "results", "seconds"}
+    assert set(summary["results"]) == {"set5", "photos"}
+    for rows in summary["results"].values():
+        assert set(rows) == {"bicubic", "psnr", "interp", "gan"}
+        assert all(set(row) == {"psnr_y", "ssim_y", "niqe"} for row in rows.values())
+    assert summary["results"]["set5"]["bicubic"]["psnr_y"] == pytest.approx(28.42, abs=0.01)  # published
+    picture = read_image(run_dir / "comparison.png")
+    assert picture.shape[2] > 6 * demo.CROP
+    assert picture.shape[1] > 4 * demo.CROP
+    for name in ("psnr/generator.safetensors", "gan/generator.safetensors", "interp.safetensors"):
+        assert (run_dir / name).is_file()
+
+    demo.run_demo(run_dir, minutes=1, sets_root=None)  # again, over the old results
+    assert set(json.loads((run_dir / "summary.json").read_text())["results"]) == {"photos"}
+
+
+@pytest.mark.slow
+def test_updates_are_counted_by_timing_a_few(tmp_path):
+    """Breaks if the timing run does not end by itself, or leaves a run behind that stops the next one."""
+    tiny = ["preset=demo", "generator.num_features=8", "generator.growth_channels=4", "data.num_workers=0"]
+    for _ in range(2):
+        few, many = (demo.updates_within(seconds, tiny, tmp_path / "timing") for seconds in (0.001, 100))
+        assert few == 20 < many
+
+
+def test_time_must_be_positive(tmp_path):
+    with pytest.raises(InputError, match="--minutes 0 must be positive"):
+        demo.run_demo(tmp_path, minutes=0, sets_root=None)

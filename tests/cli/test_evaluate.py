@@ -1,0 +1,218 @@
+"""``esrgan-evaluate``: the published table through the command, and one line for what is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from esrgan_lightning.cli import evaluate as command
+from esrgan_lightning.cli.evaluate import main, run
+from esrgan_lightning.config import compose
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics import CONVENTION
+from esrgan_lightning.networks import RRDBNet
+from esrgan_lightning.ops import imresize, modcrop, read_image, write_image
+from esrgan_lightning.weights import save_generator
+
+
+def evaluate(*overrides):
+    return run(compose(*overrides, config="evaluate"))
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A set of one small image, with LR at scale 2 and without at 4; the command is called from beside it."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, 41, 48), generator=generator, dtype=torch.uint8)
+    write_image(tmp_path / "sets/Tiny/HR/one.png", image)
+    write_image(tmp_path / "sets/Tiny/LRbicx2/one.png", imresize(modcrop(image, 2), 0.5))
+    for run_name in ("p", "g"):
+        torch.manual_seed(ord(run_name))
+        net = RRDBNet(num_features=4, num_blocks=1, growth_channels=2, init_scale=1.0)
+        save_generator(tmp_path / f"runs/{run_name}/generator.safetensors", net)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_one_value_needs_no_brackets(root, capsys):
+    evaluate("models=bicubic", "sets=TINY", "root=sets", "out=new/figures.json", "metrics=psnr_y")
+    results = json.loads(Path("new/figures.json").read_text())
+    assert list(results) == ["tiny"]  # the set as it was typed, in lower case
+    assert list(results["tiny"]) == ["bicubic"]
+    row = results["tiny"]["bicubic"]
+    assert list(row) == ["psnr_y", "images"]
+    assert row["images"] == {"one": {"psnr_y": row["psnr_y"]}}
+    out = capsys.readouterr().out
+    assert "tiny x4, 1 image" in out
+    assert f"{row['psnr_y']:.2f}" in out
+    assert " ".join(CONVENTION.split()) in " ".join(out.split())
+    assert "written: new/figures.json" in out
+
+
+def test_models_of_one_stem_are_told_apart_and_stand_beside_bicubic(root):
+    results = evaluate(
+        "models=[bicubic,runs/p/generator.safetensors,runs/g/generator.safetensors]",
+        "sets=[tiny]",
+        "root=sets",
+        "metrics=[psnr_y,psnr_rgb]",
+        "tile=6",
+        "device=cpu",
+    )
+    assert list(results["tiny"]) == ["bicubic", "p/generator", "g/generator"]
+    assert len({row["psnr_y"] for row in results["tiny"].values()}) == 3
+    assert json.loads(Path("evaluation.json").read_text()) == results
+
+
+def test_the_lr_of_the_scale_is_used_where_it_is_given(root):
+    """Black LR files give other figures than the LR that would be made."""
+    made = evaluate("models=bicubic", "sets=tiny", "root=sets", "scale=2", "metrics=psnr_y")
+    lr = Path("sets/Tiny/LRbicx2/one.png")
+    write_image(lr, torch.zeros_like(read_image(lr)))
+    given = evaluate("models=bicubic", "sets=tiny", "root=sets", "scale=2", "metrics=psnr_y")
+    assert given["tiny"]["bicubic"]["psnr_y"] < made["tiny"]["bicubic"]["psnr_y"] - 1
+
+
+def test_an_infinite_psnr_is_null_in_the_file(root):
+    flat = torch.full((3, 16, 16), 100, dtype=torch.uint8)
+    write_image("sets/Flat/HR/flat.png", flat)
+    results = evaluate("models=bicubic", "sets=flat", "root=sets", "metrics=psnr_y")
+    assert results["flat"]["bicubic"]["psnr_y"] == float("inf")
+    assert json.loads(Path("evaluation.json").read_text())["flat"]["bicubic"]["psnr_y"] is None
+
+
+def test_a_home_folder_may_be_abbreviated(root, monkeypatch):
+    """The shell leaves the ~ in the middle of a word as it is, and Hydra wants it in quotes."""
+    monkeypatch.setenv("HOME", str(root))
+    model = '"~/runs/p/generator.safetensors"'
+    evaluate(f"models=[{model}]", "sets=tiny", 'root="~/sets"', "metrics=psnr_y", 'out="~/f.json"')
+    assert (root / "f.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["models=bicubic", "sets=[tiny,set99]"], "no folder 'set99'; it holds Bare, Tiny"),
+        (["models=bicubic", "sets=bare"], "no folder HR/"),
+        (["models=bicubic", "root=nowhere"], "root=nowhere is not a folder"),
+        (["models=bicubic", "sets=tiny", "metrics=[psnr_y,lpips]"], "lpips; known are psnr_y"),
+        (["models=bicubic", "sets=tiny", "metrics=[]"], "metrics has no value"),
+        (["models=[]"], r"models has no value: models=\[bicubic"),
+        (["models=null"], "models has no value"),
+        (["sets=tiny"], "models has no value"),
+        (["models=bicubic", "sets=null"], "sets has no value"),
+        (["models=bicubic", "root=null"], "root has no value"),
+        (["models=[bicubic,gone.pth]", "sets=tiny"], r"gone\.pth is missing"),
+        (["models=runs", "sets=tiny"], "runs is a folder"),
+        (["models=runs/p/generator.safetensors", "sets=tiny", "scale=2"], "file holds scale 4"),
+        (["models=[bicubic,bicubic]", "sets=tiny"], "given twice"),
+        (["models=bicubic", "sets=tiny", "scale=0"], "scale=0 must be"),
+        (["models=bicubic", "sets=tiny", "scale=four"], "scale=four must be"),
+        (["models=bicubic", "sets=tiny", "scale=true"], "scale=True must be"),
+        (["models=bicubic", "sets=tiny", "tile=0"], "tile=0 must be"),
+        (["models=bicubic", "sets=tiny", "overlap=-1"], "overlap=-1 must be"),
+        (["models=bicubic", "sets=tiny", "out=sets"], "out=sets is a folder"),
+        (["models=runs/p/generator.safetensors", "sets=tiny", "device=toaster"], "device=toaster"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_model_runs(root, monkeypatch, overrides, message):
+    import esrgan_lightning.evaluation
+
+    (root / "sets/Bare").mkdir()
+    monkeypatch.setattr(esrgan_lightning.evaluation, "evaluate", lambda *_, **__: pytest.fail("too late"))
+    given = overrides if any(item.startswith("root") for item in overrides) else [*overrides, "root=sets"]
+    with pytest.raises(InputError, match=message):
+        evaluate(*given)
+    assert not Path("evaluation.json").exists()
+
+
+def test_an_lr_of_the_wrong_size_is_said_before_a_model_runs(root):
+    write_image("sets/Tiny/LRbicx4/one.png", torch.zeros(3, 20, 24, dtype=torch.uint8))
+    with pytest.raises(InputError, match=r"one\.png is 20×24 .* asks for 10×12"):
+        evaluate("models=[bicubic,gone.pth]", "sets=tiny", "root=sets")
+
+
+def script(*arguments):
+    return subprocess.run(
+        [Path(sys.executable).parent / "esrgan-evaluate", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(Path.cwd() / "sets")},
+    )
+
+
+@pytest.mark.slow
+def test_the_console_script_prints_and_writes_nothing_else(root):
+    """Hydra's own files and folders (outputs/, .hydra/, evaluate.log) would litter the user's."""
+    before = sorted(Path().iterdir())
+    result = script("models=[bicubic,runs/p/generator.safetensors]", "sets=tiny", "root=sets", "out=f.json")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "bicubic" in result.stdout
+    assert sorted(Path().iterdir()) == sorted([*before, Path("f.json")])
+    figures = json.loads(Path("f.json").read_text())["tiny"]
+    assert set(figures) == {"bicubic", "generator"}
+    assert set(figures["bicubic"]["images"]["one"]) == {"psnr_y", "ssim_y"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("models=[a=b.pth]", "needs quotes"),
+        ("model=bicubic", "Could not override 'model'."),
+        ("root=nowhere", "models has no value"),
+    ],
+)
+def test_errors_of_the_command_line_are_one_line_and_code_2(root, monkeypatch, capsys, argument, message):
+    monkeypatch.setattr(sys, "argv", ["esrgan-evaluate", argument])
+    with pytest.raises(SystemExit) as exit_info:
+        main()
+    assert exit_info.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("esrgan-evaluate: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_the_configuration_can_be_shown(root, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["esrgan-evaluate", "--cfg", "job", "models=bicubic"])
+    main()
+    out = capsys.readouterr().out
+    for line in ("models: bicubic", "scale: 4", "tile: null", "out: evaluation.json"):
+        assert line in out.splitlines()
+
+
+def test_through_the_command_bicubic_has_the_published_figures(shared, tmp_path, monkeypatch):
+    """One of the tables from the command line to the file; the others are in tests/evaluation."""
+    root = shared("data/Set5").parent
+    expected = json.loads(shared("oracles/bicubic_psnr_ssim.json").read_text())["Set5/x4"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["esrgan-evaluate", "models=bicubic", "sets=Set5", f"root={root}"])
+    command.main()
+    row = json.loads(Path("evaluation.json").read_text())["set5"]["bicubic"]
+    for metric, tolerance in (("psnr_y", 1e-3), ("ssim_y", 1e-5)):
+        assert row[metric] == pytest.approx(expected["mean"][metric], abs=tolerance)
+        for name, value in zip(expected["images"], expected[metric], strict=True):
+            assert row["images"][name][metric] == pytest.approx(value, abs=tolerance)
+
+
+def test_foreign_weights_without_metadata_are_a_model(shared, tmp_path):
+    """Real-ESRGAN's anime network on one photo: another mapping of its keys would be far off."""
+    hr = read_image(shared("data/Set5/HR/img_003.png"))
+    write_image(tmp_path / "sets/one/HR/img_003.png", hr)
+    weights = shared("weights/realesrgan_x4plus_anime_6b_fp16.safetensors")
+    results = evaluate(
+        f"models={weights}",
+        "sets=one",
+        f"root={tmp_path / 'sets'}",
+        f"out={tmp_path / 'f.json'}",
+        "device=cpu",
+    )
+    found = results["one"]["realesrgan_x4plus_anime_6b_fp16"]["psnr_y"]
+    from esrgan_lightning.metrics import psnr_y
+
+    oracle = read_image(shared("oracles/anime6b_set5_img_003_x4.png"))
+    assert found == pytest.approx(psnr_y(oracle[None], modcrop(hr, 4)[None], 4).item(), abs=0.01)

@@ -1,0 +1,127 @@
+"""Test sets on disk: found, paired and checked before anything is computed."""
+
+import pytest
+import torch
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation import TestPair, find_set
+from esrgan_lightning.ops import imresize, modcrop, read_image, write_image
+
+
+def noise(channels, height, width, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (channels, height, width), generator=generator, dtype=torch.uint8)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two images with their LR at scale 2, in folders of mixed case."""
+    for seed, name in enumerate(("b", "a")):
+        hr = noise(3, 21, 24, seed)
+        write_image(tmp_path / f"MySet/hr/{name}.png", hr)
+        write_image(tmp_path / f"MySet/LRbicX2/{name}.png", imresize(modcrop(hr, 2), 0.5))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["MySet", "myset", "MYSET"])
+def test_sets_are_found_without_regard_to_case_and_sorted(root, name):
+    pairs = find_set(root, name, 2)
+    assert [pair.name for pair in pairs] == ["a", "b"]
+    assert [pair.lr.parent.name for pair in pairs] == ["LRbicX2"] * 2
+    assert [pair.size(2) for pair in pairs] == [(20, 24)] * 2
+    assert [pair.lr for pair in find_set(root, name, 4)] == [None, None]  # given at x2 only
+
+
+def test_of_two_folders_that_differ_in_case_the_exact_one_counts(root):
+    write_image(root / "myset/HR/c.png", noise(3, 8, 8))
+    if len(list(root.iterdir())) == 1:
+        pytest.skip("this file system does not tell the two names apart")
+    assert [pair.name for pair in find_set(root, "myset", 2)] == ["c"]
+    assert [pair.name for pair in find_set(root, "MySet", 2)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("folder", ["Set5", "Set14"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_given_lr_equals_the_one_that_is_made(shared, folder, scale):
+    """MATLAB's bit for bit; the gray image of Set14 stays gray."""
+    pairs = find_set(shared(f"data/{folder}").parent, folder.lower(), scale)
+    for pair in pairs[:5] if folder == "Set14" else pairs:
+        given, hr = pair.load(scale)
+        made, same_hr = TestPair(pair.hr).load(scale)
+        assert torch.equal(given, made), pair.name
+        assert torch.equal(hr, same_hr)
+        assert hr.shape[-2:] == pair.size(scale)
+        assert hr.shape[0] == (1 if (folder, pair.name) == ("Set14", "img_003") else 3)
+
+
+def test_lr_files_may_carry_the_scale_in_their_name(root):
+    """img_001x4.png, and an HR image that is itself called so."""
+    write_image(root / "T/HR/boxx2.png", noise(3, 8, 8))
+    write_image(root / "T/HR/man.png", noise(3, 8, 8))
+    write_image(root / "T/LRbicx2/boxx2.png", noise(3, 4, 4))
+    write_image(root / "T/LRbicx2/manx2.png", noise(3, 4, 4))
+    assert [(pair.name, pair.lr.name) for pair in find_set(root, "T", 2)] == [
+        ("boxx2", "boxx2.png"),
+        ("man", "manx2.png"),
+    ]
+
+
+def test_images_in_subfolders_are_told_apart(root):
+    """By the stem alone one would take the other's place in the results."""
+    write_image(root / "T/HR/x/1.png", noise(3, 8, 8))
+    write_image(root / "T/HR/y/1.png", noise(3, 8, 8))
+    assert [pair.name for pair in find_set(root, "T", 2)] == ["x/1", "y/1"]
+    write_image(root / "T/HR/y/1.bmp", noise(3, 8, 8))
+    with pytest.raises(InputError, match=r"1\.bmp and .*1\.png have one name"):
+        find_set(root, "T", 2)
+
+
+def test_alpha_and_depth_play_no_part(tmp_path):
+    image = noise(4, 8, 8).to(torch.int32)
+    write_image(tmp_path / "deep.png", (image * 257).to(torch.uint16))
+    lr, hr = TestPair(tmp_path / "deep.png").load(2)
+    assert hr.dtype is lr.dtype is torch.uint8
+    assert torch.equal(hr, image[:3].to(torch.uint8))
+    write_image(tmp_path / "gray.png", noise(2, 8, 8))
+    assert TestPair(tmp_path / "gray.png").load(2)[1].shape[0] == 1
+
+
+def test_a_gray_image_whose_lr_is_stored_in_colour(tmp_path):
+    hr = noise(1, 8, 8)
+    write_image(tmp_path / "hr.png", hr)
+    write_image(tmp_path / "lr.png", imresize(hr, 0.5).expand(3, -1, -1))
+    write_image(tmp_path / "color.png", noise(3, 4, 4))
+    write_image(tmp_path / "large.png", noise(3, 8, 8))
+    write_image(tmp_path / "gray.png", noise(1, 4, 4))
+    lr, _ = TestPair(tmp_path / "hr.png", tmp_path / "lr.png").load(2)
+    assert torch.equal(lr, imresize(hr, 0.5))
+    for large, small in (("hr", "color"), ("large", "gray")):
+        with pytest.raises(InputError, match="no pair"):
+            TestPair(tmp_path / f"{large}.png", tmp_path / f"{small}.png").load(2)
+
+
+def test_what_is_missing_is_named(root):
+    with pytest.raises(InputError, match=r"no folder 'set5'; it holds MySet$"):
+        find_set(root, "set5", 2)
+    with pytest.raises(InputError, match="is not a folder"):
+        find_set(root / "nowhere", "set5", 2)
+    with pytest.raises(InputError, match="no folder HR/"):
+        find_set(root.parent, root.name, 2)
+    (root / "Empty/HR").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds no image"):
+        find_set(root, "empty", 2)
+    with pytest.raises(InputError, match="no folder 'x'; it holds no folder"):
+        find_set(root / "Empty/HR", "x", 2)
+    (root / "MySet/LRbicX2/b.png").unlink()
+    with pytest.raises(InputError, match=r"lacks the LR of b\.png"):
+        find_set(root, "myset", 2)
+
+
+def test_sizes_are_checked_from_the_headers(root):
+    """An LR of another scale under the right name: seen once in a public copy of Urban100."""
+    hr = read_image(root / "MySet/hr/b.png")
+    write_image(root / "MySet/LRbicX2/b.png", imresize(modcrop(hr, 4), 0.25))
+    with pytest.raises(InputError, match=r"b\.png is 5×6 .* asks for 10×12"):
+        find_set(root, "myset", 2)
+    with pytest.raises(InputError, match="too small for scale 30"):
+        find_set(root, "myset", 30)

@@ -1,0 +1,101 @@
+"""The comparison picture: every tile where it should be, labels that can be read."""
+
+import pytest
+import torch
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.picture import GAP, comparison
+
+NAMES = ["LR", "bicubic", "SR"]
+
+
+def tile(height, width, seed, channels=3):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (channels, height, width), generator=generator, dtype=torch.uint8)
+
+
+def test_each_tile_sits_where_it_should_to_the_pixel():
+    """A wide row and a narrow one: columns as wide as the widest tile, narrower tiles in the middle."""
+    wide = [tile(50, 80, seed) for seed in range(3)]
+    narrow = [tile(30, 61, seed) for seed in range(3, 6)]
+    picture = comparison([wide, narrow], NAMES)
+    assert picture.dtype is torch.uint8
+    assert picture.is_contiguous()
+    assert picture.shape[0] == 3
+    assert picture.shape[2] == 3 * 80 + 4 * GAP
+    header = picture.shape[1] - (50 + GAP) - (30 + GAP)
+
+    rest = picture.clone()
+    for column in range(3):
+        left = GAP + column * (80 + GAP)
+        assert torch.equal(picture[:, header : header + 50, left : left + 80], wide[column])
+        rest[:, header : header + 50, left : left + 80] = 255
+        top, left = header + 50 + GAP, left + (80 - 61) // 2
+        assert torch.equal(picture[:, top : top + 30, left : left + 61], narrow[column])
+        rest[:, top : top + 30, left : left + 61] = 255
+    assert (rest[:, header:] == 255).all()  # nothing else below the labels
+    for column in range(3):
+        left = GAP + column * (80 + GAP)
+        assert (rest[:, :header, left : left + 80] < 128).any()  # a label over each column
+        rest[:, :header, left : left + 80] = 255
+    assert (rest == 255).all()  # and none outside of its column
+
+
+def test_gray_tiles_are_drawn_gray():
+    gray = [tile(40, 60, seed, channels=1) for seed in range(3)]
+    picture = comparison([gray], NAMES)
+    assert torch.equal(picture[:, -40 - GAP : -GAP, GAP : GAP + 60], gray[0].expand(3, -1, -1))
+
+
+def ink(picture, height):
+    """Rows and columns in which the labels have dark pixels."""
+    dark = (picture[0, :-height] < 128).nonzero()
+    return dark[:, 0].tolist(), dark[:, 1].tolist()
+
+
+def test_labels_of_narrow_tiles_stay_legible_and_apart():
+    """A label wider than its tile would run into its neighbour, or be cut at the picture's edge."""
+    names = ["interpolated alpha=0.8", "ground truth (HR)"]
+    picture = comparison([[torch.full((3, 16, 16), 255, dtype=torch.uint8)] * 2], names)
+    rows, columns = ink(picture, 16 + GAP)
+    assert max(rows) - min(rows) >= 8  # as tall as letters that can be read
+    assert min(columns) >= GAP - 1
+    assert max(columns) < picture.shape[2] - GAP + 1
+    middle = GAP + (picture.shape[2] - 3 * GAP) // 2 + GAP // 2
+    between = (picture[:, :-20, middle - 1 : middle + 1] == 255).all()
+    assert between
+
+
+def test_labels_of_wide_tiles_are_larger():
+    sizes = []
+    for width in (60, 400):
+        blank = torch.full((3, 10, width), 255, dtype=torch.uint8)
+        rows, _ = ink(comparison([[blank] * 2], ["interpolated", "HR"]), 10 + GAP)
+        sizes.append(max(rows) - min(rows))
+    assert sizes[1] > sizes[0]
+
+
+def test_the_papers_letters_are_spelt_out():
+    """Pillow's font has no Greek: it would draw boxes."""
+    row = [[tile(20, 200, 0)]]
+    assert torch.equal(comparison(row, ["α=0.8 ×4"]), comparison(row, ["alpha=0.8 x4"]))
+    with pytest.raises(InputError, match="ASCII"):
+        comparison(row, ["画像"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "message"),
+    [
+        ([], NAMES, "rows and labels"),
+        ([[]], [], "rows and labels"),
+        ([[tile(8, 8, 0)] * 2], NAMES, "row 0 needs 3 tiles"),
+        ([[tile(8, 8, 0)] * 3, [tile(8, 8, 0), tile(8, 8, 0), tile(8, 9, 0)]], NAMES, "row 1 needs 3 tiles"),
+        ([[tile(8, 8, 0)] * 2 + [tile(8, 8, 0, channels=4)]], NAMES, "uint8"),
+        ([[tile(8, 8, 0).float()] * 3], NAMES, "float32"),
+        ([[tile(8, 8, 0)[0]] * 3], NAMES, "uint8"),
+        ([[tile(0, 8, 0)] * 3], NAMES, "uint8"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(rows, labels, message):
+    with pytest.raises(InputError, match=message):
+        comparison(rows, labels)
