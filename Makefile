@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 # A folder with Set5/HR/… to evaluate the demo on; without it the held-out photos serve.
 BENCHMARK_SETS ?= $(wildcard ../shared/data)
-DEMO_MINUTES ?= 6
+DEMO_MINUTES ?= 5
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -17,7 +17,10 @@ help:  ## this list
 
 setup: $(STAMP)  ## the virtual environment .venv with every dependency and the commands in .venv/bin
 
+# The stamp is newer than what it was made from, so that a second call has nothing to do.
 $(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "$(PYTHON) is no Python 3.11 to 3.13: name one, make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv && $(BIN)/uv --version | grep -q "$(UV_VERSION)" || $(BIN)/python -m pip install -q uv==$(UV_VERSION)
 	$(BIN)/uv pip sync -q -p $(BIN)/python --require-hashes requirements.lock
@@ -27,7 +30,7 @@ $(STAMP): pyproject.toml requirements.lock
 demo: setup  ## train both stages on embedded photos, evaluate, interpolate, draw runs/demo/comparison.png
 	$(BIN)/esrgan demo --minutes $(DEMO_MINUTES) $(if $(BENCHMARK_SETS),--sets-root $(BENCHMARK_SETS))
 
-test: setup  ## every test (PYTEST_ARGS="-m 'not slow'" for the quick ones)
+test: setup  ## every test; for a part of them: PYTEST_ARGS="-m 'not slow' --no-cov"
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
 
 lint: setup  ## ruff: rules and format
@@ -42,10 +45,11 @@ format: setup  ## mend what ruff can
 	$(BIN)/ruff format .
 
 wheel: setup  ## build dist/*.whl and dist/*.tar.gz
-	$(BIN)/python -m build --installer uv
+	rm -rf build
+	$(BIN)/python -m build --no-isolation
 
 bench: setup  ## every benchmark at its quick size
-	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+	@set -e; for script in $(sort $(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$script; done
 
 notebooks: setup  ## execute the notebooks at a small size
 	$(BIN)/python -m pytest tests/test_notebooks.py

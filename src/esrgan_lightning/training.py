@@ -1,9 +1,6 @@
 """One training run, from a composed configuration to its metrics."""
 
-import logging
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +10,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
-from pytorch_lightning.callbacks import Callback, ProgressBar
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
@@ -21,61 +18,15 @@ import esrgan_lightning
 from esrgan_lightning.data import SRDataModule
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import WeightedLoss
+from esrgan_lightning.networks import network_spec
 from esrgan_lightning.stages import GANStage, PSNRStage
-from esrgan_lightning.stages.callbacks import (
-    ExportGenerator,
-    LastCheckpoint,
-    RankAgreement,
-    SampleGrid,
-    Throughput,
-    ValidateAtEnd,
-    best_checkpoint,
-)
+from esrgan_lightning.stages import run_folder as folders
 from esrgan_lightning.stages.metrics_csv import MetricsCSV
-from esrgan_lightning.stages.precision import resolve_precision
-from esrgan_lightning.stages.progress import progress
+from esrgan_lightning.stages.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.stages.updates import NonFiniteError
-from esrgan_lightning.weights import load_state
+from esrgan_lightning.weights import load_state, read_generator_file
+from esrgan_lightning.weights.checkpoint import resolve_spec
 from esrgan_lightning.weights.provenance import provenance
-
-logger = logging.getLogger(__name__)
-
-WRITTEN = ("checkpoints", "samples", "generator.safetensors", "metrics.csv", "config.yaml")
-
-
-@dataclass(frozen=True)
-class TrainerSettings:
-    """The keys of ``trainer``; what they mean stands in ``conf/trainer/auto.yaml``."""
-
-    max_updates: int
-    accelerator: str
-    devices: int | str
-    num_nodes: int
-    strategy: str
-    precision: str | int
-    channels_last: bool
-    val_interval: int
-    checkpoint_interval: int
-    log_interval: int
-    deterministic: bool
-    monitor: str
-
-    def __post_init__(self) -> None:
-        for key in ("max_updates", "val_interval", "checkpoint_interval", "log_interval"):
-            if getattr(self, key) < 1:
-                raise InputError(f"trainer.{key}={getattr(self, key)} must be at least 1")
-
-
-def build(node: Any, key: str, **extra: Any) -> Any:
-    """Instantiates ``node``; what the user got wrong comes through as one :class:`InputError`."""
-    try:
-        return instantiate(node, **extra)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from None
-        raise
-    except MissingMandatoryValue as error:
-        raise InputError(f"{error.full_key or key} has no value: give it on the command line") from None
 
 
 def train(
@@ -97,36 +48,58 @@ def train(
         The last validation's metrics, by name.
 
     Raises:
-        InputError: something in the configuration or the files that it names is wrong; nothing was trained.
+        InputError: something in the configuration or the files that it names is wrong and nothing was
+            trained; or the training diverged, and the message names the last checkpoint before that.
     """
-    run_dir = Path(run_dir or Path("runs") / cfg.name)
-    settings = TrainerSettings(**cast(dict[str, Any], OmegaConf.to_container(cfg.trainer, resolve=True)))
-    resume = _resume_path(cfg.resume, run_dir)
-    _check_init(cfg)
+    folders.check_name(cfg.name)
+    run_dir = Path(run_dir or Path("runs") / str(cfg.name))
+    settings = TrainerSettings.of(**_plain(cfg.trainer))
+    saved = folders.read_checkpoint(cfg.resume, run_dir) if cfg.resume is not None else None
+    init = _init(cfg, resumed=saved is not None)
+    if saved is None and not cfg.overwrite:
+        folders.check_free(run_dir)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = cast(SRDataModule, build(cfg.data, "data"))
     generator = cast(nn.Module, build(cfg.generator, "generator"))
-    origin = load_state(generator, Path(cfg.init)) if cfg.init else None
-    plain = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    origin = _start_from(generator, init) if init else saved.provenance.get("init") if saved else None
     source = Path(esrgan_lightning.__file__).parent
-    lineage = provenance(plain, data_hash=data.index_hash(), origin=origin, source=source)
+    lineage = provenance(_plain(cfg), data_hash=data.index_hash(), origin=origin, source=source)
     stage = build_stage(cfg, generator, lineage)
     if settings.channels_last:
         stage.to(memory_format=torch.channels_last)
-    _prepare_folder(run_dir, resume=resume, overwrite=bool(cfg.overwrite))
-    kept = _updates_in(resume) if resume else None
-    loggers = [MetricsCSV(run_dir / "metrics.csv", keep_until=kept), *_extra_loggers(cfg, run_dir)]
-    trainer = build_trainer(settings, stage, data, run_dir, loggers, callbacks, spawn=spawn)
+    if saved is not None:
+        folders.check_continues(saved, stage.state_dict(), max_updates=settings.max_updates)
+    elif cfg.overwrite:
+        folders.clear(run_dir)
+    log = MetricsCSV(run_dir / "metrics.csv", keep_until=saved.updates if saved else None)
+    loggers = [log, *_extra_loggers(cfg, run_dir)]
+    trainer = build_trainer(
+        settings, stage, run_dir, loggers, callbacks, batch_size=data.batch_size, spawn=spawn
+    )
     if trainer.is_global_zero:
-        OmegaConf.save(OmegaConf.create(plain), run_dir / "config.yaml")
+        run_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(_plain(cfg)), run_dir / "config.yaml")
 
     try:
-        trainer.fit(stage, datamodule=data, ckpt_path=resume, weights_only=True)
+        trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
     except NonFiniteError as error:
-        raise InputError(f"{error}; last good checkpoint: {_latest(run_dir)}") from error
-    for each in loggers:
-        each.finalize("success")
+        raise InputError(f"{error}; last good checkpoint: {folders.latest_checkpoint(run_dir)}") from error
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+
+
+def build(node: Any, key: str, **extra: Any) -> Any:
+    """Instantiates ``node``; what the user got wrong comes through as one :class:`InputError`."""
+    try:
+        return instantiate(node, **extra)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, InputError):
+            raise cause from None
+        if isinstance(cause, TypeError):  # a key that there is not, or a value of another type
+            raise InputError(f"{key}: {cause}") from error
+        raise
+    except MissingMandatoryValue as error:
+        raise InputError(f"{error.full_key or key} has no value: give it on the command line") from None
 
 
 def build_stage(cfg: DictConfig, generator: nn.Module, lineage: Mapping[str, Any]) -> PSNRStage | GANStage:
@@ -144,11 +117,19 @@ def build_stage(cfg: DictConfig, generator: nn.Module, lineage: Mapping[str, Any
         parts["discriminator"] = build(cfg.discriminator, "discriminator")
         parts["discriminator_optimizer"] = build(cfg.discriminator_optimizer, "discriminator_optimizer")
         parts["discriminator_schedule"] = build(cfg.discriminator_schedule, "discriminator_schedule")
-    settings = cast(dict[str, Any], OmegaConf.to_container(cfg.stage, resolve=True))
+    settings = _plain(cfg.stage)
     del settings["name"]
     # Called directly: Hydra's instantiate would turn the dictionaries among the parts into its own kind.
-    stage = get_class(settings.pop("_target_"))
-    return cast(PSNRStage | GANStage, stage(**parts, **settings))
+    make = get_class(settings.pop("_target_"))
+    try:
+        stage = cast(PSNRStage | GANStage, make(**parts, **settings))
+        # The trainer makes its own; this tells a wrong rate or a wrong key before anything starts.
+        stage.configure_optimizers()
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"stage, optimizer or schedule: {error}") from error
+    return stage
 
 
 def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
@@ -170,110 +151,42 @@ def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
     return WeightedLoss(terms, weights, given=given)
 
 
-def build_trainer(
-    settings: TrainerSettings,
-    stage: PSNRStage | GANStage,
-    data: SRDataModule,
-    run_dir: Path,
-    loggers: list[Logger],
-    extra_callbacks: Sequence[Callback] = (),
-    *,
-    spawn: bool,
-) -> pl.Trainer:
-    """Lightning's trainer, with every interval in updates."""
-    accelerator = settings.accelerator
-    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise InputError(
-            f"trainer.accelerator={accelerator}, but no CUDA device is visible: choose trainer=cpu"
-        )
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    per_update = stage.accumulate
-    callbacks: list[Callback] = [
-        best_checkpoint(run_dir / "checkpoints", monitor=settings.monitor),
-        LastCheckpoint(run_dir / "checkpoints", every=settings.checkpoint_interval),
-        Throughput(data.batch_size),
-        SampleGrid(run_dir / "samples"),
-        ExportGenerator(run_dir / "generator.safetensors"),
-        RankAgreement(),
-        ValidateAtEnd(),
-        shown := progress(),
-        *extra_callbacks,
-    ]
-    return pl.Trainer(
-        accelerator="gpu" if accelerator == "cuda" else accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        strategy=_strategy(settings, stage, spawn=spawn),
-        precision=resolve_precision(settings.precision, "cuda" if accelerator == "gpu" else accelerator),
-        max_steps=settings.max_updates,
-        max_epochs=1,
-        val_check_interval=settings.val_interval * per_update,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        log_every_n_steps=settings.log_interval * per_update,
-        logger=loggers,
-        callbacks=callbacks,
-        use_distributed_sampler=False,  # the data module shares samples out by their numbers
-        deterministic=settings.deterministic,
-        benchmark=not settings.deterministic,
-        enable_model_summary=False,
-        enable_progress_bar=isinstance(shown, ProgressBar),
-        default_root_dir=run_dir,
-    )
+def _plain(node: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
 
 
-def _strategy(settings: TrainerSettings, stage: PSNRStage | GANStage, *, spawn: bool) -> str:
-    several = settings.num_nodes > 1 or settings.devices not in (1, "1")
-    if settings.strategy not in ("auto", "ddp"):
-        raise InputError(f"trainer.strategy={settings.strategy}: this library trains with auto or ddp")
-    if not several:
-        return "auto"
-    if spawn and settings.num_nodes > 1:
-        raise InputError("a multirun starts its processes itself: it cannot span trainer.num_nodes > 1")
-    # In a GAN update each backward touches one of the two networks.
-    name = "ddp_spawn" if spawn else "ddp"
-    return f"{name}_find_unused_parameters_true" if isinstance(stage, GANStage) else name
-
-
-def _check_init(cfg: DictConfig) -> None:
+def _init(cfg: DictConfig, *, resumed: bool) -> Path | None:
     if OmegaConf.is_missing(cfg, "init"):
+        if resumed:
+            return None
         raise InputError(
             "the GAN stage starts from a PSNR model: give init=FILE (runs/NAME/generator.safetensors), "
             "or init=null to start from random weights on purpose"
         )
+    return None if cfg.init is None else Path(str(cfg.init))
 
 
-def _resume_path(resume: str | None, run_dir: Path) -> Path | None:
-    if resume is None:
-        return None
-    path = run_dir / "checkpoints" / "last.ckpt" if resume == "last" else Path(resume)
-    if not path.is_file():
-        raise InputError(f"resume={resume}: no checkpoint {path}")
-    return path
-
-
-def _updates_in(checkpoint: Path) -> int:
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-
-
-def _latest(run_dir: Path) -> str:
-    files = sorted((run_dir / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
-    return str(files[-1]) if files else "none was written yet"
-
-
-@pl.utilities.rank_zero_only
-def _prepare_folder(run_dir: Path, *, resume: Path | None, overwrite: bool) -> None:
-    if any((run_dir / "checkpoints").glob("*.ckpt")) and resume is None:
-        if not overwrite:
-            raise InputError(
-                f"{run_dir} already holds checkpoints: continue with resume=last, choose another name=, "
-                "or start anew with overwrite=true"
-            )
-        for name in WRITTEN:
-            path = run_dir / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    run_dir.mkdir(parents=True, exist_ok=True)
+def _start_from(generator: nn.Module, init: Path) -> dict[str, Any]:
+    """Loads the weights; where sizes differ, says which settings the file asks for."""
+    state, spec, _ = read_generator_file(init)
+    own, found = network_spec(generator), resolve_spec(state, spec, source=init)
+    theirs = found["arguments"]
+    if found["architecture"] != own["architecture"]:
+        raise InputError(
+            f"init={init} holds {found['architecture']}, and the generator is {own['architecture']}: give "
+            "generator=rrdb or generator=srresnet, whichever the file holds"
+        )
+    different = {
+        name: theirs[name]
+        for name, value in own["arguments"].items()
+        if name in theirs and theirs[name] != value and not name.startswith("init_")
+    }
+    if different:
+        keys = (f"{'scale' if name == 'scale' else f'generator.{name}'}={v}" for name, v in different.items())
+        raise InputError(
+            f"init={init} does not fit the generator: it was made with {' '.join(keys)}; give these"
+        )
+    return load_state(generator, init)
 
 
 def _extra_loggers(cfg: DictConfig, run_dir: Path) -> list[Logger]:

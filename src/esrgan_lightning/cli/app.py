@@ -64,7 +64,7 @@ def interpolate(
 
 @app.command()
 def demo(
-    minutes: Annotated[float, typer.Option(help="Time for both trainings together.")] = 6.0,
+    minutes: Annotated[float, typer.Option(help="Time for both trainings together.")] = 5.0,
     sets_root: Annotated[Path | None, typer.Option(help="Folder with Set5/HR/… to evaluate on.")] = None,
     name: Annotated[str, typer.Option(help="Results go to runs/NAME.")] = "demo",
 ) -> None:

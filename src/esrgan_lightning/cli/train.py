@@ -1,5 +1,6 @@
 """``esrgan-train``: one run, or a sweep with ``-m``."""
 
+import traceback
 from pathlib import Path
 
 import hydra
@@ -7,20 +8,38 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from esrgan_lightning.cli.errors import one_line_errors, quiet
+from esrgan_lightning.cli.errors import complain, one_line_errors, quiet, run_hydra
+from esrgan_lightning.cli.sweep import Failed
+from esrgan_lightning.errors import InputError
 
 
 @hydra.main(config_path="pkg://esrgan_lightning.conf", config_name="train", version_base="1.3")
-def main(cfg: DictConfig) -> dict[str, float]:
-    """Trains one stage; the value is what a sweep's table shows."""
+def _task(cfg: DictConfig) -> dict[str, float] | Failed:
     # Imported here: `--help` and `--cfg job` answer at once.
+    from pytorch_lightning.utilities import rank_zero_only
+
     from esrgan_lightning.training import train
 
     quiet()
     job = HydraConfig.get()
     run_dir = Path(job.runtime.output_dir)
     if job.mode == RunMode.MULTIRUN:
-        # Script-launched processes would run the whole sweep again: they are spawned instead.
-        return train(cfg, run_dir, spawn=True)
+        try:
+            # Script-launched processes would run the whole sweep again: they are spawned instead.
+            return train(cfg, run_dir, spawn=True)
+        except InputError as error:  # the sweep's table tells it again, and the sweep fails at its end
+            complain("esrgan-train", error)
+            return Failed.of(error)
+        except Exception as error:
+            traceback.print_exc()
+            return Failed.of(error)
     with one_line_errors("esrgan-train"):
-        return train(cfg, run_dir)
+        metrics = train(cfg, run_dir)
+    shown = " · ".join(f"{name.removeprefix('val/')} {value:.4f}" for name, value in metrics.items())
+    rank_zero_only(print)(f"{run_dir}: {shown}", flush=True)
+    return metrics
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run_hydra("esrgan-train", _task)

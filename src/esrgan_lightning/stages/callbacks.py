@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor, nn
 
 from esrgan_lightning.ops import imresize, to_uint8, write_image
@@ -52,6 +53,7 @@ def best_checkpoint(folder: Path, *, monitor: str = "psnr_y") -> ModelCheckpoint
         monitor=f"val/{monitor}",
         mode="max",
         save_top_k=1,
+        save_on_train_epoch_end=False,  # at each validation: an "epoch" is the whole run
         enable_version_counter=False,
     )
 
@@ -157,6 +159,25 @@ class ExportGenerator(Callback):
         self._write(trainer, pl_module)
 
 
+class FinishLoggers(Callback):
+    """Ends a Weights & Biases run with the training: the next job of a sweep would write into it."""
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """After the last log."""
+        self._finish(trainer, exit_code=0)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """A run that failed is shown as failed."""
+        self._finish(trainer, exit_code=1)
+
+    def _finish(self, trainer: pl.Trainer, *, exit_code: int) -> None:
+        for each in trainer.loggers:
+            if isinstance(each, WandbLogger) and trainer.is_global_zero:
+                each.experiment.finish(exit_code=exit_code)
+
+
 def parameter_hash(module: nn.Module) -> str:
     """sha256 over the bytes of all parameters, in the order of their names."""
     digest = hashlib.sha256()
@@ -179,4 +200,6 @@ class RankAgreement(Callback):
         if len(set(hashes)) > 1:
             raise RuntimeError(f"the ranks' parameters differ after training: {hashes}")
         if trainer.is_global_zero:
-            logger.info("parameters equal on all %d ranks: sha256 %s", trainer.world_size, mine)
+            message = f"parameters equal on all {trainer.world_size} ranks: sha256 {mine}"
+            # A spawned process has no logging set up.
+            logger.info(message) if logger.hasHandlers() else print(message, flush=True)

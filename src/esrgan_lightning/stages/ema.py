@@ -1,6 +1,8 @@
 """The exponential moving average of the generator, counted in updates."""
 
-from torch import nn
+from functools import partial
+
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from esrgan_lightning.errors import InputError
@@ -19,7 +21,12 @@ def averaged(generator: nn.Module, decay: float | None) -> AveragedModel | None:
         return None
     if not 0 < decay < 1:
         raise InputError(f"stage.ema_decay={decay} must lie between 0 and 1, or be null for none")
-    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+    average = AveragedModel(generator, multi_avg_fn=partial(_step, decay))
     # Neither an optimiser nor DDP's reducer must see the copy.
     average.requires_grad_(False)
     return average
+
+
+def _step(decay: float, averages: list[Tensor], currents: list[Tensor], updates: int | Tensor) -> None:
+    # torch's own is a closure, which cannot be sent to a spawned process.
+    get_ema_multi_avg_fn(decay)(averages, currents, updates)  # type: ignore[no-untyped-call]

@@ -1,11 +1,10 @@
 """The GAN stage: generator and discriminator by turns (ESRGAN §3.2, §4.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import Metric
@@ -36,9 +35,9 @@ class GANStage(pl.LightningModule):
         schedule: optimiser → learning-rate schedule, stepped once per update.
         discriminator_schedule: the same for the discriminator; like the generator's by default.
         order: which network moves first in an update.
-        discriminator_steps: steps of the discriminator in an update, all on its batch.
+        discriminator_steps: steps of the discriminator in an update, all on the same batches.
         ema_decay: of the generator's moving average; None (the paper) for none.
-        accumulate: batches per update.
+        accumulate: batches per update; relativistic means and batch norm stay those of one batch.
         clip_norm: largest gradient norm of either network, or None.
         max_skipped: updates with non-finite gradients in a row before training stops.
         metrics: by name, for validation; PSNR-Y and SSIM-Y by default.
@@ -68,11 +67,8 @@ class GANStage(pl.LightningModule):
         super().__init__()
         if order not in ("generator_first", "discriminator_first"):
             raise InputError(f"stage.order={order!r}: choose generator_first or discriminator_first")
-        if discriminator_steps < 1 or (discriminator_steps > 1 and accumulate > 1):
-            raise InputError(
-                f"stage.discriminator_steps={discriminator_steps} must be at least 1, "
-                f"and 1 when batches are accumulated (stage.accumulate={accumulate})"
-            )
+        if discriminator_steps < 1:
+            raise InputError(f"stage.discriminator_steps={discriminator_steps} must be at least 1")
         self.automatic_optimization = False
         self.generator, self.discriminator = generator, discriminator
         self.losses, self.adversarial = losses, adversarial
@@ -81,6 +77,7 @@ class GANStage(pl.LightningModule):
         self.validation = Validation(metrics or default_metrics(int(generator.scale)))  # type: ignore[arg-type]
         self.order, self.discriminator_steps = order, discriminator_steps
         self.accumulate, self.provenance = accumulate, dict(provenance or {})
+        self._batches: list[dict[str, Any]] = []  # of the update under way
         self._optimizers = (optimizer, discriminator_optimizer or optimizer)
         self._schedules = (schedule, discriminator_schedule or schedule)
 
@@ -102,33 +99,37 @@ class GANStage(pl.LightningModule):
         return self.ema.module if self.ema is not None else self.generator
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One batch: the generator's and the discriminator's turn, in the order asked for."""
-        last = self.updates.completes(batch_idx)
-        hr = batch["hr"]
-        sr = self.generator(batch["lr"])  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
+        """One batch; the update's last one is followed by both networks' turns, in the order asked for."""
+        self._batches.append(batch)
+        if not self.updates.completes(batch_idx):
+            return  # whoever moves second has to meet, on each batch, the other one after its step
+        batches, self._batches = self._batches, []
+        with torch.set_grad_enabled(len(batches) == 1):  # several graphs at a time: no memory would be saved
+            srs = [self.generator(each["lr"]) for each in batches]  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
 
         if self.order == "generator_first":
-            taken = self._generator_turn(sr, hr, last=last)
-            taken &= self._discriminator_turn(sr.detach(), hr, last=last)
+            taken = self._generator_turn(srs, batches)
+            taken &= self._discriminator_turn(srs, batches)
         else:
-            taken = self._discriminator_turn(sr.detach(), hr, last=last)
-            taken &= self._generator_turn(sr, hr, last=last)
+            taken = self._discriminator_turn(srs, batches)
+            taken &= self._generator_turn(srs, batches)
 
-        if last:
-            self.updates.finish(self, taken=taken)
-            if self.ema is not None:
-                self.ema.update_parameters(self.generator)
-            self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
+        self.updates.finish(self, taken=taken)
+        if self.ema is not None:
+            self.ema.update_parameters(self.generator)
+        self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
 
-    def _generator_turn(self, sr: Tensor, hr: Tensor, *, last: bool) -> bool:
-        optimizer: LightningOptimizer = self.optimizers()[0]  # type: ignore[index]
-        with frozen(self.discriminator):  # it judges, and does not learn from this
-            given = {"adversarial": self._adversarial(sr, hr)} if self.losses.needs("adversarial") else {}
-            loss, terms = self.losses(sr, hr, **given)
-            taken = self.updates.descend(self, optimizer, loss, last=last)
+    def _generator_turn(self, srs: Sequence[Tensor], batches: Sequence[dict[str, Any]]) -> bool:
+        for known, batch in zip(srs, batches, strict=True):
+            sr = known if known.requires_grad else self.generator(batch["lr"])
+            with frozen(self.discriminator):  # it judges, and does not learn from this
+                wanted = self.losses.needs("adversarial")
+                given = {"adversarial": self._adversarial(sr, batch["hr"])} if wanted else {}
+                loss, terms = self.losses(sr, batch["hr"], **given)
+                self.updates.backward(self, loss)
         self.log("train/loss_g", loss, prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in terms.items()})
-        return taken
+        return self.updates.step(self, self.optimizers()[0])  # type: ignore[index]
 
     def _adversarial(self, sr: Tensor, hr: Tensor) -> Tensor:
         fake = self.discriminator(sr)
@@ -136,13 +137,14 @@ class GANStage(pl.LightningModule):
             real = self.discriminator(hr) if self.adversarial.needs_real_in_generator else None
         return self.adversarial.generator_loss(real, fake)
 
-    def _discriminator_turn(self, sr: Tensor, hr: Tensor, *, last: bool) -> bool:
-        optimizer: LightningOptimizer = self.optimizers()[1]  # type: ignore[index]
+    def _discriminator_turn(self, srs: Sequence[Tensor], batches: Sequence[dict[str, Any]]) -> bool:
         taken = True
         for _ in range(self.discriminator_steps):
-            real, fake = self.discriminator(hr), self.discriminator(sr)
-            loss = self.adversarial.discriminator_loss(real, fake)
-            taken &= self.updates.descend(self, optimizer, loss, last=last)
+            for sr, batch in zip(srs, batches, strict=True):
+                real, fake = self.discriminator(batch["hr"]), self.discriminator(sr.detach())
+                loss = self.adversarial.discriminator_loss(real, fake)
+                self.updates.backward(self, loss)
+            taken &= self.updates.step(self, self.optimizers()[1])  # type: ignore[index]
         self.log("train/loss_d", loss, prog_bar=True)
         self.log_dict({"train/d_real": real.mean(), "train/d_fake": fake.mean()})
         return taken

@@ -73,18 +73,16 @@ class PSNRStage(pl.LightningModule):
         return self.ema.module if self.ema is not None else self.generator
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One batch: forward, loss, step."""
-        optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
-        last = self.updates.completes(batch_idx)
-
+        """One batch: forward, loss, backward; a step with the update's last batch."""
         sr = self.generator(batch["lr"])  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
         loss, terms = self.losses(sr, batch["hr"])
-        taken = self.updates.descend(self, optimizer, loss, last=last)
-
+        self.updates.backward(self, loss)
         self.log("train/loss", loss, prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in terms.items()})
-        if last:
-            self.updates.finish(self, taken=taken)
+
+        if self.updates.completes(batch_idx):
+            optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
+            self.updates.finish(self, taken=self.updates.step(self, optimizer))
             if self.ema is not None:
                 self.ema.update_parameters(self.generator)
             self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})

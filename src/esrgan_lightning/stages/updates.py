@@ -61,20 +61,20 @@ class Updates:
         """Whether this batch is the last one of its update."""
         return (batch_idx + 1) % self.accumulate == 0
 
-    def descend(
-        self, stage: pl.LightningModule, optimizer: LightningOptimizer, loss: Tensor, *, last: bool
-    ) -> bool:
-        """Backward, and on the update's last batch one step. False if the step was skipped."""
-        stage.manual_backward(loss / self.accumulate)
-        if not last:
-            return True
+    def backward(self, stage: pl.LightningModule, loss: Tensor) -> None:
+        """One batch's share of the update's gradient."""
+        # A loss that is not finite can have finite gradients: NaN in all of them tells `step`, on every rank.
+        share = torch.where(loss.detach().isfinite(), 1 / self.accumulate, torch.nan)
+        stage.manual_backward(loss * share)
+
+    def step(self, stage: pl.LightningModule, optimizer: LightningOptimizer) -> bool:
+        """One step with the gradients of all the update's batches. False if it was skipped."""
         taken = self._scaled_step(stage, optimizer) if _scaler(stage) else self._step(optimizer)
         optimizer.zero_grad(set_to_none=True)
         return taken
 
     def _step(self, optimizer: LightningOptimizer) -> bool:
-        gradients = gradients_of(optimizer.optimizer)
-        norm = get_total_norm(gradients)
+        norm = get_total_norm(gradients_of(optimizer.optimizer))
         if not torch.isfinite(norm):
             return False
         if self.clip_norm is not None:
@@ -91,10 +91,15 @@ class Updates:
         return bool(scaler.get_scale() >= before)
 
     def clip(self, stage: pl.LightningModule, optimizer: Optimizer) -> None:
-        """Clips after unscaling; to be called from ``on_before_optimizer_step``."""
-        if self.clip_norm is not None and _scaler(stage):
-            parameters = parameters_of(optimizer)
-            clip_grads_with_norm_(parameters, self.clip_norm, get_total_norm(gradients_of(optimizer)))
+        """Clips after unscaling, under fp16; to be called from ``on_before_optimizer_step``."""
+        scaler = _scaler(stage)
+        if self.clip_norm is None or scaler is None:
+            return
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
+            # The plugin leaves it to fused optimisers to unscale in their step, which would be too late.
+            scaler.unscale_(optimizer)
+        norm = get_total_norm(gradients_of(optimizer))
+        clip_grads_with_norm_(parameters_of(optimizer), self.clip_norm, norm)
 
     def finish(self, stage: pl.LightningModule, *, taken: bool) -> None:
         """Counts the update, moves the schedules on, and stops after too many skipped in a row."""

@@ -30,10 +30,11 @@ class Validation(nn.Module):
     def log(self, stage: pl.LightningModule) -> None:
         """Logs ``val/NAME`` at the number of updates done, and starts anew."""
         values = {f"val/{name}": value.float() for name, value in self.metrics.compute().items()}
-        stage.log_dict(values | {"step": float(stage.global_step)})
+        # The metrics have gone over all processes already; Lightning warns unless it may do so again.
+        stage.log_dict(values | {"step": float(stage.global_step)}, sync_dist=True)
         for name in ("val/psnr_y",):
             if name in values:
-                stage.log("psnr_y", values[name], prog_bar=True, logger=False)
+                stage.log("psnr_y", values[name], prog_bar=True, logger=False, sync_dist=True)
         self.metrics.reset()
 
 

@@ -1,0 +1,156 @@
+"""Lightning's trainer as both stages use it: intervals in updates, what a run writes, its processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import Callback, ProgressBar
+from pytorch_lightning.loggers import Logger
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.stages.callbacks import (
+    ExportGenerator,
+    FinishLoggers,
+    LastCheckpoint,
+    RankAgreement,
+    SampleGrid,
+    Throughput,
+    ValidateAtEnd,
+    best_checkpoint,
+)
+from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.precision import Precision, resolve_precision
+from esrgan_lightning.stages.progress import progress
+from esrgan_lightning.stages.psnr import PSNRStage
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """The keys of ``trainer``; what they mean stands in ``conf/trainer/auto.yaml``.
+
+    Raises:
+        InputError: a number of updates that is no whole number from 1 on, an unknown accelerator or strategy.
+    """
+
+    max_updates: int
+    accelerator: str
+    devices: int | str | list[int]
+    num_nodes: int
+    strategy: str
+    precision: str | int
+    channels_last: bool
+    val_interval: int
+    checkpoint_interval: int
+    log_interval: int
+    deterministic: bool
+    monitor: str
+
+    @classmethod
+    def of(cls, **settings: Any) -> "TrainerSettings":
+        """The settings, after a look for names that do not exist."""
+        names = [field.name for field in fields(cls)]
+        if unknown := sorted(set(settings) - set(names)):
+            raise InputError(f"trainer.{unknown[0]}: there is no such key; there are {', '.join(names)}")
+        return cls(**settings)
+
+    def __post_init__(self) -> None:
+        for key in ("max_updates", "val_interval", "checkpoint_interval", "log_interval", "num_nodes"):
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"trainer.{key}={value} must be a whole number, at least 1")
+        if self.strategy not in ("auto", "ddp"):
+            raise InputError(f"trainer.strategy={self.strategy}: this library trains with auto or ddp")
+        if self.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
+            raise InputError(f"trainer.accelerator={self.accelerator}: choose auto, cpu, gpu, cuda or mps")
+        if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+            raise InputError(
+                f"trainer.accelerator={self.accelerator}, but no CUDA device is visible: choose trainer=cpu"
+            )
+        self.resolved_precision()
+
+    @property
+    def device_type(self) -> str:
+        """``cuda``, ``cpu`` or ``mps``."""
+        if self.accelerator == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if self.accelerator == "gpu" else self.accelerator
+
+    def resolved_precision(self) -> Precision:
+        """Lightning's name of the precision."""
+        return resolve_precision(self.precision, self.device_type)
+
+
+def build_trainer(
+    settings: TrainerSettings,
+    stage: PSNRStage | GANStage,
+    run_dir: Path,
+    loggers: list[Logger],
+    extra_callbacks: Sequence[Callback] = (),
+    *,
+    batch_size: int,
+    spawn: bool = False,
+) -> pl.Trainer:
+    """Lightning's trainer for one run.
+
+    Args:
+        settings: the keys of ``trainer``.
+        stage: what is to be trained.
+        run_dir: where checkpoints, samples and the exported generator go.
+        loggers: what takes the logged values.
+        extra_callbacks: beside the library's own.
+        batch_size: over all processes, for the rate of images.
+        spawn: start further processes by spawning instead of running the script again.
+    """
+    callbacks: list[Callback] = [
+        best_checkpoint(run_dir / "checkpoints", monitor=settings.monitor),
+        LastCheckpoint(run_dir / "checkpoints", every=settings.checkpoint_interval),
+        Throughput(batch_size),
+        SampleGrid(run_dir / "samples"),
+        ExportGenerator(run_dir / "generator.safetensors"),
+        RankAgreement(),
+        ValidateAtEnd(),
+        FinishLoggers(),
+        shown := progress(),
+        *extra_callbacks,
+    ]
+    known = [str(name) for name in stage.validation.metrics]
+    if settings.monitor not in known:
+        raise InputError(f"trainer.monitor={settings.monitor} is none of the metrics: {', '.join(known)}")
+    try:
+        return pl.Trainer(
+            accelerator=settings.device_type,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=_strategy(settings, stage, spawn=spawn),
+            precision=settings.resolved_precision(),
+            max_steps=settings.max_updates,
+            max_epochs=1,
+            val_check_interval=settings.val_interval * stage.accumulate,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            log_every_n_steps=settings.log_interval * stage.accumulate,
+            logger=loggers,
+            callbacks=callbacks,
+            use_distributed_sampler=False,  # the data module shares samples out by their numbers
+            deterministic=settings.deterministic,
+            benchmark=not settings.deterministic,
+            enable_model_summary=False,
+            enable_progress_bar=isinstance(shown, ProgressBar),
+            default_root_dir=run_dir,
+        )
+    except MisconfigurationException as error:  # such as four devices where there is one
+        raise InputError(f"trainer: {error}") from error
+
+
+def _strategy(settings: TrainerSettings, stage: PSNRStage | GANStage, *, spawn: bool) -> str:
+    if settings.num_nodes == 1 and settings.devices in (1, "1"):
+        return "auto"
+    if spawn and settings.num_nodes > 1:
+        raise InputError("a multirun starts its processes itself: it cannot span trainer.num_nodes > 1")
+    name = "ddp_spawn" if spawn else "ddp"
+    # In a GAN update each backward touches one of the two networks.
+    return f"{name}_find_unused_parameters_true" if isinstance(stage, GANStage) else name

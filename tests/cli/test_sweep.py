@@ -1,0 +1,128 @@
+"""A sweep: a folder for each job, one table at the end, and a verdict."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+import tiny
+import yaml
+from hydra.core.utils import JobReturn, JobStatus
+
+from esrgan_lightning.cli.sweep import Failed, SweepTable
+
+
+def lines_of_table(out):
+    """The cells of the table's body."""
+    body = [line for line in out.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in body]
+
+
+@pytest.mark.slow
+def test_three_jobs_have_three_folders_and_one_table(call, tmp_path):
+    """Breaks if jobs share a folder, a pixel weight of 0 fails, or the table is printed for each job."""
+    arguments = ("stage=gan", "init=null", "name=eta", *tiny.GAN, "trainer.max_updates=1")
+    code, out, err = call("-m", *arguments, "loss.weights.pixel=0,1e-2,1e-1")
+    assert code == 0, err
+    assert out.count("folder") == 1
+    cells = lines_of_table(out)
+    assert [row[:2] for row in cells] == [
+        ["runs/eta/0", "loss.weights.pixel=0"],
+        ["runs/eta/1", "loss.weights.pixel=0.01"],
+        ["runs/eta/2", "loss.weights.pixel=0.1"],
+    ]
+    assert all(re.fullmatch(r"\d+\.\d{4}", cell) for row in cells for cell in row[2:])
+    for number, weight in enumerate((0, 1e-2, 1e-1)):
+        run = tmp_path / "runs/eta" / str(number)
+        assert (run / "generator.safetensors").is_file()
+        assert (run / "checkpoints/last.ckpt").is_file()
+        assert yaml.safe_load((run / "config.yaml").read_text())["loss"]["weights"]["pixel"] == weight
+    with (tmp_path / "runs/eta/0/metrics.csv").open() as file:
+        assert "train/pixel" not in file.readline()  # a term of weight 0 is not computed
+
+
+def test_a_failed_job_does_not_hide_the_others_and_fails_the_sweep(call, tmp_path):
+    """Breaks if one wrong value ends the sweep, loses its table, or the exit code says that all is well."""
+    sizes = (*tiny.PSNR, "trainer.max_updates=1")
+    code, out, err = call("-m", "name=s", *sizes, "data.patch_size=30,32", "seed=0")
+    assert code == 1
+    assert "2 jobs, 1 failed" in out
+    assert "esrgan-train: data.patch_size=30 is not a positive multiple of scale 4" in err
+    assert "Traceback" not in err
+    first, second = lines_of_table(out)
+    assert first[-1] == "data.patch_size=30 is not a positive multiple of scale 4"
+    assert second[-1] == ""
+    assert (tmp_path / "runs/s/1/generator.safetensors").is_file()
+
+
+def test_a_sweep_into_folders_with_checkpoints_is_refused(call):
+    """Breaks if a repeated sweep writes over the first one."""
+    sizes = (*tiny.PSNR, "trainer.max_updates=1")
+    assert call("-m", "name=t", *sizes)[0] == 0
+    code, out, _ = call("-m", "name=t", *sizes)
+    assert code == 1
+    assert "already holds checkpoints" in out
+
+
+def test_a_defect_in_one_job_keeps_its_traceback_and_the_other_jobs(call, monkeypatch, tmp_path):
+    """Breaks if an out-of-memory error in the first job costs a night's other jobs."""
+    from esrgan_lightning import training
+
+    done = []
+
+    def train(cfg, run_dir, *, spawn):
+        assert spawn  # a script-launched process would run the whole sweep again
+        done.append(run_dir)
+        if cfg.seed == 1:
+            raise MemoryError("not enough memory for 1 GiB")
+        return {"val/psnr_y": 20.0}
+
+    monkeypatch.setattr(training, "train", train)
+    code, out, err = call("-m", "name=s", "seed=1,2,3")
+    assert code == 1
+    assert done == [tmp_path / "runs/s" / job for job in "012"]
+    assert "Traceback" in err
+    assert [row[2:] for row in lines_of_table(out)] == [
+        ["–", "not enough memory for 1 GiB"], ["20.0000", ""], ["20.0000", ""],
+    ]  # fmt: skip
+
+
+def test_a_sweep_without_jobs_is_an_error(call):
+    """Breaks if `experiment=glob(ladder/*)`, which finds nothing, looks like success."""
+    code, _, err = call("-m", "name=s", "logger=glob(nothing*)")
+    assert code == 1
+    assert "the sweep has no job" in err
+
+
+def returned(value, *, status=JobStatus.COMPLETED, overrides=()):
+    job = JobReturn(overrides=list(overrides), status=status)
+    job.hydra_cfg = SimpleNamespace(hydra=SimpleNamespace(runtime=SimpleNamespace(output_dir="elsewhere")))
+    job.return_value = value
+    return job
+
+
+def test_the_table_shows_what_differs_and_every_metric(capsys):
+    """Breaks if common overrides fill the table, or jobs with other metrics shift the columns."""
+    table = SweepTable()
+    table.on_job_end(None, returned({"val/a": 1.0}, overrides=["x=1", "y=[1,2]"]))
+    table.on_job_end(None, returned({"val/b": 2.0}, overrides=["x=1", "y=3"]))
+    table.on_multirun_end(None)
+    cells = lines_of_table(capsys.readouterr().out)
+    assert cells == [["elsewhere", "y=[1,2]", "1.0000", "–"], ["elsewhere", "y=3", "–", "2.0000"]]
+
+
+def test_what_hydra_itself_calls_failed_is_failed(capsys):
+    """Breaks if a job that never came to our own code counts as done."""
+    table = SweepTable()
+    table.on_job_end(None, returned(RuntimeError("no disk"), status=JobStatus.FAILED))
+    with pytest.raises(SystemExit) as stop:
+        table.on_multirun_end(None)
+    assert stop.value.code == 1
+    assert "no disk" in capsys.readouterr().out
+
+
+def test_the_reason_of_a_spawned_process_is_its_last_line():
+    """Breaks if a whole traceback is squeezed into a cell."""
+    assert (
+        Failed.of(RuntimeError("-- Process 0 …\n\nTraceback\n  …\nKeyError: 'a'\n")).reason == "KeyError: 'a'"
+    )
+    assert Failed.of(ZeroDivisionError()).reason == "ZeroDivisionError"

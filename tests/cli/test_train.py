@@ -1,0 +1,239 @@
+"""What a user types after `esrgan-train`, and what comes back."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+
+from esrgan_lightning.networks import RRDBNet
+from esrgan_lightning.ops import write_image
+from esrgan_lightning.weights import read_generator_file, save_generator
+
+SCRIPT = Path(sys.executable).with_name("esrgan-train")
+
+
+def photo(path, height, width):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, torch.randint(256, (3, height, width), dtype=torch.uint8))
+    return path
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_both_stages_leave_what_was_promised(call, tmp_path):
+    """Breaks if an output is missing, misnamed, or does not say where it comes from."""
+    code, out, err = call("stage=psnr", "name=p", *tiny.PSNR)
+    assert code == 0, err
+    assert re.search(r"runs/p: psnr_y \d+\.\d{4} · ssim_y", out)
+    code, out, err = call("stage=gan", "name=g", "init=runs/p/generator.safetensors", *tiny.GAN)
+    assert code == 0, err
+    for name in ("p", "g"):
+        run = tmp_path / "runs" / name
+        assert {each.name for each in run.iterdir()} == {
+            "checkpoints", "samples", "config.yaml", "generator.safetensors", "metrics.csv", "train.log",
+        }  # fmt: skip
+        assert {each.name for each in (run / "checkpoints").iterdir()} == {
+            "last.ckpt", "best_update_0000002.ckpt",
+        }  # fmt: skip
+        assert [each.name for each in (run / "samples").iterdir()] == ["update_0000002.png"]
+        assert [row["step"] for row in rows(run / "metrics.csv")] == ["1", "2"]
+        assert {"val/psnr_y", "val/ssim_y", "images_per_second", "train/skipped", "train/lr"} <= set(
+            rows(run / "metrics.csv")[-1]
+        )
+        assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_updates"] == 2
+        assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
+
+    psnr, gan = (read_generator_file(tmp_path / f"runs/{name}/generator.safetensors") for name in "pg")
+    assert gan.spec["architecture"] == "RRDBNet"
+    assert set(gan.metadata) == {"versions", "git_revision", "config_hash", "data_hash", "init", "updates"}
+    assert {"python", "torch", "pytorch-lightning", "esrgan-lightning"} == set(gan.metadata["versions"])
+    assert gan.metadata["updates"] == 2
+    assert gan.metadata["data_hash"] == psnr.metadata["data_hash"]
+    assert gan.metadata["config_hash"] != psnr.metadata["config_hash"]
+    assert psnr.metadata["init"] is None
+    assert gan.metadata["init"]["file"] == "generator.safetensors"
+    assert gan.metadata["init"]["metadata"] == psnr.metadata
+
+
+# What goes wrong, what the one line says.
+REFUSED = {
+    "init missing": (["stage=gan"], "the GAN stage starts from a PSNR model: give init=FILE"),
+    "init not there": (["stage=gan", "init=no/such.ckpt"], "no/such.ckpt: there is no such file"),
+    "init unreadable": (["stage=gan", "init=broken.safetensors"], "broken.safetensors: not readable"),
+    "init of another size": (
+        ["stage=gan", "init=other.safetensors"],
+        "generator.num_features=4 generator.num_blocks=2 generator.growth_channels=2",
+    ),
+    "init of another scale": (["stage=gan", "init=other.safetensors", "scale=2"], "scale=4"),
+    "init of another network": (
+        ["init=other.safetensors", "generator=srresnet"],
+        "holds RRDBNet, and the generator is SRResNet",
+    ),
+    "patch no multiple of the scale": (["data.patch_size=130"], "data.patch_size=130 is not a"),
+    "patch too large": (["data=folder", "data.train_dir=small"], "smaller than data.patch_size=64"),
+    "patch that D cannot have": (["stage=gan", "init=null", "data.patch_size=48"], "a multiple of 32"),
+    "empty folder": (["data=folder", "data.train_dir=empty"], "empty"),
+    "no such folder": (["data=folder", "data.train_dir=nowhere"], "nowhere"),
+    "no folder given": (["data=folder"], "data.train_dir has no value"),
+    "resume from nothing": (["resume=last"], "resume=last: no checkpoint"),
+    "resume from what is none": (["resume=weights.pth"], "no checkpoint of a training run"),
+    "resume from garbage": (["resume=broken.safetensors"], "not readable as a checkpoint"),
+    "unknown key": (["traner.max_updates=3"], "traner"),
+    "unknown group": (["loss/perceptual=vgg11"], "vgg11"),
+    "unknown key, added": (["+generator.depth=3"], "depth"),
+    "unknown key of the trainer, added": (["+trainer.foo=3"], "trainer.foo: there is no such key"),
+    "unknown key of the stage, added": (["+stage.foo=3"], "foo"),
+    "unknown key of the optimiser, added": (["+optimizer.foo=3"], "foo"),
+    "unknown term": (["+loss.weights.beauty=1"], "beauty"),
+    "negative weight": (["loss.weights.pixel=-1"], "weights.pixel=-1.0"),
+    "nothing to minimise": (["loss.weights.pixel=0"], "at least one has to be above 0"),
+    "adversarial without discriminator": (["loss.weights.adversarial=1"], "loss.weights.adversarial"),
+    "no updates": (["trainer.max_updates=0"], "trainer.max_updates=0 must be a whole number, at least 1"),
+    "updates that are no number": (["trainer.max_updates=many"], "trainer.max_updates=many"),
+    "negative rate": (["optimizer.lr=-1"], "Invalid learning rate: -1"),
+    "unknown monitor": (["trainer.monitor=lpips"], "lpips is none of the metrics: psnr_y, ssim_y"),
+    "unknown precision": (["trainer.precision=8"], "trainer.precision=8: choose one of auto"),
+    "unknown strategy": (["trainer.strategy=fsdp"], "trainer.strategy=fsdp"),
+    "unknown accelerator": (["trainer.accelerator=tpu"], "trainer.accelerator=tpu"),
+    "batch that processes cannot share": (["data.batch_size=0"], "data.batch_size=0"),
+    "name with an equals sign": (["name='a=b'"], "name=a=b: use letters, digits"),
+    "name with a comma": (["name='a,b'"], "name=a,b: use"),
+    "a value that needs quotes": (["name=a=b"], "name=a=b cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_a_user_gets_wrong_is_one_line(call, tmp_path, arguments, said):
+    """Breaks if an error shows a traceback, does not name the culprit, or comes after training began."""
+    save_generator(tmp_path / "other.safetensors", RRDBNet(num_features=4, num_blocks=2, growth_channels=2))
+    torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pth")
+    (tmp_path / "broken.safetensors").write_bytes(b"not weights")
+    (tmp_path / "empty").mkdir()
+    for number in range(2):
+        photo(tmp_path / f"small/{number}.png", 48, 200)
+    sizes = (*(tiny.GAN if "stage=gan" in arguments else tiny.PSNR), "data.patch_size=64")
+    if "generator=srresnet" in arguments:
+        sizes = [size for size in sizes if "growth_channels" not in size]
+    code, out, err = call(*sizes, *arguments)
+    assert code == 2
+    assert said in err
+    assert len(err.strip().splitlines()) == 1, err
+    assert "Traceback" not in out + err
+    assert not list(tmp_path.glob("runs/*/checkpoints"))
+
+
+def test_a_gan_from_random_weights_has_to_be_said(call):
+    """Breaks if init=null is refused, or a GAN run begins from noise by oversight."""
+    assert call("stage=gan", "init=null", "name=g", *tiny.GAN)[0] == 0
+
+
+def test_a_folder_with_checkpoints_is_safe(call, tmp_path):
+    """Breaks if a second run writes over the first one, or overwrite=true leaves parts of it."""
+
+    def checkpoints():
+        return sorted(each.name for each in (tmp_path / "runs/p/checkpoints").iterdir())
+
+    assert call("name=p", *tiny.PSNR)[0] == 0
+    before = (tmp_path / "runs/p/metrics.csv").read_text()
+    code, _, err = call("name=p", *tiny.PSNR)
+    assert code == 2
+    assert "runs/p already holds checkpoints: continue with resume=last" in err
+    assert (tmp_path / "runs/p/metrics.csv").read_text() == before
+    assert checkpoints() == ["best_update_0000002.ckpt", "last.ckpt"]
+    (tmp_path / "runs/p/notes.txt").write_text("mine")
+    assert call("name=p", *tiny.PSNR, "trainer.max_updates=1", "overwrite=true")[0] == 0
+    assert checkpoints() == ["best_update_0000001.ckpt", "last.ckpt"]
+    assert [row["step"] for row in rows(tmp_path / "runs/p/metrics.csv")] == ["1"]
+    assert (tmp_path / "runs/p/notes.txt").exists()
+
+
+def test_the_default_name_says_stage_preset_and_time_and_can_be_an_init(call, tmp_path):
+    """Breaks if a generated name holds what Hydra's command line stumbles over."""
+    once = (*tiny.GAN, "trainer.max_updates=1", "generator=rrdb_small")
+    assert call("preset=demo", *(each for each in once if "discr" not in each))[0] == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"psnr_demo_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", run.name)
+    init = f"init=runs/{run.name}/generator.safetensors"
+    code, _, err = call(
+        "stage=gan", init, "name=g", *tiny.GAN, "trainer.max_updates=1", "generator=rrdb_small"
+    )
+    assert code == 0, err
+
+
+def test_names_with_spaces_and_folders_work(call, tmp_path):
+    """Breaks if a name that a shell can quote is cut in two."""
+    assert call("name=my runs/first one", *tiny.PSNR, "trainer.max_updates=1")[0] == 0
+    assert (tmp_path / "runs/my runs/first one/generator.safetensors").is_file()
+    init = "init=runs/my runs/first one/generator.safetensors"
+    assert call("name=second", init, *tiny.PSNR, "trainer.max_updates=1")[0] == 0
+
+
+def test_an_experiment_of_ones_own_stands_between_preset_and_command_line(call, tmp_path):
+    """Breaks if --config-dir hides the package's configuration, or the precedence is another."""
+    experiment = tmp_path / "my/experiment/mine.yaml"
+    experiment.parent.mkdir(parents=True)
+    experiment.write_text(
+        "# @package _global_\noptimizer: {lr: 0.5}\nloss: {weights: {pixel: 0.5, adversarial: 0.5}}\n"
+    )
+    shown, chosen = {}, ("stage=gan", "preset=basicsr")
+    for name, extra in {"preset": [], "mine": ["--config-dir", "my", "experiment=mine"]}.items():
+        code, out, _ = call("--cfg", "job", *extra, *chosen, "loss.weights.pixel=0.25")
+        assert code == 0
+        shown[name] = yaml.safe_load(out)
+    for cfg, adversarial, rate in ((shown["preset"], 5e-3, 1e-4), (shown["mine"], 0.5, 0.5)):
+        assert cfg["loss"]["weights"] == {"pixel": 0.25, "perceptual": 1.0, "adversarial": adversarial}
+        assert cfg["optimizer"]["lr"] == rate
+        assert cfg["optimizer"]["betas"] == [0.9, 0.99]  # the preset's, against the stage's 0.999
+
+
+@pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
+def test_loggers_write_inside_the_runs_folder_and_end(call, tmp_path, monkeypatch, logger):
+    """Breaks if a logger writes elsewhere, needs a network, or is left open for the next run."""
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    offline = ["logger.offline=true"] if logger == "wandb" else []
+    for name in ("a", "b"):
+        code, _, err = call(f"logger={logger}", *offline, f"name={name}", *tiny.PSNR)
+        assert code == 0, err
+        run = tmp_path / "runs" / name
+        pattern = {"tensorboard": "tensorboard/events.out.tfevents.*", "wandb": "wandb/offline-run-*/*.wandb"}
+        assert len(list(run.glob(pattern[logger]))) == 1
+    assert {each.name for each in tmp_path.iterdir()} == {"runs"}
+    if logger == "wandb":
+        import wandb
+
+        assert wandb.run is None
+
+
+@pytest.mark.slow
+def test_the_console_script_answers_from_any_folder(tmp_path):
+    """Breaks if the script or its exit codes differ from the function that the other tests call."""
+
+    def run(*arguments):
+        env = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "300"}
+        return subprocess.run(
+            [SCRIPT, *arguments], cwd=tmp_path, env=env, text=True, capture_output=True, timeout=120
+        )
+
+    shown = run("--cfg", "job")
+    assert shown.returncode == 0
+    assert yaml.safe_load(shown.stdout)["trainer"]["max_updates"] == 1000000
+    assert list(tmp_path.iterdir()) == []
+    refused = run("stage=gan")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("esrgan-train: the GAN stage starts from a PSNR model")
+    assert len(refused.stderr.strip().splitlines()) == 1
+    unknown = run("traner.x=3")
+    assert unknown.returncode == 2
+    assert "traner" in unknown.stderr
+    assert "Traceback" not in unknown.stderr

@@ -1,0 +1,207 @@
+"""One GAN update against the book: plain torch, the paper's formulas, float64."""
+
+import copy
+import functools
+
+import pytest
+import torch
+from by_hand import WEIGHTS, adam, batches, discriminator, fit, gan_stage, generator
+from torch import nn
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.losses import StandardGAN, WeightedLoss
+from esrgan_lightning.stages import GANStage
+
+ORDERS = ("generator", "discriminator")
+
+
+def relativistic(real, fake):
+    """(L_G, L_D) as ESRGAN §3.2 prints them, with σ and log instead of a stable form."""
+    real_score, fake_score = torch.sigmoid(real - fake.mean()), torch.sigmoid(fake - real.mean())
+    loss_g = -torch.log(1 - real_score).mean() - torch.log(fake_score).mean()
+    return loss_g, -torch.log(real_score).mean() - torch.log(1 - fake_score).mean()
+
+
+def standard(real, fake):
+    real_score, fake_score = torch.sigmoid(real), torch.sigmoid(fake)
+    return -torch.log(fake_score).mean(), -torch.log(real_score).mean() - torch.log(1 - fake_score).mean()
+
+
+def by_the_book(g, d, data, *, first="generator", d_steps=1, clip=None, game=relativistic, make=adam):
+    """Alternating steps, one pair a batch: (generator, discriminator) after them."""
+    g, d = copy.deepcopy(g).double(), copy.deepcopy(d).double()
+    opt_g, opt_d = make(g.parameters()), make(d.parameters())
+
+    def step(loss, optimizer, network):
+        optimizer.zero_grad()
+        loss.backward()
+        if clip is not None:
+            norm = torch.sqrt(sum((p.grad**2).sum() for p in network.parameters()))
+            for p in network.parameters():
+                p.grad *= min(1.0, clip / (norm + 1e-6))  # torch's guard against a norm of 0
+        optimizer.step()
+
+    for batch in data:
+        lr, hr = batch["lr"].double(), batch["hr"].double()
+        before = g(lr)  # both turns judge what the generator made at the start of the update
+        fixed = before.detach()
+
+        def generator_turn(sr=before, hr=hr):
+            loss = WEIGHTS["pixel"] * (sr - hr).abs().mean() + WEIGHTS["adversarial"] * game(d(hr), d(sr))[0]
+            step(loss, opt_g, g)
+
+        def discriminator_turn(fixed=fixed, hr=hr):
+            for _ in range(d_steps):
+                step(game(d(hr), d(fixed))[1], opt_d, d)
+
+        turns = [generator_turn, discriminator_turn]
+        for turn in turns if first == "generator" else reversed(turns):
+            turn()
+    return g, d
+
+
+def assert_equal(stage, networks):
+    for mine, book in zip((stage.generator, stage.discriminator), networks, strict=True):
+        for (name, parameter), expected in zip(mine.named_parameters(), book.parameters(), strict=True):
+            torch.testing.assert_close(parameter, expected, rtol=1e-7, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("d_steps", [1, 2])
+@pytest.mark.parametrize("first", ORDERS)
+def test_updates_equal_the_book(first, d_steps):
+    """Breaks if a sign, a weight, the order, the detaching or the number of steps is wrong."""
+    data = batches(3)
+    stage = gan_stage(order=f"{first}_first", discriminator_steps=d_steps)
+    fit(stage, data)
+    assert_equal(stage, by_the_book(generator(), discriminator(), data, first=first, d_steps=d_steps))
+
+
+def test_the_orders_differ():
+    """Else the comparison with the book could not tell them apart."""
+    data = batches(1)
+    one, other = (
+        by_the_book(generator(), discriminator(), data, first=first)[0]
+        for first in ("generator", "discriminator")
+    )
+    assert not torch.equal(one.conv_last.weight, other.conv_last.weight)
+
+
+@pytest.mark.parametrize("d_steps", [1, 2])
+@pytest.mark.parametrize("first", ORDERS)
+def test_accumulated_batches_make_one_update_of_the_doubled_batch(first, d_steps):
+    """Breaks if a gradient is summed instead of averaged, or the second network meets an older first one.
+
+    A mean over the batch (relativistic, batch norm) is that of each small batch: here there is none.
+    """
+    data = batches(4)
+    stage = gan_stage(
+        order=f"{first}_first",
+        discriminator_steps=d_steps,
+        accumulate=2,
+        discriminator=discriminator(norm="none"),
+        adversarial=StandardGAN(),
+    )
+    trainer = fit(stage, data)
+    doubled = [{key: torch.cat([one[key], two[key]]) for key in one} for one, two in (data[:2], data[2:])]
+    book = by_the_book(
+        generator(), discriminator(norm="none"), doubled, first=first, d_steps=d_steps, game=standard
+    )
+    assert_equal(stage, book)
+    assert trainer.global_step == 2
+
+
+def test_clipping_bounds_the_norm_of_each_network():
+    """Breaks if only one network is clipped, or both by one common norm."""
+    data, sgd = batches(2), functools.partial(torch.optim.SGD, lr=1.0)  # Adam hardly sees a gradient's size
+    stage = gan_stage(clip_norm=1e-3, optimizer=sgd)
+    fit(stage, data)
+    assert_equal(stage, by_the_book(generator(), discriminator(), data, clip=1e-3, make=sgd))
+
+
+def gradients_in_generator_turn(stage, batch):
+    """What `training_step` leaves at the generator's optimiser step, and whether D was touched by then."""
+    seen = {}
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            seen["generator"] = [p.grad.clone() for p in stage.generator.parameters()]
+            seen["discriminator"] = [p.grad for p in stage.discriminator.parameters()]
+            seen["unchanged"] = [p.clone() for p in stage.discriminator.parameters()]
+            return super().step(closure)
+
+    stage._optimizers = (lambda parameters: Spy(parameters, lr=0.1), stage._optimizers[1])
+    fit(stage, [batch])
+    return seen
+
+
+def test_adversarial_term_reaches_the_whole_generator_and_nothing_of_the_discriminator():
+    """Breaks if D(SR) is computed without graph, or if the generator's turn moves D."""
+    losses = WeightedLoss({}, {"adversarial": 1.0}, given=["adversarial"])
+    stage = gan_stage(losses=losses)
+    before = [p.clone() for p in stage.discriminator.double().parameters()]
+    seen = gradients_in_generator_turn(stage, batches(1)[0])
+    for gradient in seen["generator"]:
+        assert gradient.abs().max() > 0
+    assert seen["discriminator"] == [None] * len(before)
+    assert all(torch.equal(a, b) for a, b in zip(seen["unchanged"], before, strict=True))
+
+
+def test_discriminator_learns_again_after_the_generators_turn():
+    """Breaks if freezing D for the generator's turn outlives it."""
+    stage = gan_stage()
+    before = [p.clone() for p in stage.discriminator.double().parameters()]
+    fit(stage, batches(1))
+    after = list(stage.discriminator.parameters())
+    assert all(p.requires_grad for p in after)
+    # All but the last bias: a relativistic loss compares logits, and never sees their common offset.
+    assert not any(torch.equal(a, b) for a, b in zip(after[:-1], before[:-1], strict=True))
+
+
+def test_adversarial_weight_zero_leaves_the_pixel_loss_alone():
+    """Breaks if a term of weight 0 is still computed or still counted."""
+    losses = WeightedLoss({"pixel": nn.L1Loss()}, {"pixel": 1.0, "adversarial": 0.0}, given=["adversarial"])
+    data, net = batches(1), generator().double()
+    stage = gan_stage(losses=losses)
+    fit(stage, data)
+    optimizer = adam(net.parameters())
+    (net(data[0]["lr"].double()) - data[0]["hr"].double()).abs().mean().backward()
+    optimizer.step()
+    for mine, expected in zip(stage.generator.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(mine, expected)
+
+
+def test_own_optimiser_and_schedule_of_the_discriminator():
+    """Breaks if the discriminator silently gets the generator's learning rate."""
+    stage = gan_stage(
+        discriminator_optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+        schedule=lambda optimizer: torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, total_iters=9),
+        discriminator_schedule=lambda optimizer: torch.optim.lr_scheduler.ConstantLR(optimizer, 0.1),
+    )
+    trainer = fit(stage, batches(1))
+    assert [type(optimizer).__name__ for optimizer in trainer.optimizers] == ["Adam", "SGD"]
+    assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == [5e-4, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"order": "both"}, "stage.order='both'"),
+        ({"discriminator_steps": 0}, "stage.discriminator_steps=0"),
+        ({"accumulate": 0}, "stage.accumulate=0"),
+        ({"clip_norm": 0.0}, "stage.clip_norm=0.0"),
+        ({"ema_decay": 1.0}, "stage.ema_decay=1.0"),
+    ],
+)
+def test_settings_out_of_range_are_named(settings, named):
+    """Breaks if a wrong setting is found only when a number is already wrong."""
+    with pytest.raises(InputError, match=named):
+        gan_stage(**settings)
+
+
+def test_assembled_by_hand_it_validates_and_gives_pictures(tmp_path):
+    """Breaks if a notebook needs Hydra, a folder or a logger to train and to look."""
+    stage: GANStage = gan_stage(ema_decay=0.9)
+    trainer = fit(stage, batches(2), validate=2, val_check_interval=2, precision="32-true")
+    assert {"val/psnr_y", "val/ssim_y", "train/loss_g", "train/loss_d"} <= set(trainer.callback_metrics)
+    with torch.no_grad():
+        assert stage(torch.rand(1, 3, 5, 7)).shape == (1, 3, 10, 14)

@@ -1,0 +1,300 @@
+"""The configuration: every choice composes and builds, and the presets hold the figures of their sources."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+from torch import nn
+
+from esrgan_lightning import losses, networks
+from esrgan_lightning.config import compose
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.stages import GANStage, PSNRStage
+from esrgan_lightning.training import build, build_losses, build_stage
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+TINY = {
+    "stage=psnr": ("generator.num_features=4", "generator.num_blocks=1"),
+    "stage=gan": ("generator.num_features=4", "generator.num_blocks=1", "init=null", "discriminator.num_features=4"),
+}  # fmt: skip
+
+
+def choices(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def stage_of(*overrides):
+    cfg = compose(*overrides)
+    return build_stage(cfg, build(cfg.generator, "generator"), {})
+
+
+@pytest.mark.parametrize("preset", choices("preset"))
+@pytest.mark.parametrize("stage", choices("stage"))
+def test_every_preset_of_every_stage_builds(preset, stage):
+    """Breaks if a recipe names a key that does not exist, or that its class does not take."""
+    cfg = compose(f"stage={stage}", f"preset={preset}", "loss/perceptual=none", *TINY[f"stage={stage}"])
+    built = build_stage(cfg, build(cfg.generator, "generator"), {})
+    assert isinstance(built, GANStage if stage == "gan" else PSNRStage)
+    assert cfg.preset == preset
+    assert cfg.stage.name == stage
+    for optimizer in built.configure_optimizers()[0]:
+        assert isinstance(optimizer, torch.optim.Adam)
+
+
+GROUPS = ("generator", "discriminator", "loss/pixel", "loss/adversarial", "schedule")
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group in GROUPS for name in choices(group)])
+def test_every_choice_builds(choice):
+    """Breaks if a file of the configuration has gone stale against its class."""
+    stage_of("stage=gan", "loss/perceptual=none", choice, *TINY["stage=gan"])
+    if not choice.startswith("discriminator"):
+        stage_of("stage=psnr", choice, *TINY["stage=psnr"])
+
+
+@pytest.mark.parametrize("choice", [f"trainer={name}" for name in choices("trainer")])
+@pytest.mark.parametrize("preset", choices("preset"))
+def test_every_trainer_has_every_key(preset, choice):
+    """Breaks if trainer=… forgets the preset's length or a key that another trainer has."""
+    cfg = compose(f"preset={preset}", choice)
+    assert cfg.trainer.keys() == compose().trainer.keys()
+    assert not OmegaConf.missing_keys(cfg)
+
+
+def test_every_logger_data_and_perceptual_choice_is_there():
+    """Breaks if one of the names that users type is lost."""
+    assert choices("logger") == ["csv", "tensorboard", "wandb"]
+    assert choices("data") == ["folder", "paired", "photos"]
+    assert choices("loss/perceptual") == ["efficientnet_lite0", "none", "vgg16", "vgg19"]
+    assert set(choices("preset")) >= {"basicsr", "demo", "paper"}
+    assert set(choices("trainer")) >= {"cpu", "ddp", "gpu"}
+    for choice in (
+        "logger=tensorboard",
+        "logger=wandb",
+        "data=folder",
+        "data=paired",
+        "loss/perceptual=vgg16",
+    ):
+        assert OmegaConf.to_container(compose(choice))
+
+
+# What each source says, by the key that states it. Source: the paper, and the best-known toolbox.
+COMMON = {
+    "generator._target_": "esrgan_lightning.networks.RRDBNet",
+    "generator.num_features": 64,
+    "generator.num_blocks": 23,
+    "generator.growth_channels": 32,
+    "generator.residual_scaling": 0.2,
+    "generator.init_scale": 0.1,
+    "scale": 4,
+    "data.patch_size": 128,
+    "data.batch_size": 16,
+    "data.flips": True,
+    "data.rotations": True,
+    "optimizer._target_": "torch.optim.Adam",
+    "loss.pixel._target_": "torch.nn.L1Loss",
+    "stage.accumulate": 1,
+    "stage.clip_norm": None,
+}
+PSNR = {
+    "optimizer.lr": 2e-4,
+    "loss.weights": {"pixel": 1.0, "perceptual": 0.0, "adversarial": 0.0},
+    "trainer.max_updates": 1_000_000,
+}
+GAN = {
+    "optimizer.lr": 1e-4,
+    "discriminator_optimizer._target_": "torch.optim.Adam",
+    "discriminator_optimizer.lr": 1e-4,
+    "loss.weights": {"pixel": 1e-2, "perceptual": 1.0, "adversarial": 5e-3},
+    "loss.perceptual.arch": "vgg19",
+    "loss.perceptual.layers": ["conv5_4"],  # before activation
+    "loss.perceptual.criterion": "l1",
+    "loss.perceptual.relative": False,
+    "loss.adversarial._target_": "esrgan_lightning.losses.RelativisticAverageGAN",
+    "discriminator._target_": "esrgan_lightning.networks.VGGDiscriminator",
+    "discriminator.num_features": 64,
+    "discriminator.patch_size": 128,
+    "discriminator.norm": "batch",
+    "stage.discriminator_steps": 1,
+    "trainer.max_updates": 400_000,
+}
+SOURCES = {
+    ("paper", "psnr"): {
+        "optimizer.betas": [0.9, 0.999],
+        "stage.ema_decay": None,
+        "generator.init_scope": "all",
+        "trainer.monitor": "psnr_y",
+    },
+    ("paper", "gan"): {
+        "optimizer.betas": [0.9, 0.999],
+        "discriminator_optimizer.betas": [0.9, 0.999],
+        "stage.ema_decay": None,
+        "generator.init_scope": "all",
+        "loss.adversarial.halved": False,
+        "loss.adversarial.detach_mean_in_discriminator": False,
+        "trainer.monitor": "psnr_y",
+    },
+    ("basicsr", "psnr"): {
+        "optimizer.betas": [0.9, 0.99],
+        "stage.ema_decay": 0.999,
+        "generator.init_scope": "dense",
+        "trainer.monitor": "psnr_rgb",
+    },
+    ("basicsr", "gan"): {
+        "optimizer.betas": [0.9, 0.99],
+        "discriminator_optimizer.betas": [0.9, 0.99],
+        "stage.ema_decay": 0.999,
+        "stage.order": "generator_first",
+        "generator.init_scope": "dense",
+        "loss.adversarial.halved": True,
+        "loss.adversarial.detach_mean_in_discriminator": True,
+        "trainer.monitor": "psnr_rgb",
+    },
+}
+
+
+@pytest.mark.parametrize(("preset", "stage"), SOURCES, ids="-".join)
+def test_recipes_state_the_figures_of_their_sources(preset, stage):
+    """Breaks if a default elsewhere changes what `preset=paper` or `preset=basicsr` trains."""
+    plain = OmegaConf.to_container(compose(f"preset={preset}", f"stage={stage}"), resolve=True)
+    for key, expected in (COMMON | (PSNR if stage == "psnr" else GAN) | SOURCES[preset, stage]).items():
+        value = plain
+        for part in key.split("."):
+            value = value[part]
+        assert value == expected, key
+
+
+@pytest.mark.parametrize(
+    ("preset", "stage", "expected"),
+    [
+        ("paper", "psnr", {0: 1, 199_999: 1, 200_000: 1 / 2, 400_000: 1 / 4, 600_000: 1 / 8, 999_999: 1 / 16}),
+        ("paper", "gan", {0: 1, 49_999: 1, 50_000: 1 / 2, 100_000: 1 / 4, 200_000: 1 / 8, 399_999: 1 / 16}),
+        ("basicsr", "gan", {0: 1, 50_000: 1 / 2, 100_000: 1 / 4, 200_000: 1 / 8, 300_000: 1 / 16}),
+        # halfway down each of four cosines; the floor is 1e-7
+        ("basicsr", "psnr", {0: 1, 125_000: (1 + 5e-4) / 2, 250_000: 1, 999_999: 5e-4, 875_000: (1 + 5e-4) / 2}),
+    ],
+)  # fmt: skip
+def test_learning_rates_at_the_published_updates(preset, stage, expected):
+    """Breaks if a milestone or a period is not where the source has it."""
+    cfg = compose(f"preset={preset}", f"stage={stage}")
+    nodes = ["schedule", "discriminator_schedule"] if stage == "gan" else ["schedule"]
+    for node in nodes:
+        optimizer = build(cfg.optimizer, "optimizer")([nn.Parameter(torch.zeros(1))])
+        (factor,) = build(cfg[node], node)(optimizer).lr_lambdas
+        for update, share in expected.items():
+            assert factor(update) == pytest.approx(share, rel=1e-6), update
+
+
+def test_precedence_is_stage_preset_experiment_command_line(tmp_path):
+    """Breaks if the order of the defaults list changes."""
+    file = tmp_path / "experiment" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "# @package _global_\nstage: {ema_decay: 0.5}\ntrainer: {max_updates: 7, log_interval: 3}\n"
+    )
+    mine = (f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine")
+    assert compose("preset=basicsr").stage.ema_decay == 0.999  # the stage says null
+    cfg = compose("preset=basicsr", *mine, "trainer.log_interval=2")
+    assert cfg.stage.ema_decay == 0.5
+    assert (cfg.trainer.max_updates, cfg.trainer.log_interval) == (7, 2)
+    assert cfg.optimizer.betas == [0.9, 0.99]
+
+
+def test_an_experiment_can_choose_parts(tmp_path):
+    """Breaks if an ablation needs more than a few lines of YAML."""
+    file = tmp_path / "experiment" / "hinge.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "# @package _global_\ndefaults:\n  - override /loss/adversarial: hinge\n"
+        "  - override /discriminator: unet\n  - override /schedule: constant\n"
+    )
+    cfg = compose("stage=gan", "init=null", f"hydra.searchpath=[file://{tmp_path}]", "experiment=hinge")
+    assert isinstance(build(cfg.loss.adversarial, "loss.adversarial"), losses.HingeGAN)
+    assert isinstance(build(cfg.discriminator, "discriminator"), networks.UNetDiscriminator)
+    assert cfg.schedule._target_.endswith("constant")
+
+
+def test_the_gan_stage_insists_on_an_init_and_the_psnr_stage_does_not():
+    """Breaks if a `null` elsewhere in the defaults list hides the question mark."""
+    assert OmegaConf.is_missing(compose("stage=gan"), "init")
+    assert compose("stage=gan", "init=null").init is None
+    assert compose("stage=psnr").init is None
+
+
+@pytest.mark.parametrize(
+    "override", ["traner.max_updates=3", "trainer.max_update=3", "loss.weights.beauty=1"]
+)
+def test_an_unknown_key_is_refused(override):
+    """Breaks if a typo trains the default for a week."""
+    with pytest.raises(ConfigCompositionException, match="Could not override"):
+        compose(override)
+
+
+def test_lambda_and_eta_reach_the_loss():
+    """Breaks if the keys of the README no longer are the weights of the total."""
+    cfg = compose(
+        "stage=gan", "loss/perceptual=none", "loss.weights.adversarial=0.25", "loss.weights.pixel=0.5"
+    )
+    sr, hr = torch.full((1, 3, 4, 4), 0.75), torch.full((1, 3, 4, 4), 0.25)
+    total, terms = build_losses(cfg.loss, adversarial=True)(sr, hr, adversarial=torch.tensor(2.0))
+    assert total.item() == pytest.approx(0.5 * 0.5 + 0.25 * 2.0)
+    assert set(terms) == {"pixel", "adversarial"}  # perceptual=none takes its weight out with it
+
+
+def test_a_perceptual_weight_of_zero_builds_no_backbone(monkeypatch):
+    """Breaks if a run without the term still needs its download."""
+    import esrgan_lightning.losses.imagenet as imagenet
+
+    def refuse(*_, **__):
+        raise AssertionError("a backbone was built")
+
+    monkeypatch.setattr(imagenet, "VGGFeatures", refuse)
+    weights = build_losses(compose("stage=gan", "loss.weights.perceptual=0").loss, adversarial=True).weights
+    assert set(weights) == {"pixel", "adversarial"}
+    assert build_losses(compose("stage=psnr").loss, adversarial=False).weights == {"pixel": 1.0}
+
+
+def test_perceptual_weights_from_a_file(shared):
+    """Breaks if `loss.perceptual.weights=FILE` is not what the backbone is filled with."""
+    file = shared("weights/vgg16_features_fp16.safetensors")
+    given = (f"loss.perceptual.weights='{file}'", "loss.weights.pixel=0", "loss.weights.adversarial=0")
+    total = build_losses(compose("stage=gan", "loss/perceptual=vgg16", *given).loss, adversarial=True)
+    from esrgan_lightning.losses import PerceptualLoss
+    from esrgan_lightning.networks.backbones import VGGFeatures
+
+    sr, hr = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    direct = PerceptualLoss(VGGFeatures("vgg16", ["conv5_3"], weights=file))(sr, hr)
+    assert total(sr, hr)[0].item() == pytest.approx(direct.item())
+
+
+def test_a_term_without_weight_and_a_weight_without_term_are_named():
+    """Breaks if a new term of an experiment silently weighs nothing."""
+    cfg = compose("stage=gan", "+loss.style._target_=torch.nn.L1Loss")
+    with pytest.raises(InputError, match="style"):
+        build_losses(cfg.loss, adversarial=True)
+
+
+def test_a_term_of_ones_own_is_a_target_and_a_weight():
+    """Breaks if a user has to change the library to add a loss."""
+    own = ("+loss.square._target_=torch.nn.MSELoss", "+loss.weights.square=2", "loss.weights.pixel=0")
+    total, _ = build_losses(compose(*own).loss, adversarial=False)(
+        torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    )
+    assert total.item() == 2.0
+
+
+def test_the_discriminators_optimiser_follows_or_is_set_apart():
+    """Breaks if optimizer.lr no longer moves both networks, or the discriminator's cannot be set alone."""
+    cfg = compose("stage=gan", "optimizer.lr=0.5")
+    assert build(cfg.discriminator_optimizer, "x").keywords["lr"] == 0.5
+    cfg = compose("stage=gan", "optimizer.lr=0.5", "discriminator_optimizer.lr=0.25")
+    assert build(cfg.discriminator_optimizer, "x").keywords["lr"] == 0.25
+    assert build(cfg.optimizer, "x").keywords["lr"] == 0.5
+
+
+def test_composing_twice_and_inside_a_test_leaves_nothing_behind():
+    """Breaks if a notebook's second compose fails on Hydra's global state."""
+    assert compose("scale=2").generator.scale == 2
+    assert compose().generator.scale == 4

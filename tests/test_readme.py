@@ -1,0 +1,246 @@
+"""What the README tells a reader to type, works: each command and each piece of Python in it is run.
+
+A training command is run as it stands, in a folder where the files that it names exist, with a tiny size
+appended. What takes two GPUs, another service or a foreign file is composed instead (``--cfg job``), which
+finds each misspelt key and choice. A command of a kind that this file does not know fails.
+"""
+
+import logging
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from esrgan_lightning.ops import write_image
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+# Composed rather than run: words of a command, and why.
+COMPOSED = {
+    "trainer=gpu": "needs a GPU",
+    "trainer=ddp": "several processes: tests of their own run them",
+    "logger=wandb": "starts a service of its own",
+    "loss.perceptual.weights=": "a file of 550 MB",
+}
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str = README) -> list[str]:
+    """Each command of the bash blocks, continued lines joined, comments left out."""
+    lines = "\n".join(blocks("bash", text)).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def is_run(command: str) -> bool:
+    """Whether a command trains for real, if only a little."""
+    alone = not any(word in command for word in ("--cfg", "--help", *COMPOSED))
+    return command.startswith("esrgan-train ") and alone
+
+
+def picture(path: Path, height: int, width: int, seed: int) -> None:
+    """A smooth random picture: NIQE and SSIM have something to measure."""
+    noise = torch.rand(1, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
+    image = torch.nn.functional.interpolate(noise, (height, width), mode="bicubic").clamp(0, 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, (image[0] * 255).round().to(torch.uint8))
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory):
+    """A folder with the files that the README's commands name, all of them small."""
+    from esrgan_lightning.config import compose
+    from esrgan_lightning.training import train
+
+    home = tmp_path_factory.mktemp("stocked")
+    for number in range(4):
+        picture(home / f"photos/{number}.png", 200, 208, number)
+        picture(home / f"pairs/HR/{number}.png", 128, 128, number)
+        picture(home / f"pairs/LR/{number}.png", 32, 32, number)
+    picture(home / "more_photos/a.png", 200, 192, 9)
+    for name in ("Set5", "Set14"):
+        picture(home / f"benchmarks_of_mine/{name}/HR/a.png", 208, 208, 10)
+    picture(home / "photo.jpg", 224, 200, 11)
+    (home / "vgg19.pth").touch()
+    for text in blocks("yaml"):  # the first line names the file
+        file = home / text.splitlines()[0].removeprefix("# ")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    train(compose("stage=psnr", *tiny.PSNR), home / "runs/psnr")
+    train(compose("stage=psnr", "preset=demo", *tiny.PSNR), home / "runs/small_psnr")
+    (home / "runs/gan").mkdir()
+    shutil.copy(home / "runs/psnr/generator.safetensors", home / "runs/gan")
+    return home
+
+
+@pytest.fixture
+def home(stocked, tmp_path, monkeypatch):
+    """A copy of that folder for each command, and the root logger left as it was."""
+    shutil.copytree(stocked, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    root, lightning = logging.getLogger(), logging.getLogger("pytorch_lightning")
+    handlers, level, level_of_lightning = root.handlers[:], root.level, lightning.level
+    yield tmp_path / "home"
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()  # Hydra's file train.log
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    lightning.setLevel(level_of_lightning)
+
+
+def call(main, words: list[str], monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", words)
+    code = None
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    assert not code, f"{shlex.join(words)} ended with {code}"
+
+
+def sizes_for(command: str) -> list[str]:
+    """The overrides that make a training command tiny."""
+    sizes = list(tiny.GAN if "stage=gan" in command else tiny.PSNR)
+    if "generator=srresnet" in command:
+        sizes.remove("generator.growth_channels=4")
+    if "efficientnet_lite0" in command:  # small enough to be computed for real
+        sizes.remove("loss.weights.perceptual=0")
+    if "resume=" in command:
+        sizes.append("trainer.max_updates=3")
+    return sizes
+
+
+def run_train(words: list[str], home: Path, monkeypatch) -> None:
+    from esrgan_lightning.cli.train import main
+
+    command = shlex.join(words)
+    name = next((word.removeprefix("name=") for word in words if word.startswith("name=")), None)
+    if not is_run(command):
+        call(main, words if {"--cfg", "--help"} & set(words) else [*words, "--cfg", "job"], monkeypatch)
+        return
+    if name and "overwrite=true" not in words:
+        shutil.rmtree(home / "runs" / name, ignore_errors=True)
+    if "resume=last" in words:  # a copied run would be one that was moved, of which Lightning warns
+        first = [word for word in words if word != "resume=last"]
+        call(main, [*first, *sizes_for(shlex.join(first))], monkeypatch)
+    before = set(home.glob("runs/**/metrics.csv"))
+    call(main, [*words, *sizes_for(command)], monkeypatch)
+    if name:
+        written = sorted(home.glob(f"runs/{name}/**/generator.safetensors"))
+    else:
+        written = [file.parent for file in set(home.glob("runs/**/metrics.csv")) - before]
+    expected = 3 if "-m" in words else 1
+    assert len(written) == expected, f"{written} in place of {expected} runs"
+
+
+def run_evaluate(words: list[str], home: Path, monkeypatch) -> None:
+    from esrgan_lightning.cli.evaluate import main
+
+    call(main, words, monkeypatch)
+    out = next((word.removeprefix("out=") for word in words if word.startswith("out=")), "evaluation.json")
+    assert (home / out).is_file()
+
+
+def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
+    from esrgan_lightning.cli.app import main
+
+    before = set(home.rglob("*"))
+    call(main, words, monkeypatch)
+    assert set(home.rglob("*")) > before, "nothing was written"
+
+
+def run_make(words: list[str], home: Path, monkeypatch) -> None:
+    """The target exists and its recipe can be read; CI and tests of their own run them."""
+    subprocess.run([*words, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+def run_pip(words: list[str], home: Path, monkeypatch) -> None:
+    """That the package installs is what test_wheel.py is about: here, that the extras exist."""
+    assert words[1] == "install"
+    assert words[2].startswith(".")
+    extras = re.findall(r"\[(.*)\]", words[2])
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert set(",".join(extras).split(",")) - {""} <= set(known)
+
+
+def run_source(words: list[str], home: Path, monkeypatch) -> None:
+    assert words[1] == ".venv/bin/activate"
+
+
+PROGRAMS = {
+    "esrgan": run_esrgan,
+    "esrgan-evaluate": run_evaluate,
+    "esrgan-train": run_train,
+    "make": run_make,
+    "pip": run_pip,
+    "source": run_source,
+}
+
+
+def slow_if_run(command: str):
+    return pytest.param(command, id=command, marks=[pytest.mark.slow] if is_run(command) else [])
+
+
+@pytest.mark.parametrize("command", [slow_if_run(command) for command in commands()])
+def test_a_command_of_the_readme_works(command, home, monkeypatch):
+    words = shlex.split(command)
+    assert words[0] in PROGRAMS, f"{words[0]}: say in this file how a command of this kind is tested"
+    PROGRAMS[words[0]](words, home, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "code", [pytest.param(code, id=f"block {n}") for n, code in enumerate(blocks("python"))]
+)
+def test_the_python_of_the_readme_works(code, home, monkeypatch):
+    if "compose(" in code:
+        code = code.replace('"trainer.max_updates=20"', ", ".join(repr(size) for size in tiny.PSNR))
+        assert "num_blocks=1" in code, "the training here must become tiny"
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_every_link_of_the_readme_leads_somewhere():
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert len(targets) > 5
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-")
+        for line in re.findall(r"^#+ (.*)$", README, re.M)
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
+    pictures = list((ROOT / "docs").rglob("*.png"))
+    assert [path for path in pictures if path.stat().st_size > 1_000_000] == []
+
+
+def test_every_choice_that_the_readme_names_exists():
+    """The table of groups is neither behind conf/ nor ahead of it."""
+    rows = re.findall(r"^\| `([a-z/]+)=` \| (.*) \|$", README, flags=re.MULTILINE)
+    assert len(rows) >= 7
+    for group, cell in rows:
+        named = set(re.findall(r"`([a-z0-9_]+)`", cell))
+        held = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
+        if group == "schedule":  # those that presets use carry their names
+            held = {name for name in held if not re.match("(paper|basicsr|demo)_", name)}
+        assert named == held, group
+
+
+def test_a_new_kind_of_command_fails():
+    """The test's own test: a command without a way to run it is seen."""
+    text = "```bash\n# a comment\nesrgan-train a=1 \\\n  b=2\nrocket --launch\n```\n```text\nnot this\n```\n"
+    found = commands(text)
+    assert [shlex.split(command) for command in found] == [
+        ["esrgan-train", "a=1", "b=2"],
+        ["rocket", "--launch"],
+    ]
+    assert shlex.split(found[1])[0] not in PROGRAMS
+    assert len(commands()) > 25

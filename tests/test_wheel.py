@@ -1,0 +1,129 @@
+"""The wheel, as a stranger installs it: built through the sdist, installed alone, run from another folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import tiny
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("pyproject.toml", "README.md", "LICENSE", "src", "conf")
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command: object, cwd: Path) -> str:
+    """Runs a command as a stranger would: nothing of the test's own environment leads to the checkout."""
+    ours = ("PYTHON", "COV_", "COVERAGE", "VIRTUAL_ENV", "PYTEST")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=env, text=True, capture_output=True, timeout=300
+    )
+    assert done.returncode == 0, f"{command} failed\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy: a build/ left in the checkout would slip its old files into the wheel."""
+    copy = tmp_path_factory.mktemp("sources")
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+        else:
+            shutil.copy(source, copy / part)
+    (copy / "tests").mkdir()
+    (copy / "tests" / "test_nothing.py").touch()
+    # With neither --wheel nor --sdist the wheel is made of the sdist: both are complete, or this fails.
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", cwd=copy)
+    (built,) = (copy / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def home(wheel, tmp_path_factory):
+    """A clean environment with the wheel in it; returns the folder of its commands.
+
+    The dependencies (5 GB) are lent from the developer's environment through a .pth file. Python does not
+    read the .pth files of a folder lent in that way, so the editable install there stays out of sight.
+    """
+    place = tmp_path_factory.mktemp("elsewhere") / "venv"
+    venv.create(place)
+    python = place / "bin" / "python"
+    uv = Path(sys.executable).parent / "uv"
+    run(uv, "pip", "install", "--offline", "--no-deps", "--python", python, wheel, cwd=place)
+    paths = {"base": str(place), "platbase": str(place)}
+    site_packages = Path(sysconfig.get_path("purelib", scheme="venv", vars=paths))
+    (site_packages / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return place / "bin"
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    folder = tmp_path / "a folder of a user's"
+    folder.mkdir()
+    return folder
+
+
+def test_the_wheel_holds_what_it_should(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    conf = {
+        f"esrgan_lightning/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")
+    }
+    code = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
+    data = {
+        "esrgan_lightning/conf/__init__.py",
+        "esrgan_lightning/py.typed",
+        "esrgan_lightning/metrics/niqe_pristine.npz",
+        "esrgan_lightning/metrics/NIQE_PRISTINE.md",
+    }
+    assert len(conf) > 20
+    assert sorted((conf | code | data) - names) == []
+    others = {name for name in names - conf - code - data if ".dist-info/" not in name}
+    assert others == set(), "tests or other strangers slipped in"
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_is_what_runs(home, foreign):
+    """Otherwise the tests below would run the checkout and prove nothing."""
+    source = run(
+        home / "python", "-c", "import esrgan_lightning; print(esrgan_lightning.__file__)", cwd=foreign
+    )
+    assert Path(source.strip()).is_relative_to(home.parent)
+
+
+def test_help_and_configuration_answer_from_any_folder(home, foreign):
+    assert "upscale" in run(home / "esrgan", "--help", cwd=foreign)
+    assert "max_updates: 1000000" in run(home / "esrgan-train", "--cfg", "job", cwd=foreign)
+    assert "models: ???" in run(home / "esrgan-evaluate", "--cfg", "job", cwd=foreign)
+    assert list(foreign.iterdir()) == [], "asking leaves nothing behind"
+
+
+def test_both_stages_run_from_the_wheel_with_a_users_own_configuration(home, foreign):
+    """conf/ is found inside the wheel, and --config-dir adds to it rather than taking its place."""
+    run(home / "esrgan-train", "stage=psnr", "preset=demo", "name=p", *tiny.PSNR, cwd=foreign)
+    assert (foreign / "runs/p/generator.safetensors").is_file()
+
+    experiment = foreign / "my" / "experiment"
+    experiment.mkdir(parents=True)
+    (experiment / "strong.yaml").write_text("# @package _global_\nloss:\n  weights:\n    adversarial: 0.25\n")
+    init = "init=runs/p/generator.safetensors"
+    mine = ("--config-dir", "my", "experiment=strong")
+    run(home / "esrgan-train", *mine, "stage=gan", "preset=demo", "name=g", init, *tiny.GAN, cwd=foreign)
+    written = {path.name for path in (foreign / "runs/g").iterdir()}
+    assert {"checkpoints", "config.yaml", "generator.safetensors", "metrics.csv", "samples"} <= written
+    assert "adversarial: 0.25" in (foreign / "runs/g/config.yaml").read_text()
+
+
+def test_a_sweep_runs_from_the_wheel(home, foreign):
+    command = ("-m", "preset=demo", "name=sweep", "seed=1,2", *tiny.PSNR)
+    printed = run(home / "esrgan-train", *command, cwd=foreign)
+    assert "2 jobs" in printed
+    assert [(foreign / f"runs/sweep/{job}/generator.safetensors").is_file() for job in (0, 1)] == [True, True]
