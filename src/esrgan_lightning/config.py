@@ -8,6 +8,8 @@ from omegaconf import DictConfig
 def compose(*overrides: str, config: str = "train") -> DictConfig:
     """What ``esrgan-train OVERRIDES…`` would run with.
 
+    A folder of configuration of one's own (``--config-dir``) is here ``"hydra.searchpath=[file:///…/my]"``.
+
     Example:
         >>> compose("stage=gan", "init=null", "preset=demo").loss.weights.adversarial
         0.005

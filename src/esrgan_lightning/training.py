@@ -1,6 +1,8 @@
 """One training run, from a composed configuration to its metrics."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -81,7 +83,8 @@ def train(
         OmegaConf.save(OmegaConf.create(_plain(cfg)), run_dir / "config.yaml")
 
     try:
-        trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
+        with _resume_is_meant():
+            trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
     except NonFiniteError as error:
         raise InputError(f"{error}; last good checkpoint: {folders.latest_checkpoint(run_dir)}") from error
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
@@ -94,7 +97,8 @@ def build(node: Any, key: str, **extra: Any) -> Any:
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, InputError):
-            raise cause from None
+            # A loss speaks of its own arguments, as `weights=PATH`; data and networks name the whole key.
+            raise InputError(f"{key}: {cause}" if key.startswith("loss.") else str(cause)) from error
         if isinstance(cause, TypeError):  # a key that there is not, or a value of another type
             raise InputError(f"{key}: {cause}") from error
         raise
@@ -149,6 +153,18 @@ def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
         raise InputError("loss.weights.adversarial needs a discriminator: stage=gan has one")
     terms = {name: build(nodes[name], f"loss.{name}") for name in weights if name not in given}
     return WeightedLoss(terms, weights, given=given)
+
+
+@contextmanager
+def _resume_is_meant() -> Iterator[None]:
+    """Lightning warns of a folder that holds checkpoints, and of an "epoch" (here: the run) half done."""
+    with warnings.catch_warnings():
+        for message in (
+            "Checkpoint directory .* is not empty",
+            "You're resuming from a checkpoint that ended",
+        ):
+            warnings.filterwarnings("ignore", message)
+        yield
 
 
 def _plain(node: DictConfig) -> dict[str, Any]:

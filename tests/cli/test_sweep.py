@@ -17,7 +17,6 @@ def lines_of_table(out):
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in body]
 
 
-@pytest.mark.slow
 def test_three_jobs_have_three_folders_and_one_table(call, tmp_path):
     """Breaks if jobs share a folder, a pixel weight of 0 fails, or the table is printed for each job."""
     arguments = ("stage=gan", "init=null", "name=eta", *tiny.GAN, "trainer.max_updates=1")

@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,6 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.slow
 def test_both_stages_leave_what_was_promised(call, tmp_path):
     """Breaks if an output is missing, misnamed, or does not say where it comes from."""
     code, out, err = call("stage=psnr", "name=p", *tiny.PSNR)
@@ -131,6 +132,25 @@ def test_what_a_user_gets_wrong_is_one_line(call, tmp_path, arguments, said):
     assert len(err.strip().splitlines()) == 1, err
     assert "Traceback" not in out + err
     assert not list(tmp_path.glob("runs/*/checkpoints"))
+
+
+def test_vgg_that_cannot_be_downloaded_is_one_line_with_the_ways_out(call, monkeypatch, tmp_path):
+    """Breaks if a machine without network shows a traceback, or trains with random features."""
+
+    def unreachable(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    sizes = [each for each in tiny.GAN if "perceptual" not in each]
+    code, _, err = call("stage=gan", "init=null", *sizes)
+    assert code == 2
+    assert err.startswith(
+        "esrgan-train: loss.perceptual: the ImageNet weights of vgg19 could not be downloaded"
+    )
+    assert "weights=PATH" in err
+    assert "efficientnet_lite0" in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_a_gan_from_random_weights_has_to_be_said(call):

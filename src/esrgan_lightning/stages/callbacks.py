@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor, nn
 
@@ -21,11 +21,11 @@ from esrgan_lightning.weights import save_generator
 logger = logging.getLogger(__name__)
 
 
-class LastCheckpoint(Callback):
+class LastCheckpoint(Checkpoint):
     """Writes ``last.ckpt`` every so many updates and at the end.
 
     Lightning's ModelCheckpoint warns about manual optimisation at each such save, and saves before the
-    validation of the same update.
+    validation of the same update: a run that is continued from there has forgotten which was the best.
     """
 
     def __init__(self, folder: Path, *, every: int) -> None:
@@ -34,9 +34,14 @@ class LastCheckpoint(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves after the last batch of a multiple of the interval."""
+        """Saves after the last batch of a multiple of the interval: a validation may take long."""
         completes = cast(PSNRStage | GANStage, pl_module).updates.completes(batch_idx)
         if completes and trainer.global_step % self.every == 0:
+            trainer.save_checkpoint(self.path)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves again, with what the validation has found. Checkpoint callbacks run in their order, last."""
+        if trainer.global_step % self.every == 0:
             trainer.save_checkpoint(self.path)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -17,6 +17,10 @@ class UpdateProgressBar(RichProgressBar):
         metrics.pop("v_num", None)
         return {name.removeprefix("train/"): value for name, value in metrics.items()}
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        # A run is one long "epoch": its number says nothing.
+        return "Updates".ljust(len(self.validation_description))
+
 
 class ProgressLines(Callback):
     """One line per ``seconds``: update, losses, images/s, time left. For logs and pipes."""

@@ -128,7 +128,7 @@ def build_trainer(
             strategy=_strategy(settings, stage, spawn=spawn),
             precision=settings.resolved_precision(),
             max_steps=settings.max_updates,
-            max_epochs=1,
+            max_epochs=-1,  # a finished run has done its one "epoch", and can still be continued
             val_check_interval=settings.val_interval * stage.accumulate,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,

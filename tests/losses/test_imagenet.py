@@ -1,0 +1,108 @@
+"""Perceptual losses by name: each argument reaches the backbone or the loss that it is meant for."""
+
+import inspect
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from esrgan_lightning.config import compose
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.losses import PerceptualLoss
+from esrgan_lightning.losses.imagenet import efficientnet_perceptual, vgg_perceptual
+from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return torch.rand(2, 1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def weights(shared):
+    return shared("weights/vgg16_features_fp16.safetensors")
+
+
+@pytest.mark.parametrize("criterion", ["l1", "mse"])
+@pytest.mark.parametrize("relative", [False, True])
+def test_vgg_settings_reach_backbone_and_loss(pair, weights, criterion, relative):
+    """Breaks if a keyword is dropped on the way: the default would be computed in silence."""
+    sr, hr = pair
+    layers = ["conv2_2", "relu3_3"]
+    found = vgg_perceptual(
+        "vgg16", layers, layer_weights=[2.0, 0.5], weights=weights, criterion=criterion, relative=relative
+    )
+    direct = PerceptualLoss(
+        VGGFeatures("vgg16", layers, weights=weights),
+        {"conv2_2": 2.0, "relu3_3": 0.5},
+        criterion=criterion,
+        relative=relative,
+    )
+    assert found(sr, hr).item() == direct(sr, hr).item()
+
+
+def test_srgans_variant_is_another_loss(pair, weights):
+    """Breaks if after activation with the squared distance is computed as before it with L1."""
+    sr, hr = pair
+    srgan = vgg_perceptual("vgg16", ["relu5_3"], weights=weights, criterion="mse")
+    features = VGGFeatures("vgg16", ["conv5_3"], weights=weights)
+    expected = (features(sr)["conv5_3"].relu() - features(hr)["conv5_3"].relu()).square().mean()
+    torch.testing.assert_close(srgan(sr, hr), expected)
+
+
+def test_layer_weights_follow_the_callers_order(pair):
+    """Breaks if the weights are paired with the network's order of its blocks instead."""
+    sr, hr = pair
+    late_first = efficientnet_perceptual([4, 0], layer_weights=[1.0, 0.0])
+    only_late = efficientnet_perceptual([4])
+    assert late_first(sr, hr).item() == pytest.approx(only_late(sr, hr).item())
+    assert late_first(sr, hr).item() != pytest.approx(efficientnet_perceptual([0])(sr, hr).item())
+
+
+def test_efficientnet_is_relative_and_from_the_package(pair):
+    """Breaks if the default falls back to random features or to raw magnitudes."""
+    sr, hr = pair
+    direct = PerceptualLoss(EfficientNetLite0Features([0, 2, 4, 7]), relative=True)
+    assert efficientnet_perceptual()(sr, hr).item() == direct(sr, hr).item()
+    assert efficientnet_perceptual(relative=False)(sr, hr).item() != direct(sr, hr).item()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: efficientnet_perceptual([0, 2], layer_weights=[1.0]), "2 layers need 2 weights"),
+        (lambda: efficientnet_perceptual([99]), "block99"),
+        (lambda: vgg_perceptual("vgg16", ["conv9_9"], weights="random"), "conv9_9"),
+        (lambda: vgg_perceptual("vgg16", weights="nowhere.pth"), "conv5_4: unknown|nowhere.pth"),
+        (
+            lambda: vgg_perceptual("vgg16", ["conv1_1"], weights="nowhere.pth"),
+            "nowhere.pth: there is no such",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused(make, message):
+    """Breaks if a missing file or a misspelt layer shows up as something else."""
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("choice", "function"),
+    [
+        ("vgg19", vgg_perceptual),
+        ("vgg16", vgg_perceptual),
+        ("efficientnet_lite0", efficientnet_perceptual),
+    ],
+)
+def test_the_configurations_keys_are_the_functions_parameters(choice, function):
+    """Breaks if a key of conf/loss/perceptual is not taken, or a default differs from the function's."""
+    node = OmegaConf.to_container(compose(f"loss/perceptual={choice}").loss.perceptual)
+    assert node.pop("_target_").endswith(function.__name__)
+    parameters = inspect.signature(function).parameters
+    assert set(node) == set(parameters)
+    if choice != "vgg16":
+        for key, value in node.items():
+            default = parameters[key].default
+            assert value == (list(default) if isinstance(default, tuple) else default), key
+    else:
+        assert (node["arch"], node["layers"]) == ("vgg16", ["conv5_3"])

@@ -1,0 +1,91 @@
+"""Two processes on the CPU, started as a user starts them: by the installed command."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+
+from esrgan_lightning.config import compose
+from esrgan_lightning.training import train
+from esrgan_lightning.weights import read_generator_file
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = Path(sys.executable).with_name("esrgan-train")
+# Four samples: two in each process, as batch norm refuses a single value.
+SAME = ("trainer.accelerator=cpu", "trainer.precision=32", "data.batch_size=4")
+TWO = ("trainer=ddp", "trainer.devices=2", *SAME)
+HASH = r"parameters equal on all 2 ranks: sha256 ([0-9a-f]{64})"
+
+
+def esrgan_train(folder, *arguments):
+    # A session of pytest under coverage or a launcher has variables that a fresh process must not see.
+    strange = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_", "NODE_RANK")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
+    return subprocess.run(
+        [SCRIPT, *arguments],
+        cwd=folder,
+        env=env | {"OMP_NUM_THREADS": "1"},
+        text=True,
+        capture_output=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("stage", ["psnr", "gan"])
+def test_two_processes_leave_one_folder_and_equal_parameters(tmp_path, stage):
+    """Breaks if DDP stops on the frozen half of a GAN, writes twice, or the ranks train apart."""
+    sizes = tiny.PSNR if stage == "psnr" else ("init=null", *tiny.GAN)
+    done = esrgan_train(tmp_path, f"stage={stage}", "name=two", *sizes, *TWO)
+    assert done.returncode == 0, done.stderr
+    assert [each.name for each in (tmp_path / "runs").iterdir()] == ["two"]
+    run = tmp_path / "runs/two"
+    assert len(re.findall(HASH, done.stdout)) == 1
+    assert re.search(HASH, (run / "train.log").read_text())
+    assert {each.name for each in run.iterdir()} == {
+        "checkpoints", "samples", "config.yaml", "generator.safetensors", "metrics.csv",
+        "train.log", "train_ddp_process_1.log",
+    }  # fmt: skip
+    assert [each.name for each in (run / "samples").iterdir()] == ["update_0000002.png"]
+    assert [row.split(",")[0] for row in (run / "metrics.csv").read_text().splitlines()] == ["step", "1", "2"]
+    assert done.stdout.count("runs/two: psnr_y") == 1
+    assert "Warning" not in done.stderr
+    assert "It is recommended" not in done.stderr
+    if stage == "psnr":  # the mean of two halves' gradients is the gradient of the whole
+        metrics = train(compose("stage=psnr", *sizes, *SAME), tmp_path / "alone")
+        one = read_generator_file(tmp_path / "alone/generator.safetensors")
+        two = read_generator_file(run / "generator.safetensors")
+        for name, tensor in one.state.items():
+            torch.testing.assert_close(two.state[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+        printed = float(re.search(r"runs/two: psnr_y ([\d.]+)", done.stdout)[1])
+        assert printed == pytest.approx(metrics["val/psnr_y"], abs=1e-3)  # over the photos of both
+
+
+def test_a_sweep_on_two_processes_does_not_mix_its_jobs(tmp_path):
+    """Breaks if the second process runs the sweep again, or goes on with another job than the first.
+
+    The job in the middle fails in the first process alone, before a second one exists.
+    """
+    done = esrgan_train(tmp_path, "-m", "name=s", *tiny.PSNR, *TWO, "seed=1,2", "loss.weights.pixel=1,-1")
+    assert done.returncode == 1
+    assert re.search(r"4 jobs, 2 failed", done.stdout)
+    assert len(set(re.findall(HASH, done.stdout))) == 2
+    for number in range(4):
+        run = tmp_path / f"runs/s/{number}"
+        assert (run / "generator.safetensors").exists() == (number in (0, 2))
+    for number, seed in ((0, 1), (2, 2)):
+        run = tmp_path / f"runs/s/{number}"
+        assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == seed
+        train(compose("stage=psnr", *tiny.PSNR, *SAME, f"seed={seed}"), tmp_path / f"alone{seed}")
+        one, two = (
+            read_generator_file(each / "generator.safetensors").state
+            for each in (tmp_path / f"alone{seed}", run)
+        )
+        for name, tensor in one.items():
+            torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5, msg=name)

@@ -1,0 +1,321 @@
+"""`train(cfg)`: runs that stop, go on, diverge and are asked for what cannot be."""
+
+import csv
+import dataclasses
+
+import pytest
+import pytorch_lightning as pl
+import tiny
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from esrgan_lightning import load_generator
+from esrgan_lightning.config import compose
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.stages import run_folder
+from esrgan_lightning.stages.trainer import TrainerSettings, build_trainer
+from esrgan_lightning.training import train
+from esrgan_lightning.weights import read_generator_file
+
+# fp32, a rate that does not depend on the run's length, batch norm that has more than one value.
+EXACT = ("trainer.precision=32", "schedule=constant", "stage.ema_decay=0.9", "data.batch_size=4")
+STAGES = {"psnr": ("stage=psnr", *tiny.PSNR), "gan": ("stage=gan", "init=null", *tiny.GAN)}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def config(stage, *overrides):
+    return compose(*STAGES[stage], *EXACT, *overrides)
+
+
+def rows(run):
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def checkpoint(run):
+    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+
+
+class Seen(Callback):
+    """Which batches training looked at, told by the sum of their values."""
+
+    def __init__(self):
+        self.sums = []
+
+    def on_train_batch_start(self, trainer, stage, batch, batch_idx):
+        self.sums.append(batch["hr"].double().sum().item())
+
+
+class Kill(Callback):
+    """Stops a run in the middle of an update, as a power cut would."""
+
+    def __init__(self, update):
+        self.update = update
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == self.update:
+            raise KeyError("power cut")
+
+
+@pytest.mark.parametrize("stopped", ["finished", "killed"])
+@pytest.mark.parametrize(("stage", "accumulate"), [("psnr", 2), ("gan", 1)])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, stage, accumulate, stopped):
+    """Breaks if a resumed run repeats samples, forgets a moment or the average, or counts anew."""
+    settings = (f"stage.accumulate={accumulate}", "trainer.val_interval=2", "trainer.checkpoint_interval=2")
+    whole, resumed = Seen(), Seen()
+    train(config(stage, *settings, "trainer.max_updates=5"), tmp_path / "whole", callbacks=[whole])
+    if stopped == "finished":
+        train(config(stage, *settings, "trainer.max_updates=3"), tmp_path / "parts")
+    else:
+        with pytest.raises(KeyError):
+            train(config(stage, *settings, "trainer.max_updates=5"), tmp_path / "parts", callbacks=[Kill(3)])
+    done = 3 if stopped == "finished" else 2  # the last checkpoint's
+    before = rows(tmp_path / "parts")[:done]
+    train(
+        config(stage, *settings, "trainer.max_updates=5", "resume=last"),
+        tmp_path / "parts",
+        callbacks=[resumed],
+    )
+
+    assert resumed.sums == whole.sums[done * accumulate :]
+    one, other = checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts")
+    assert one["global_step"] == other["global_step"] == 5
+    assert one["state_dict"].keys() == other["state_dict"].keys()
+    for name, tensor in one["state_dict"].items():
+        assert torch.equal(tensor, other["state_dict"][name]), name
+    for mine, theirs in zip(one["optimizer_states"], other["optimizer_states"], strict=True):
+        torch.testing.assert_close(mine["state"], theirs["state"], rtol=0, atol=0)
+    after, expected = rows(tmp_path / "parts"), rows(tmp_path / "whole")
+    assert after[:done] == before
+    assert [row["step"] for row in after] == ["1", "2", "3", "4", "5"]
+    for name in ("train/pixel", "val/psnr_y"):
+        # The first part of a finished run has one validation more: at its end.
+        assert [row[name] for row in after[done:]] == [row[name] for row in expected[done:]]
+    best = {path.name for path in (tmp_path / "parts/checkpoints").iterdir()} - {"last.ckpt"}
+    assert len(best) == 1
+
+
+def test_a_resumed_gan_needs_no_init_and_keeps_its_origin(tmp_path):
+    """Breaks if going on needs the PSNR model again, or the exported file forgets it."""
+    train(config("psnr", "trainer.max_updates=1"), tmp_path / "p")
+    init = f"init='{tmp_path / 'p' / 'generator.safetensors'}'"
+    train(config("gan", "trainer.max_updates=1", init), tmp_path / "g")
+    gan = [each for each in STAGES["gan"] if each != "init=null"]
+    train(compose(*gan, *EXACT, "trainer.max_updates=2", "resume=last"), tmp_path / "g")
+    lineage = read_generator_file(tmp_path / "g" / "generator.safetensors").metadata
+    assert lineage["updates"] == 2
+    assert lineage["init"]["file"] == "generator.safetensors"
+    assert lineage["init"]["metadata"]["updates"] == 1
+
+
+def test_init_takes_checkpoints_and_starts_from_the_average(tmp_path):
+    """Breaks if `init=last.ckpt` is refused, loads the raw weights, or carries counters over."""
+    train(config("psnr"), tmp_path / "p")
+    average = load_generator(tmp_path / "p" / "generator.safetensors").state_dict()
+
+    class First(Callback):
+        def on_train_start(self, trainer, stage):
+            assert trainer.global_step == 0
+            for name, tensor in stage.generator.state_dict().items():
+                assert torch.equal(tensor, average[name]), name
+
+    init = f"init='{tmp_path / 'p' / 'checkpoints' / 'last.ckpt'}'"
+    train(config("gan", init, "trainer.max_updates=1"), tmp_path / "g", callbacks=[First()])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ((), "has made 2 updates already: give a trainer.max_updates above that"),
+        (("trainer.max_updates=4", "generator.num_features=4"), "of another stage or network"),
+        (("trainer.max_updates=4", "stage.ema_decay=null"), "of another stage or network"),
+    ],
+)
+def test_what_cannot_be_continued_is_refused(tmp_path, change, said):
+    """Breaks if a resume of another network dies in a list of a thousand keys, or does nothing in silence."""
+    train(config("psnr"), tmp_path)
+    before = (tmp_path / "metrics.csv").read_bytes()
+    with pytest.raises(InputError, match=said):
+        train(config("psnr", "resume=last", *change), tmp_path)
+    assert (tmp_path / "metrics.csv").read_bytes() == before
+
+
+def test_a_diverged_run_names_the_last_good_checkpoint(tmp_path):
+    """Breaks if weights that are not finite are saved, or the user is left to look for a checkpoint."""
+
+    class Poison(Callback):
+        def on_train_batch_start(self, trainer, stage, batch, batch_idx):
+            if batch_idx >= 2:
+                batch["hr"].fill_(float("nan"))
+
+    cfg = config("psnr", "trainer.max_updates=9", "stage.max_skipped=3", "trainer.checkpoint_interval=2")
+    with pytest.raises(
+        InputError, match=r"update 5: 3 updates in a row .* last good checkpoint: .*last\.ckpt"
+    ):
+        train(cfg, tmp_path, callbacks=[Poison()])
+    saved = checkpoint(tmp_path)
+    assert saved["global_step"] == 4
+    assert all(tensor.isfinite().all() for tensor in saved["state_dict"].values())
+    assert [row["train/skipped"] for row in rows(tmp_path)] == ["0.0", "0.0", "1.0", "2.0"]
+
+
+def test_a_run_returns_its_last_validation_and_logs_at_its_intervals(tmp_path):
+    """Breaks if intervals count small batches, or the returned figures are an earlier validation's."""
+    intervals = ("trainer.val_interval=2", "trainer.log_interval=2", "stage.accumulate=2")
+    metrics = train(config("psnr", "trainer.max_updates=5", *intervals), tmp_path)
+    assert set(metrics) == {"val/psnr_y", "val/ssim_y"}
+    logged = rows(tmp_path)
+    assert [row["step"] for row in logged] == ["2", "4", "5"]
+    assert [bool(row["val/psnr_y"]) for row in logged] == [True, True, True]
+    assert [bool(row["train/loss"]) for row in logged] == [True, True, False]
+    assert float(logged[-1]["val/psnr_y"]) == pytest.approx(metrics["val/psnr_y"])
+    assert len(list((tmp_path / "samples").iterdir())) == 3
+
+
+def test_the_default_run_folder_is_below_the_one_it_was_called_from(tmp_path, monkeypatch):
+    """Breaks if a notebook has to give a folder, or the run lies elsewhere than runs/NAME."""
+    monkeypatch.chdir(tmp_path)
+    train(config("psnr", "trainer.max_updates=1", "name=mine"))
+    assert (tmp_path / "runs/mine/generator.safetensors").is_file()
+
+
+def test_seeds_make_runs_that_differ_and_runs_that_agree(tmp_path):
+    """Breaks if a run cannot be repeated, or a sweep over seeds is one run."""
+    states = {}
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(config("psnr", "trainer.max_updates=1", f"seed={seed}"), tmp_path / name)
+        states[name] = checkpoint(tmp_path / name)["state_dict"]["generator.conv_last.weight"]
+    assert torch.equal(states["a"], states["b"])
+    assert not torch.equal(states["a"], states["c"])
+
+
+def test_the_perceptual_backbone_is_in_no_checkpoint(tmp_path):
+    """Breaks if each checkpoint carries EfficientNet's 18 MB, or VGG's 550."""
+    sizes = [each for each in STAGES["gan"] if "perceptual" not in each]
+    perceptual = ("loss/perceptual=efficientnet_lite0", "trainer.max_updates=1")
+    train(compose(*sizes, *EXACT, *perceptual), tmp_path)
+    saved = checkpoint(tmp_path)
+    assert {name.split(".")[0] for name in saved["state_dict"]} == {"generator", "discriminator", "ema"}
+    assert float(rows(tmp_path)[0]["train/perceptual"]) > 0
+
+
+SETTINGS = {
+    "max_updates": 1, "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto",
+    "precision": "auto", "channels_last": True, "val_interval": 1, "checkpoint_interval": 1,
+    "log_interval": 1, "deterministic": False, "monitor": "psnr_y",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"max_updates": 1.5}, "trainer.max_updates=1.5"),
+        ({"val_interval": 0}, "trainer.val_interval=0"),
+        ({"log_interval": True}, "trainer.log_interval=True"),
+        ({"num_nodes": 0}, "trainer.num_nodes=0"),
+        ({"strategy": "fsdp"}, "trains with auto or ddp"),
+        ({"patience": 3}, "trainer.patience: there is no such key"),
+    ],
+)
+def test_trainer_settings_are_checked_before_anything_is_built(change, said):
+    """Breaks if a float of updates or a foreign strategy is found after the data was read."""
+    with pytest.raises(InputError, match=said):
+        TrainerSettings.of(**(SETTINGS | change))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said():
+    """Breaks if trainer=gpu trains on the CPU in silence, or dies inside Lightning."""
+    with pytest.raises(InputError, match="no CUDA device is visible: choose trainer=cpu"):
+        TrainerSettings.of(**(SETTINGS | {"accelerator": "gpu"}))
+
+
+def test_what_a_gpu_would_get(monkeypatch):
+    """Breaks if trainer=gpu or auto resolves to another device or precision where there is one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    for accelerator in ("auto", "gpu", "cuda"):
+        settings = TrainerSettings.of(**(SETTINGS | {"accelerator": accelerator}))
+        assert settings.device_type == "cuda"
+        assert settings.resolved_precision() == "bf16-mixed"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["auto", "16", "32"])
+@pytest.mark.parametrize("stage", ["psnr", "gan"])
+def test_both_stages_run_on_a_gpu(tmp_path, stage, precision):
+    """Breaks if a part stays on the CPU, or fp16's scaler and the clipping do not go together."""
+    on_gpu = ("trainer.accelerator=gpu", f"trainer.precision={precision}", "stage.clip_norm=1")
+    train(config(stage, *on_gpu, "trainer.max_updates=3"), tmp_path)
+    assert [row["step"] for row in rows(tmp_path)] == ["1", "2", "3"]
+    assert load_generator(tmp_path / "generator.safetensors")(torch.rand(1, 3, 8, 8)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "spawn", "expected"),
+    [
+        ("psnr", {}, False, "SingleDeviceStrategy"),
+        ("psnr", {"devices": 2, "strategy": "ddp"}, False, ("popen", {})),
+        ("gan", {"devices": 2}, False, ("popen", {"find_unused_parameters": True})),
+        ("gan", {"devices": 2}, True, ("spawn", {"find_unused_parameters": True})),
+    ],
+)
+def test_how_processes_are_started(tmp_path, stage, change, spawn, expected):
+    """Breaks if a sweep starts its script again in each process, or a GAN's frozen half stops DDP."""
+    from by_hand import gan_stage, psnr_stage
+
+    built = gan_stage() if stage == "gan" else psnr_stage()
+    settings = TrainerSettings.of(**(SETTINGS | change))
+    trainer = build_trainer(settings, built, tmp_path, [], batch_size=4, spawn=spawn)
+    strategy = trainer.strategy
+    assert isinstance(trainer, pl.Trainer)
+    if isinstance(expected, str):
+        assert type(strategy).__name__ == expected
+    else:
+        assert (strategy._start_method, strategy._ddp_kwargs) == expected
+
+
+def test_a_sweep_over_nodes_is_refused(tmp_path):
+    """Breaks if a multirun starts half of a job."""
+    from by_hand import psnr_stage
+
+    settings = dataclasses.replace(TrainerSettings.of(**SETTINGS), num_nodes=2)
+    with pytest.raises(InputError, match="cannot span"):
+        build_trainer(settings, psnr_stage(), tmp_path, [], batch_size=4, spawn=True)
+
+
+@pytest.mark.parametrize("name", ["psnr", "a/b.c", "with space", "x_2+y@z-1", 7])
+def test_names_that_hydra_reads_as_they_are(name):
+    """Breaks if a harmless name is refused, or Hydra reads one of these otherwise."""
+    run_folder.check_name(name)
+    assert str(compose(f"name={name}").name) == str(name)
+    assert compose(f"init=runs/{name}/last.ckpt").init == f"runs/{name}/last.ckpt"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a=b", "a,b", "(a)", "[a]", "{a}", "a'b", 'a"b', "$a", "a:b", "a ", "a\nb", "é"]
+)
+def test_names_with_a_meaning_for_hydra_are_refused(name):
+    """Breaks if `init=runs/NAME/…` would then not be understood."""
+    with pytest.raises(InputError, match="name="):
+        run_folder.check_name(name)
+
+
+def test_the_latest_checkpoint_is_told_by_time(tmp_path):
+    """Breaks if the message names an old one, or fails where there is none."""
+    assert run_folder.latest_checkpoint(tmp_path) == "none was written yet"
+    import os
+
+    (tmp_path / "checkpoints").mkdir()
+    for age, name in enumerate(("b.ckpt", "a.ckpt")):
+        path = tmp_path / "checkpoints" / name
+        path.touch()
+        os.utime(path, (1000 - age, 1000 - age))
+    assert run_folder.latest_checkpoint(tmp_path).endswith("b.ckpt")
