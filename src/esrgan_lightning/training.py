@@ -71,13 +71,13 @@ def train(
         stage.to(memory_format=torch.channels_last)
     if saved is not None:
         folders.check_continues(saved, stage.state_dict(), max_updates=settings.max_updates)
-    elif cfg.overwrite:
-        folders.clear(run_dir)
     log = MetricsCSV(run_dir / "metrics.csv", keep_until=saved.updates if saved else None)
     loggers = [log, *_extra_loggers(cfg, run_dir)]
     trainer = build_trainer(
         settings, stage, run_dir, loggers, callbacks, batch_size=data.batch_size, spawn=spawn
     )
+    if cfg.overwrite and saved is None:  # not before everything has been found in order
+        folders.clear(run_dir)
     if trainer.is_global_zero:
         run_dir.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.create(_plain(cfg)), run_dir / "config.yaml")
@@ -142,7 +142,7 @@ def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
     if set(nodes) != set(cfg.weights):
         raise InputError(
             f"loss.weights names {', '.join(cfg.weights)}, but loss has the terms {', '.join(nodes)}: each "
-            " term needs a weight, and each weight a term"
+            "term needs a weight, and each weight a term"
         )
     # loss/perceptual=none takes the term out together with its weight.
     weights = {
@@ -159,11 +159,8 @@ def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
 def _resume_is_meant() -> Iterator[None]:
     """Lightning warns of a folder that holds checkpoints, and of an "epoch" (here: the run) half done."""
     with warnings.catch_warnings():
-        for message in (
-            "Checkpoint directory .* is not empty",
-            "You're resuming from a checkpoint that ended",
-        ):
-            warnings.filterwarnings("ignore", message)
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+        warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended before the epoch ended")
         yield
 
 

@@ -172,6 +172,8 @@ def test_a_folder_with_checkpoints_is_safe(call, tmp_path):
     assert (tmp_path / "runs/p/metrics.csv").read_text() == before
     assert checkpoints() == ["best_update_0000002.ckpt", "last.ckpt"]
     (tmp_path / "runs/p/notes.txt").write_text("mine")
+    assert call("name=p", *tiny.PSNR, "overwrite=true", "trainer.monitor=beauty")[0] == 2
+    assert checkpoints() == ["best_update_0000002.ckpt", "last.ckpt"]  # nothing goes before all is in order
     assert call("name=p", *tiny.PSNR, "trainer.max_updates=1", "overwrite=true")[0] == 0
     assert checkpoints() == ["best_update_0000001.ckpt", "last.ckpt"]
     assert [row["step"] for row in rows(tmp_path / "runs/p/metrics.csv")] == ["1"]

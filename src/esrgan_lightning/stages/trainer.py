@@ -132,7 +132,8 @@ def build_trainer(
             val_check_interval=settings.val_interval * stage.accumulate,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
-            log_every_n_steps=settings.log_interval * stage.accumulate,
+            # A run shorter than the interval has one row.
+            log_every_n_steps=min(settings.log_interval, settings.max_updates) * stage.accumulate,
             logger=loggers,
             callbacks=callbacks,
             use_distributed_sampler=False,  # the data module shares samples out by their numbers
