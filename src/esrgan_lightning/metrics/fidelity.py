@@ -1,6 +1,7 @@
 """PSNR and SSIM as the literature of super-resolution prints them."""
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, final
 
 import torch
 from kornia.metrics import ssim
@@ -72,8 +73,8 @@ def ssim_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
     return _ssim(*_checked(sr, hr, crop))
 
 
-class PSNRY(Metric):
-    """Mean of ``psnr_y`` over all images seen, on all processes.
+class MeanFidelity(Metric, ABC):
+    """Mean of one of this module's figures over all images seen, on all processes.
 
     Args:
         crop: pixels left out on each side; the literature takes the scale.
@@ -91,72 +92,45 @@ class PSNRY(Metric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
+    @abstractmethod
+    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """The figure of each image of a batch, (B,)."""
+
     def update(self, sr: Tensor, hr: Tensor) -> None:
-        """Add the images of a batch, as in ``psnr_y``."""
-        self.total += psnr_y(sr, hr, self.crop).sum()
+        """Add the images of a batch."""
+        self.total += self.measure(sr, hr).sum()
         self.count += sr.shape[0]
 
     def compute(self) -> Tensor:
-        """The mean in dB."""
+        """The mean over the images."""
         return self.total / self.count
 
 
-class SSIMY(Metric):
-    """Mean of ``ssim_y`` over all images seen, on all processes.
+@final
+class PSNRY(MeanFidelity):
+    """Mean of ``psnr_y`` over all images seen, on all processes."""
 
-    Args:
-        crop: pixels left out on each side; the literature takes the scale.
-    """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, crop: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.crop = crop
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, sr: Tensor, hr: Tensor) -> None:
-        """Add the images of a batch, as in ``ssim_y``."""
-        self.total += ssim_y(sr, hr, self.crop).sum()
-        self.count += sr.shape[0]
-
-    def compute(self) -> Tensor:
-        """The mean, at most 1."""
-        return self.total / self.count
+    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """``psnr_y`` of each image."""
+        return psnr_y(sr, hr, self.crop)
 
 
-class PSNRRGB(Metric):
-    """Mean of ``psnr_rgb`` over all images seen, on all processes.
+@final
+class SSIMY(MeanFidelity):
+    """Mean of ``ssim_y`` over all images seen, on all processes."""
 
-    Args:
-        crop: pixels left out on each side; the literature takes the scale.
-    """
+    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """``ssim_y`` of each image."""
+        return ssim_y(sr, hr, self.crop)
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    total: Tensor
-    count: Tensor
 
-    def __init__(self, crop: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.crop = crop
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+@final
+class PSNRRGB(MeanFidelity):
+    """Mean of ``psnr_rgb`` over all images seen, on all processes."""
 
-    def update(self, sr: Tensor, hr: Tensor) -> None:
-        """Add the images of a batch, as in ``psnr_rgb``."""
-        self.total += psnr_rgb(sr, hr, self.crop).sum()
-        self.count += sr.shape[0]
-
-    def compute(self) -> Tensor:
-        """The mean in dB."""
-        return self.total / self.count
+    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """``psnr_rgb`` of each image."""
+        return psnr_rgb(sr, hr, self.crop)
 
 
 def _checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
