@@ -1,5 +1,7 @@
 """What reaches the stages: the right batches, for any number of workers."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -7,7 +9,9 @@ import torch
 from PIL import Image
 
 from esrgan_lightning import data as builders
-from esrgan_lightning.data import SRDataModule, folder_photos
+from esrgan_lightning.data import PhotoSet, SRDataModule, UpdateSampler, packed
+from esrgan_lightning.data.batches import finish
+from esrgan_lightning.data.datamodule import TimedLoader
 from esrgan_lightning.errors import InputError
 
 
@@ -40,7 +44,9 @@ class Recorder(pl.LightningModule):
 
 
 def record(folder, updates, **settings):
-    module = SRDataModule(folder_photos(folder), scale=4, patch_size=32, **({"batch_size": 4} | settings))
+    module = SRDataModule(
+        PhotoSet(packed([folder])), scale=4, patch_size=32, **({"batch_size": 4} | settings)
+    )
     stage = Recorder()
     trainer = pl.Trainer(
         max_steps=updates,
@@ -74,20 +80,67 @@ def test_batches_are_floats_in_unit_range_and_do_not_depend_on_workers(photos):
     assert not same(alone, record(photos, 6, num_workers=0, seed=1))
 
 
+def test_lr_is_the_same_made_on_the_device_or_in_a_worker(photos):
+    """Breaks if the two ways differ in a bit, or the worker sends floats."""
+    device, worker = (record(photos, 4, num_workers=1, prepare=where) for where in ("device", "worker"))
+    assert same(device, worker)
+    module = SRDataModule(PhotoSet(packed([photos])), patch_size=32, prepare="worker")
+    assert module.train_set.__getitems__([0, 1])["lr"].dtype == torch.uint8
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+def test_the_first_thousand_samples_are_the_same_for_any_workers_and_ranks(photos):
+    """Breaks if a worker or a rank has a random state of its own, or takes another's samples."""
+    module = SRDataModule(PhotoSet(packed([photos])), patch_size=32)
+
+    def samples(workers, ranks=1, rank=0):
+        sampler = UpdateSampler(batch_size=8, batches=125, rank=rank, world_size=ranks)
+        loader = TimedLoader(
+            module.train_set, batch_sampler=sampler, num_workers=workers, collate_fn=lambda batch: batch
+        )
+        found = {}
+        for batch in loader:
+            finished = finish(batch, module.degradation, 4)
+            for i, number in enumerate(finished["number"]):
+                found[number] = hashlib.sha256(
+                    finished["lr"][i].numpy().tobytes() + finished["hr"][i].numpy().tobytes()
+                ).hexdigest()
+        return found
+
+    alone = samples(0)
+    assert list(alone) == list(range(1000))
+    assert len(set(alone.values())) > 700  # of some 2,700 placements
+    assert samples(1) == samples(4) == alone
+    for ranks in (2, 4):
+        shares = [samples(0, ranks, rank) for rank in range(ranks)]
+        assert sum(len(share) for share in shares) == 1000
+        assert {number: value for share in shares for number, value in share.items()} == alone
+
+
+def test_the_loader_adds_up_how_long_training_waited(photos, monkeypatch):
+    """Breaks if the time that training itself takes between two batches is counted too."""
+    clock = iter([0, 3, 10, 14, 20, 29])  # asked, got; asked, got; asked, ended
+    monkeypatch.setattr("esrgan_lightning.data.datamodule.time.perf_counter", lambda: next(clock))
+    loader = TimedLoader(list(range(2)))
+    assert len(list(loader)) == 2
+    assert loader.waited_seconds == 3 + 4
+
+
 def test_training_needs_a_length(photos):
     with pytest.raises(InputError, match="max_steps"):
-        SRDataModule(folder_photos(photos), scale=4, patch_size=32).train_dataloader()
+        SRDataModule(PhotoSet(packed([photos])), scale=4, patch_size=32).train_dataloader()
 
 
-@pytest.mark.parametrize(("key", "value"), [("batch_size", 0), ("num_workers", -1)])
+@pytest.mark.parametrize(("key", "value"), [("batch_size", 0), ("num_workers", -1), ("prepare", "cpu")])
 def test_senseless_settings_are_refused(photos, key, value):
     with pytest.raises(InputError, match=f"data.{key}={value}"):
-        SRDataModule(folder_photos(photos), scale=4, patch_size=32, **{key: value})
+        SRDataModule(PhotoSet(packed([photos])), scale=4, patch_size=32, **{key: value})
 
 
 def test_index_hash_follows_names_and_sizes(photos):
     def index_hash():
-        return SRDataModule(folder_photos(photos), scale=4, patch_size=32).index_hash()
+        return SRDataModule(PhotoSet(packed([photos])), scale=4, patch_size=32).index_hash()
 
     before = index_hash()
     assert before == index_hash()
@@ -97,9 +150,11 @@ def test_index_hash_follows_names_and_sizes(photos):
 
 def test_folder_holds_out_photos_where_no_validation_folder_is_given(photos):
     module = builders.folder(photos, scale=4, patch_size=32)
-    assert (len(module.train_set.photos), len(module.val_set)) == (3, 1)
+    assert (len(module.train_set.sets[0]), len(module.val_set)) == (3, 1)
+    trained, held_out = module.train_set.sets[0].photos(), module.val_set.photos
+    assert not {photo.name for photo in trained} & {photo.name for photo in held_out}
     module = builders.folder(photos, photos, scale=4, patch_size=32)
-    assert (len(module.train_set.photos), len(module.val_set)) == (4, 4)
+    assert (len(module.train_set.sets[0]), len(module.val_set)) == (4, 4)
 
 
 def test_paired_wants_both_validation_folders(photos, tmp_path):
@@ -109,7 +164,7 @@ def test_paired_wants_both_validation_folders(photos, tmp_path):
 
 def test_photos_is_ready_without_a_download():
     module = builders.photos(patch_size=128)
-    assert len(module.train_set.photos) == 12
+    assert len(module.train_set.sets[0]) == 12
     assert len(module.val_set) == 2
 
 

@@ -193,5 +193,16 @@ def test_throughput_counts_images_and_shows_the_rate(monkeypatch):
     monkeypatch.setattr("esrgan_lightning.stages.callbacks.time.perf_counter", lambda: float(next(clock)))
     trainer = fit(psnr_stage(), batches(4), callbacks=[Throughput(16)], log_every_n_steps=2)
     # 2 batches of 16 in 2 looks at the clock
+    assert trainer.callback_metrics["data_wait_share"] == 0
     assert trainer.callback_metrics["images_per_second"] == 16.0
     assert trainer.callback_metrics["train/lr"] == pytest.approx(1e-3)
+
+
+def test_the_share_of_time_spent_waiting_for_data_is_that_of_the_loader(monkeypatch):
+    """Breaks if waiting is not measured, or is compared with another span of time than its own."""
+    waited = iter([2.0, 2.0, 2.25, 3.0, 3.5])  # at the start, then after each batch
+    clock = iter(range(100))
+    monkeypatch.setattr("esrgan_lightning.stages.callbacks.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("esrgan_lightning.stages.callbacks._waited", lambda trainer: next(waited))
+    trainer = fit(psnr_stage(), batches(4), callbacks=[Throughput(16)], log_every_n_steps=2)
+    assert trainer.callback_metrics["data_wait_share"] == pytest.approx((3.5 - 2.25) / 2)

@@ -1,9 +1,7 @@
-"""Random patches whose low-resolution side equals the crop of the whole photo's MATLAB LR."""
+"""Random patches out of packs, by sample number; whole photos one by one."""
 
-from collections import OrderedDict
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
@@ -11,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from esrgan_lightning.data.batches import Batch, Degradation, RawBatch, finish
+from esrgan_lightning.data.packfile import Pixels
+from esrgan_lightning.data.photos import PackedPhoto, Photo, PhotoSet
+from esrgan_lightning.data.placement import Placer
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import image_size, imresize, read_rgb
-
-# The bicubic kernel reaches 2 LR pixels to each side; 4 leave room and keep the cut a multiple of the scale.
-_MARGIN = 4
+from esrgan_lightning.ops import modcrop
 
 
 class Pair(TypedDict):
@@ -26,194 +25,162 @@ class Pair(TypedDict):
     name: str
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A photo on disk: its HR file, its LR file where one is given, and the HR size in pixels."""
-
-    hr: Path
-    height: int
-    width: int
-    lr: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The file's stem, as it stands in tables and sample pictures."""
-        return self.hr.stem
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where sample n comes from: which photo, top and left in LR pixels, flip, quarter turns."""
-
-    photo: int
-    top: int
-    left: int
-    flip: bool
-    turns: int
-
-
-def photos_from(paths: Sequence[Path]) -> list[Photo]:
-    """Reads the size of each file from its header.
-
-    Raises:
-        InputError: a file is unreadable (named).
-    """
-    return [Photo(path, *image_size(path)) for path in paths]
-
-
-def place(
-    seed: int,
-    n: int,
-    sizes: Sequence[tuple[int, int]],
-    patch: int,
-    *,
-    flips: bool = True,
-    rotations: bool = True,
-) -> Placement:
-    """The placement of sample n: a pure function of its arguments.
-
-    Photos come in shuffled rounds, each photo once a round; positions are uniform. Nothing depends on the
-    number of workers, processes or epochs, so any of them may change between two runs of the same seed.
-
-    Args:
-        seed: of the run.
-        n: number of the sample, from 0.
-        sizes: LR height and width of each photo.
-        patch: side of the LR patch.
-        flips: mirror half of the samples.
-        rotations: turn by 0, 90, 180 or 270 degrees.
-    """
-    turn, position = divmod(n, len(sizes))
-    # The round's number and the sample's number sit in different counter words: their streams never meet.
-    order = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, turn, 1])).permutation(len(sizes))
-    draw = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, n, 2]))
-    photo = int(order[position])
-    height, width = sizes[photo]
-    return Placement(
-        photo=photo,
-        top=int(draw.integers(height - patch + 1)),
-        left=int(draw.integers(width - patch + 1)),
-        flip=bool(draw.integers(2)) and flips,
-        turns=int(draw.integers(4)) * rotations,
-    )
-
-
-def downscale_patch(hr: Tensor, top: int, left: int, patch: int, scale: int) -> Tensor:
-    """LR patch (3,patch,patch) at (top, left) of the whole photo's MATLAB LR, without resizing the photo.
-
-    Args:
-        hr: whole photo, uint8 (3,H,W), H and W multiples of the scale.
-        top: row of the patch in LR pixels.
-        left: column of the patch in LR pixels.
-        patch: side of the LR patch.
-        scale: integer factor between HR and LR.
-    """
-    above, before = min(top, _MARGIN), min(left, _MARGIN)
-    rows = slice((top - above) * scale, (top + patch + _MARGIN) * scale)
-    columns = slice((left - before) * scale, (left + patch + _MARGIN) * scale)
-    small = imresize(hr[:, rows, columns], 1 / scale)
-    return small[:, above : above + patch, before : before + patch]
-
-
-def augment(image: Tensor, placement: Placement) -> Tensor:
-    """Mirrors and turns (…,H,W) as the placement says."""
-    if placement.flip:
-        image = image.flip(-1)
-    return torch.rot90(image, placement.turns, (-2, -1)).contiguous()
-
-
-class DecodedPhotos:
-    """Decoded photos by path, the least recently used dropped once the budget is full."""
-
-    def __init__(self, budget_bytes: int) -> None:
-        self.budget = budget_bytes
-        self.used = 0
-        self._images: OrderedDict[Path, Tensor] = OrderedDict()
-
-    def __call__(self, path: Path) -> Tensor:
-        """The photo as uint8 (3,H,W)."""
-        if path in self._images:
-            self._images.move_to_end(path)
-            return self._images[path]
-        image = read_rgb(path)
-        self._images[path] = image
-        self.used += image.numel()
-        while self.used > self.budget and len(self._images) > 1:
-            self.used -= self._images.popitem(last=False)[1].numel()
-        return image
-
-
 class PatchDataset(Dataset[Pair]):
     """LR/HR patches by sample number: ``dataset[n]`` for any n ≥ 0 (random access, no end).
 
+    The loader asks for whole batches at once, which stay as they were cut until ``finish`` completes them.
+
     Args:
-        photos: HR photos; where ``lr`` is given, that file is cropped instead of downscaling.
+        sets: where photos come from; sizes differ as they like.
         patch_size: side of the HR patch in pixels, a multiple of the scale.
         scale: integer factor.
+        degradation: makes the LR, except where it is given.
         seed: of the run.
+        weights: share of the samples from each set; None for the number of its photos.
         flips: mirror half of the samples.
         rotations: quarter turns.
-        cache_bytes: memory for decoded photos, per process.
+        skip_small: leave out photos smaller than the patch.
+        complete: finish each batch here, in the loader's process.
 
     Raises:
-        InputError: no photos, a patch that is no multiple of the scale, or a photo smaller than the patch.
+        InputError: no photos, a patch that is no multiple of the scale, a photo smaller than the patch,
+            weights that do not belong to the sets, or some sets with LR and others without.
     """
 
     def __init__(
         self,
-        photos: Sequence[Photo],
+        sets: Sequence[PhotoSet],
         *,
         patch_size: int,
         scale: int,
+        degradation: Degradation,
         seed: int = 0,
+        weights: Sequence[float] | None = None,
         flips: bool = True,
         rotations: bool = True,
-        cache_bytes: int = 2 << 30,
+        skip_small: bool = False,
+        complete: bool = False,
     ) -> None:
-        if not photos:
-            raise InputError("no training photos: give a folder that holds some (data.train_dir=DIR)")
         if patch_size <= 0 or patch_size % scale:
             raise InputError(f"data.patch_size={patch_size} is not a positive multiple of scale {scale}")
-        for photo in photos:
-            if min(photo.height, photo.width) // scale * scale < patch_size:
-                raise InputError(
-                    f"{photo.hr} is {photo.height}×{photo.width}, smaller than data.patch_size={patch_size}: "
-                    "remove it or choose a smaller patch"
-                )
-        self.photos = list(photos)
-        self.patch_size, self.scale, self.seed = patch_size, scale, seed
-        self.flips, self.rotations = flips, rotations
-        self.sizes = [(photo.height // scale, photo.width // scale) for photo in photos]
-        self._decode = DecodedPhotos(cache_bytes)
+        if weights is not None and (len(weights) != len(sets) or not all(weight > 0 for weight in weights)):
+            raise InputError(
+                f"data.weights={list(weights)} must be {len(sets)} numbers above 0, one for each source"
+            )
+        if seed < 0:
+            raise InputError(f"seed={seed} must not be negative")
+        self.sets = [_large_enough(each, patch_size, scale, skip_small=skip_small) for each in sets]
+        if not self.sets or not all(len(each) for each in self.sets):
+            raise InputError("no training photos: give a folder that holds some (data.train_dir=DIR)")
+        if len({each.lr_pack is None for each in self.sets}) > 1:
+            raise InputError("some sources have LR photos and others have none: give LR for all or for none")
+        self.patch_size, self.scale, self.degradation, self.complete = (
+            patch_size,
+            scale,
+            degradation,
+            complete,
+        )
+        sizes = [each.pack.sizes[each.chosen] // scale for each in self.sets]
+        self.placer = Placer(
+            seed, sizes, patch_size // scale, weights=weights, flips=flips, rotations=rotations
+        )
+
+    @property
+    def given_lr(self) -> bool:
+        """Whether the LR is cut out of LR photos."""
+        return self.sets[0].lr_pack is not None
+
+    def digest(self) -> str:
+        """A hash over names and contents of the photos."""
+        known = hashlib.sha256()
+        for each in self.sets:
+            known.update(f"{each.pack.digest()} {each.chosen.tolist()}\n".encode())
+        return known.hexdigest()
 
     def __getitem__(self, n: int) -> Pair:
         """Sample n."""
-        patch, scale = self.patch_size // self.scale, self.scale
-        at = place(self.seed, n, self.sizes, patch, flips=self.flips, rotations=self.rotations)
-        photo = self.photos[at.photo]
-        height, width = self.sizes[at.photo]
-        whole = self._decode(photo.hr)[:, : height * scale, : width * scale]
-        hr = whole[:, at.top * scale : (at.top + patch) * scale, at.left * scale : (at.left + patch) * scale]
-        if photo.lr is None:
-            lr = downscale_patch(whole, at.top, at.left, patch, scale)
-        else:
-            lr = self._decode(photo.lr)[:, at.top : at.top + patch, at.left : at.left + patch]
-        return {"lr": augment(lr, at), "hr": augment(hr, at), "name": photo.name}
+        batch = finish(self.raw([n]), self.degradation, self.scale)
+        return {"lr": batch["lr"][0], "hr": batch["hr"][0], "name": batch["name"][0]}
+
+    def __getitems__(self, numbers: list[int]) -> RawBatch | Batch:
+        """A batch, for the loader."""
+        raw = self.raw(numbers)
+        return finish(raw, self.degradation, self.scale) if self.complete else raw
+
+    def raw(self, numbers: Sequence[int]) -> RawBatch:
+        """The crops of these samples as they lie in the photos."""
+        at = self.placer(numbers)
+        patch, given = self.patch_size // self.scale, self.given_lr
+        margin = 0 if given else self.degradation.margin
+        hr = np.empty((len(numbers), *[(patch + 2 * margin) * self.scale] * 2, 3), np.uint8)
+        lr = np.empty((len(numbers), patch, patch, 3), np.uint8) if given else None
+        names = []
+        places = zip(at.source.tolist(), at.photo.tolist(), at.top.tolist(), at.left.tolist(), strict=True)
+        for i, (source, photo, top, left) in enumerate(places):
+            pack, index = self.sets[source].pack, self.sets[source].chosen[photo]
+            names.append(pack.names[index])
+            _cut(pack.photo(index), top - margin, left - margin, self.scale, hr[i])
+            lr_pack = self.sets[source].lr_pack
+            if lr is not None and lr_pack is not None:
+                small = lr_pack.photo(self.sets[source].chosen_lr[photo])
+                lr[i] = small[top : top + patch, left : left + patch]
+        raw: RawBatch = {
+            "hr": torch.from_numpy(hr),
+            "turns": at.turn.tolist(),
+            "number": list(numbers),
+            "name": names,
+        }
+        if lr is not None:
+            raw["lr"] = torch.from_numpy(lr)
+        return raw
 
 
 class WholeDataset(Dataset[Pair]):
     """Whole photos for validation and test: the HR cut to a multiple of the scale, the LR made or given."""
 
-    def __init__(self, photos: Sequence[Photo], *, scale: int) -> None:
-        self.photos, self.scale = list(photos), scale
+    def __init__(
+        self, photos: Sequence[Photo | PackedPhoto], *, scale: int, degradation: Degradation
+    ) -> None:
+        self.photos, self.scale, self.degradation = list(photos), scale, degradation
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __getitem__(self, index: int) -> Pair:
-        """Photo number ``index``."""
-        photo, scale = self.photos[index], self.scale
-        hr = read_rgb(photo.hr)
-        hr = hr[:, : photo.height // scale * scale, : photo.width // scale * scale].contiguous()
-        lr = imresize(hr, 1 / scale) if photo.lr is None else read_rgb(photo.lr)
+        """Photo number ``index``; its number is also that of its degradation."""
+        photo = self.photos[index]
+        hr, lr = modcrop(photo.read_hr(), self.scale).contiguous(), photo.read_lr()
+        if lr is None:
+            lr = self.degradation(hr[None], torch.tensor([index]), self.scale)[0]
         return {"lr": lr, "hr": hr, "name": photo.name}
+
+
+def _cut(photo: Pixels, top: int, left: int, scale: int, out: Pixels) -> None:
+    """Copies the square at (top, left), in LR pixels, into ``out``; beyond the border the last pixel repeats.
+
+    The border is that of the photo cut to a multiple of the scale. MATLAB's bicubic repeats the same pixels:
+    so the LR of the square is right up to the photo's border.
+    """
+    side, (height, width) = len(out), photo.shape[:2]
+    height, width, top, left = height // scale * scale, width // scale * scale, top * scale, left * scale
+    above, before = max(-top, 0), max(-left, 0)
+    below, after = min(height - top, side), min(width - left, side)
+    out[above:below, before:after] = photo[top + above : top + below, left + before : left + after]
+    out[:above], out[below:] = out[above], out[below - 1]
+    out[:, :before], out[:, after:] = out[:, before : before + 1], out[:, after - 1 : after]
+
+
+def _large_enough(photos: PhotoSet, patch_size: int, scale: int, *, skip_small: bool) -> PhotoSet:
+    sizes = photos.pack.sizes[photos.chosen] // scale * scale
+    small = np.flatnonzero(sizes.min(axis=1) < patch_size) if len(sizes) else np.empty(0, np.int64)
+    if not len(small):
+        return photos
+    if skip_small:
+        return photos.part(np.setdiff1d(np.arange(len(photos)), small).tolist())
+    index = int(photos.chosen[small[0]])
+    height, width = photos.pack.sizes[index]
+    raise InputError(
+        f"{photos.pack.names[index]} of {photos.pack.path} is {height}×{width}, smaller than "
+        f"data.patch_size={patch_size}: remove it, choose a smaller patch, or leave such photos out "
+        f"(data.skip_small=true; {len(small)} of {len(photos)} here)"
+    )

@@ -1,39 +1,50 @@
-"""The LightningDataModule, and one builder for each way of giving photos."""
+"""The LightningDataModule: batches of patches for training, whole photos for validation and test."""
 
-import hashlib
-import logging
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, SequentialSampler, Subset
 
-from esrgan_lightning.data.crops import Pair, PatchDataset, Photo, WholeDataset
+from esrgan_lightning.data.batches import Degradation, finish, normalised
+from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
+from esrgan_lightning.data.degradations import Bicubic
+from esrgan_lightning.data.photos import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.data.sampler import UpdateSampler
-from esrgan_lightning.data.sources import (
-    HELD_OUT_PHOTOS,
-    embedded_photos,
-    folder_photos,
-    hold_out,
-    paired_photos,
-)
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import to_float
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
+def _as_it_is(batch: T) -> T:
+    return batch
+
+
+class TimedLoader(DataLoader[Pair]):
+    """A loader that adds up in ``waited_seconds`` how long training has waited for its batches."""
+
+    waited_seconds = 0.0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """The batches."""
+        start = time.perf_counter()
+        for batch in super().__iter__():
+            self.waited_seconds += time.perf_counter() - start
+            yield batch
+            start = time.perf_counter()
+
+
 class SRDataModule(pl.LightningDataModule):
     """Patch pairs for training, whole photos for validation and test.
 
-    Batches cross the worker boundary as uint8 and become float32 in [0,1] on the device:
-    ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w), "name": [str]}``.
+    Crops cross the worker boundary as uint8 and as they were cut; LR, flips, layout and float32 in [0,1] are
+    made on the device: ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w), "name": [str], "number": [int]}``.
 
     Args:
         train: photos to cut patches from.
@@ -44,50 +55,64 @@ class SRDataModule(pl.LightningDataModule):
         batch_size: pairs in a batch, over all processes.
         num_workers: loader processes; 0 loads in the training process.
         seed: of the sampling; sample n depends on (seed, n) alone.
+        weights: share of the samples from each of ``train``; None for the number of its photos.
         flips: mirror half of the samples.
         rotations: quarter turns.
-        cache_gib: memory for decoded photos per process, in GiB.
+        skip_small: leave out photos smaller than the patch.
+        degradation: makes the LR where none is given; MATLAB's bicubic by default.
+        prepare: where LR, flips and layout are made: on the ``device``, or in the ``worker``.
+
+    Raises:
+        InputError: a setting makes no sense, or the photos do not fit it.
     """
 
     def __init__(
         self,
-        train: Sequence[Photo],
-        val: Sequence[Photo] = (),
-        test: Sequence[Photo] = (),
+        train: PhotoSet | Sequence[PhotoSet],
+        val: Sequence[Photo | PackedPhoto] = (),
+        test: Sequence[Photo | PackedPhoto] = (),
         *,
         scale: int = 4,
         patch_size: int = 128,
         batch_size: int = 16,
         num_workers: int = 0,
         seed: int = 0,
+        weights: Sequence[float] | None = None,
         flips: bool = True,
         rotations: bool = True,
-        cache_gib: float = 2.0,
+        skip_small: bool = False,
+        degradation: Degradation | None = None,
+        prepare: Literal["device", "worker"] = "device",
     ) -> None:
         super().__init__()
-        self.train_set = PatchDataset(
-            train,
-            patch_size=patch_size,
-            scale=scale,
-            seed=seed,
-            flips=flips,
-            rotations=rotations,
-            cache_bytes=int(cache_gib * 2**30),
-        )
         if batch_size < 1:
             raise InputError(f"data.batch_size={batch_size} must be at least 1")
         if num_workers < 0:
             raise InputError(f"data.num_workers={num_workers} must not be negative")
-        self.val_set = WholeDataset(val, scale=scale)
-        self.test_set = WholeDataset(test or val, scale=scale)
-        self.batch_size, self.num_workers = batch_size, num_workers
+        if prepare not in ("device", "worker"):
+            raise InputError(f"data.prepare={prepare}: choose device or worker")
+        self.degradation = degradation or Bicubic()
+        self.train_set = PatchDataset(
+            [train] if isinstance(train, PhotoSet) else train,
+            patch_size=patch_size,
+            scale=scale,
+            degradation=self.degradation,
+            seed=seed,
+            weights=weights,
+            flips=flips,
+            rotations=rotations,
+            skip_small=skip_small,
+            complete=prepare == "worker",
+        )
+        if self.train_set.given_lr and not isinstance(self.degradation, Bicubic):
+            raise InputError("the LR photos are given: a degradation makes them, take one of the two away")
+        self.val_set = WholeDataset(val, scale=scale, degradation=self.degradation)
+        self.test_set = WholeDataset(test or val, scale=scale, degradation=self.degradation)
+        self.batch_size, self.num_workers, self.scale = batch_size, num_workers, scale
 
     def index_hash(self) -> str:
-        """A hash over names and sizes of the training photos, kept in a model's provenance."""
-        digest = hashlib.sha256()
-        for photo in self.train_set.photos:
-            digest.update(f"{photo.hr.name} {photo.height} {photo.width}\n".encode())
-        return digest.hexdigest()
+        """A hash over names and contents of the training photos, kept in a model's provenance."""
+        return self.train_set.digest()
 
     def train_dataloader(self) -> DataLoader[Pair]:
         """Loader of the batches that are left of the run (``Trainer(max_steps=…)`` says how many it has)."""
@@ -102,10 +127,11 @@ class SRDataModule(pl.LightningDataModule):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        return DataLoader(
+        return TimedLoader(
             self.train_set,
             batch_sampler=sampler,
             num_workers=self.num_workers,
+            collate_fn=_as_it_is,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             worker_init_fn=_one_thread,
@@ -128,57 +154,7 @@ class SRDataModule(pl.LightningDataModule):
         return DataLoader(subset, batch_size=1, sampler=SequentialSampler(subset))
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """uint8 → float32 in [0,1], on the device."""
-        return batch | {key: to_float(batch[key]) for key in ("lr", "hr")}
-
-
-def photos(**settings: Any) -> SRDataModule:
-    """``data=photos``: twelve embedded photos to train on, two held out. Nothing to download."""
-    return SRDataModule(embedded_photos(), embedded_photos(HELD_OUT_PHOTOS), **settings)
-
-
-def folder(
-    train_dir: str | Path,
-    val_dir: str | Path | None = None,
-    test_dir: str | Path | None = None,
-    *,
-    val_count: int | None = None,
-    **settings: Any,
-) -> SRDataModule:
-    """``data=folder``: HR photos of any folder tree.
-
-    Args:
-        train_dir: HR photos, searched recursively.
-        val_dir: HR photos for validation; without it some of the training photos are held out.
-        test_dir: HR photos for test.
-        val_count: how many to hold out; by default one in twenty, at least 1 and at most 10.
-        **settings: of :class:`SRDataModule`.
-    """
-    train = folder_photos(train_dir)
-    if val_dir is not None:
-        val = folder_photos(val_dir)
-    else:
-        train, val = hold_out(train, val_count or min(10, max(1, len(train) // 20)))
-        logger.info("data.val_dir is not given: %d of the training photos are held out", len(val))
-    return SRDataModule(train, val, folder_photos(test_dir) if test_dir else (), **settings)
-
-
-def paired(
-    train_hr: str | Path,
-    train_lr: str | Path,
-    val_hr: str | Path | None = None,
-    val_lr: str | Path | None = None,
-    *,
-    scale: int = 4,
-    val_count: int | None = None,
-    **settings: Any,
-) -> SRDataModule:
-    """``data=paired``: LR given beside HR, checked for count, names and sizes before training."""
-    train = paired_photos(train_hr, train_lr, scale)
-    if (val_hr is None) != (val_lr is None):
-        raise InputError("data.val_hr and data.val_lr go together: give both or neither")
-    if val_hr is not None and val_lr is not None:
-        val = paired_photos(val_hr, val_lr, scale)
-    else:
-        train, val = hold_out(train, val_count or min(10, max(1, len(train) // 20)))
-    return SRDataModule(train, val, scale=scale, **settings)
+        """Finishes a training batch where its worker has not, and makes float32 in [0,1], on the device."""
+        if "turns" in batch:
+            batch = dict(finish(batch, self.degradation, self.scale))  # type: ignore[arg-type]
+        return normalised(batch)

@@ -1,15 +1,15 @@
 """Where photos come from: the embedded ones, a folder, a pair of folders."""
 
-import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
-from esrgan_lightning.data.crops import Photo, photos_from
+from esrgan_lightning.data.photos import Photo, photos_from
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import list_images
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # Photos inside the scikit-image and scikit-learn wheels: (package, folder, file).
 TRAIN_PHOTOS = (
@@ -55,7 +55,7 @@ def folder_photos(folder: str | Path) -> list[Photo]:
     return photos_from(list_images(Path(folder)))
 
 
-def hold_out(photos: Sequence[Photo], count: int) -> tuple[list[Photo], list[Photo]]:
+def hold_out(photos: Sequence[T], count: int) -> tuple[list[T], list[T]]:
     """Splits off ``count`` photos, evenly spaced in the list: (training, validation)."""
     if count <= 0 or len(photos) <= count:
         raise InputError(

@@ -64,29 +64,37 @@ def best_checkpoint(folder: Path, *, monitor: str = "psnr_y") -> ModelCheckpoint
 
 
 class Throughput(Callback):
-    """Logs ``images_per_second`` and the learning rate, averaged since the last log."""
+    """Logs images per second, the share of time spent waiting for data, and the learning rate."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
-        self._since, self._batches = 0.0, 0
+        self._batches = 0
+        self._start: tuple[float, float] | None = None  # of the clock, and seconds waited until then
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Starts the clock after a validation or a log."""
-        if self._batches == 0:
-            self._since = time.perf_counter()
+        """Starts the clock at the beginning and after a validation."""
+        self._start = self._start or (time.perf_counter(), _waited(trainer))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Logs the rate over the batches since the clock started."""
+        """Logs the rates over the batches since the clock started."""
+        assert self._start is not None
         self._batches += 1
-        seconds = time.perf_counter() - self._since
+        now, waited = time.perf_counter(), _waited(trainer)
+        seconds = now - self._start[0]
         pl_module.log("images_per_second", self._batches * self.batch_size / seconds, prog_bar=True)
+        pl_module.log("data_wait_share", (waited - self._start[1]) / seconds)
         pl_module.log("train/lr", float(trainer.optimizers[0].param_groups[0]["lr"]))
         if self._batches >= trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            self._batches = 0
+            self._batches, self._start = 0, (now, waited)
 
     def on_validation_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Time spent validating does not count."""
-        self._batches = 0
+        self._batches, self._start = 0, None
+
+
+def _waited(trainer: pl.Trainer) -> float:
+    """Seconds that training has waited for its loader; 0 for a foreign one."""
+    return float(getattr(trainer.train_dataloader, "waited_seconds", 0.0))
 
 
 class ValidateAtEnd(Callback):

@@ -1,0 +1,91 @@
+"""From what the loader hands over to what a stage trains on: LR, layout, flips and turns, on any device."""
+
+from collections.abc import Sequence
+from typing import Any, NotRequired, Protocol, TypedDict
+
+import torch
+from torch import Tensor
+
+from esrgan_lightning.ops import to_float
+
+
+class RawBatch(TypedDict):
+    """Crops as they are cut: ``hr`` uint8 (B,H,W,3) with the degradation's margin around it.
+
+    ``lr`` (B,h,w,3) only where the LR is given; ``turns`` says how each sample is flipped and turned (see
+    :class:`~esrgan_lightning.data.placement.Placements`). Lists stay on the CPU when a batch is moved.
+    """
+
+    hr: Tensor
+    lr: NotRequired[Tensor]
+    turns: list[int]
+    number: list[int]
+    name: list[str]
+
+
+class Batch(TypedDict):
+    """LR/HR pairs, (B,3,h,w) and (B,3,s·h,s·w), with the photos' names and the samples' numbers."""
+
+    lr: Tensor
+    hr: Tensor
+    name: list[str]
+    number: list[int]
+
+
+class Degradation(Protocol):
+    """How LR is made from HR."""
+
+    @property
+    def margin(self) -> int:
+        """LR pixels of surroundings on each side without which the result would differ."""
+
+    def __call__(self, hr: Tensor, numbers: Tensor, scale: int) -> Tensor:
+        """HR (B,3,H,W) uint8, the samples' numbers (B,) int64 → LR (B,3,H/s,W/s) uint8."""
+
+
+def finish(raw: RawBatch, degradation: Degradation, scale: int) -> Batch:
+    """Makes the LR, takes the margin away, flips and turns; uint8 in, uint8 out.
+
+    The LR is made before the turn: MATLAB rounds after the rows, then after the columns, and so the LR of a
+    turned photo is not the turned LR.
+
+    Args:
+        raw: of the loader, on any device.
+        degradation: makes the LR where none is given.
+        scale: s.
+    """
+    hr = raw["hr"].permute(0, 3, 1, 2)
+    if "lr" in raw:
+        lr = raw["lr"].permute(0, 3, 1, 2)
+    else:
+        lr = degradation(hr, torch.tensor(raw["number"]), scale)
+        hr, lr = _trim(hr, degradation.margin * scale), _trim(lr, degradation.margin)
+    return {
+        "lr": turned(lr, raw["turns"]),
+        "hr": turned(hr, raw["turns"]),
+        "name": raw["name"],
+        "number": raw["number"],
+    }
+
+
+def normalised(batch: dict[str, Any]) -> dict[str, Any]:
+    """uint8 → float32 in [0,1]."""
+    return batch | {key: to_float(batch[key]) for key in ("lr", "hr")}
+
+
+def turned(images: Tensor, turns: Sequence[int]) -> Tensor:
+    """Each image (B,C,N,N) mirrored left to right where its turn is 4 or more, then turned turn mod 4 times.
+
+    A quarter turn is counter-clockwise, as in ``torch.rot90``.
+    """
+    result = torch.empty_like(images, memory_format=torch.contiguous_format)
+    for turn in sorted(set(turns)):
+        mine = torch.tensor([i for i, each in enumerate(turns) if each == turn], device=images.device)
+        some = images[mine]
+        some = some.flip(-1) if turn >= 4 else some
+        result[mine] = torch.rot90(some, turn % 4, (-2, -1))
+    return result
+
+
+def _trim(images: Tensor, margin: int) -> Tensor:
+    return images[..., margin : images.shape[-2] - margin, margin : images.shape[-1] - margin]

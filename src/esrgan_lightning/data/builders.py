@@ -1,0 +1,128 @@
+"""One builder for each way of giving photos: what ``data=…`` chooses."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from esrgan_lightning.data.cache import packed
+from esrgan_lightning.data.datamodule import SRDataModule
+from esrgan_lightning.data.packfile import Pack
+from esrgan_lightning.data.photos import PackedPhoto, Photo, PhotoSet
+from esrgan_lightning.data.sources import (
+    HELD_OUT_PHOTOS,
+    embedded_photos,
+    folder_photos,
+    hold_out,
+    paired_photos,
+)
+from esrgan_lightning.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def photos(*, cache_dir: str | Path | None = None, **settings: Any) -> SRDataModule:
+    """``data=photos``: twelve embedded photos to train on, two held out. Nothing to download."""
+    train = PhotoSet(packed([photo.hr for photo in embedded_photos()], cache_dir))
+    return SRDataModule(train, embedded_photos(HELD_OUT_PHOTOS), **settings)
+
+
+def folder(
+    train_dir: str | Path | Sequence[str | Path],
+    val_dir: str | Path | None = None,
+    test_dir: str | Path | None = None,
+    *,
+    val_count: int | None = None,
+    cache_dir: str | Path | None = None,
+    skip_bad: bool = False,
+    **settings: Any,
+) -> SRDataModule:
+    """``data=folder``: HR photos of any folder tree, decoded once into a pack in the cache.
+
+    Args:
+        train_dir: HR photos, searched recursively; with a list, ``weights`` says how they mix.
+        val_dir: HR photos for validation; without it some of the training photos are held out.
+        test_dir: HR photos for test.
+        val_count: how many to hold out; by default one in twenty, at least 1 and at most 10.
+        cache_dir: where the packs are kept.
+        skip_bad: leave damaged images out.
+        **settings: of :class:`SRDataModule`.
+    """
+    given = [train_dir] if isinstance(train_dir, str | Path) else list(train_dir)
+    sets = [PhotoSet(packed([each], cache_dir, skip_bad=skip_bad)) for each in given]
+    return _module(sets, val_dir, test_dir, val_count, settings)
+
+
+def packs(
+    files: str | Path | Sequence[str | Path],
+    val_dir: str | Path | None = None,
+    test_dir: str | Path | None = None,
+    *,
+    val_count: int | None = None,
+    **settings: Any,
+) -> SRDataModule:
+    """``data=pack``: files that ``esrgan data pack`` has made.
+
+    Args:
+        files: one or several; with several, ``weights`` says how they mix.
+        val_dir: as for :func:`folder`.
+        test_dir: as for :func:`folder`.
+        val_count: as for :func:`folder`.
+        **settings: of :class:`SRDataModule`.
+    """
+    given = [files] if isinstance(files, str | Path) else list(files)
+    return _module([PhotoSet(Pack(each)) for each in given], val_dir, test_dir, val_count, settings)
+
+
+def paired(
+    train_hr: str | Path,
+    train_lr: str | Path,
+    val_hr: str | Path | None = None,
+    val_lr: str | Path | None = None,
+    *,
+    scale: int = 4,
+    val_count: int | None = None,
+    cache_dir: str | Path | None = None,
+    **settings: Any,
+) -> SRDataModule:
+    """``data=paired``: LR given beside HR, checked for count, names and sizes before training."""
+    if (val_hr is None) != (val_lr is None):
+        raise InputError("data.val_hr and data.val_lr go together: give both or neither")
+    pairs = paired_photos(train_hr, train_lr, scale)
+    hr, lr = packed([train_hr], cache_dir), packed([train_lr], cache_dir)
+    hr_at, lr_at = ({name: i for i, name in enumerate(each.names)} for each in (hr, lr))
+    train = PhotoSet(
+        hr,
+        [hr_at[pair.hr.relative_to(train_hr).as_posix()] for pair in pairs],
+        lr,
+        [lr_at[pair.lr.relative_to(train_lr).as_posix()] for pair in pairs if pair.lr],
+    )
+    if val_hr is not None and val_lr is not None:
+        val: Sequence[Photo | PackedPhoto] = paired_photos(val_hr, val_lr, scale)
+    else:
+        (train,), val = _held_out([train], val_count)
+    return SRDataModule(train, val, scale=scale, **settings)
+
+
+def _module(
+    sets: Sequence[PhotoSet],
+    val_dir: str | Path | None,
+    test_dir: str | Path | None,
+    val_count: int | None,
+    settings: dict[str, Any],
+) -> SRDataModule:
+    test = folder_photos(test_dir) if test_dir else ()
+    if val_dir is not None:
+        return SRDataModule(sets, folder_photos(val_dir), test, **settings)
+    train, val = _held_out(sets, val_count)
+    logger.info("data.val_dir is not given: %d of the training photos are held out", len(val))
+    return SRDataModule(train, val, test, **settings)
+
+
+def _held_out(sets: Sequence[PhotoSet], count: int | None) -> tuple[list[PhotoSet], list[PackedPhoto]]:
+    """Training sets without the photos that are held out of them, evenly spaced over all."""
+    places = [(number, place) for number, each in enumerate(sets) for place in range(len(each))]
+    left, out = hold_out(places, count or min(10, max(1, len(places) // 20)))
+    train = [each.part([place for number, place in left if number == n]) for n, each in enumerate(sets)]
+    val = [each.part([place for number, place in out if number == n]) for n, each in enumerate(sets)]
+    return train, [photo for each in val for photo in each.photos()]

@@ -1,0 +1,67 @@
+"""Folders of photos as packs: decoded once, kept in a cache, made anew when a photo changes."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from esrgan_lightning.data.packfile import Pack
+from esrgan_lightning.data.packing import items_of, pack
+from esrgan_lightning.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def cache_folder(given: str | Path | None = None) -> Path:
+    """Where packs of folders are kept: ``given``, or ``esrgan-lightning`` in $XDG_CACHE_HOME or ~/.cache."""
+    if given is not None:
+        return Path(given).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "esrgan-lightning"
+
+
+def packed(
+    sources: Sequence[str | Path], cache_dir: str | Path | None = None, *, skip_bad: bool = False
+) -> Pack:
+    """The pack of these photos, out of the cache where it is there already.
+
+    Names, sizes and times of change of all files decide whether it still holds; the pack of what the files
+    were before is deleted. Processes that want the same pack at the same time wait for the one that makes it.
+
+    Args:
+        sources: image files and folders of them.
+        cache_dir: see :func:`cache_folder`.
+        skip_bad: leave damaged images out, with a notice.
+
+    Raises:
+        InputError: as :func:`~esrgan_lightning.data.packing.pack`.
+    """
+    items = items_of(sources)
+    where = _hash([str(Path(source).resolve()) for source in sources])
+    what = _hash([skip_bad, *(item.identity for item in items)])
+    name = Path(sources[0]).resolve().name if len(sources) == 1 else "photos"
+    folder = cache_folder(cache_dir)
+    path = folder / f"{name}-{where}-{what}.safetensors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"data.cache_dir={folder} cannot be made: {error.strerror}") from error
+    with FileLock(folder / f"{name}-{where}.lock"):
+        if path.exists():
+            return Pack(path)
+        logger.info("%d photos are decoded once into %s", len(items), path)
+        made = pack(items, path, skip_bad=skip_bad)
+        for old in list(folder.iterdir()):
+            if old.name.startswith(f"{name}-{where}-") and old != path:
+                old.unlink()
+    for left, reason in made.left_out.items():
+        logger.warning("left out: %s (%s)", left, reason)
+    return made
+
+
+def _hash(what: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]

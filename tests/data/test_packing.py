@@ -1,0 +1,208 @@
+"""Packing: every photo once, damaged ones named, and the same bytes after any interruption."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from esrgan_lightning.data import Pack, pack, pack_writer, packing
+from esrgan_lightning.errors import InputError
+
+
+def fill(folder, count, *, size=(64, 80)):
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(len(str(folder)))
+    for index in range(count):
+        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+    return folder
+
+
+def truncate(path):
+    """The header stays readable: what is wrong shows when the pixels are decoded."""
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_bytes_do_not_depend_on_the_threads(tmp_path, threads):
+    """Breaks if photos are written in the order in which they are decoded."""
+    fill(tmp_path / "p", 12)
+    one = pack([tmp_path / "p"], tmp_path / "one", threads=1)
+    other = pack([tmp_path / "p"], tmp_path / "other", threads=threads)
+    assert one.path.read_bytes() == other.path.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"p", "one", "other"}
+
+
+def test_names_tell_folders_apart(tmp_path):
+    fill(tmp_path / "x/HR", 2)
+    fill(tmp_path / "y/HR", 1)
+    with pytest.raises(InputError, match=r"would both be HR/000\.png"):
+        pack([tmp_path / "x/HR", tmp_path / "y/HR"], tmp_path / "pack")
+    both = pack([tmp_path / "x", tmp_path / "y"], tmp_path / "pack")
+    assert both.names == ["x/HR/000.png", "x/HR/001.png", "y/HR/000.png"]
+
+
+class TestDamagedImages:
+    def test_a_file_that_is_no_image_is_named_before_any_work(self, tmp_path):
+        fill(tmp_path / "p", 3)
+        (tmp_path / "p/002.png").write_bytes(b"not an image")
+        with pytest.raises(InputError, match=r"002\.png is not a readable image.*--skip-bad"):
+            pack([tmp_path / "p"], tmp_path / "pack")
+        assert {path.name for path in tmp_path.iterdir()} == {"p"}
+
+    def test_a_truncated_one_is_named_when_it_is_decoded(self, tmp_path):
+        fill(tmp_path / "p", 3)
+        truncate(tmp_path / "p/001.png")
+        with pytest.raises(InputError, match=r"001\.png .*--skip-bad"):
+            pack([tmp_path / "p"], tmp_path / "pack")
+        assert not (tmp_path / "pack").exists()
+
+    def test_skip_bad_goes_on_and_lists_them(self, tmp_path):
+        """Breaks if a left-out photo leaves a hole, shifts the others, or is forgotten."""
+        fill(tmp_path / "p", 5)
+        truncate(tmp_path / "p/001.png")
+        (tmp_path / "p/003.png").write_bytes(b"not an image")
+        made = pack([tmp_path / "p"], tmp_path / "pack", skip_bad=True)
+        assert made.names == ["000.png", "002.png", "004.png"]
+        assert list(made.left_out) == ["001.png", "003.png"]
+        assert not any(bad for _, bad in made.damaged())
+        with Image.open(tmp_path / "p/004.png") as image:
+            assert np.array_equal(made.photo(2), np.asarray(image))
+
+    def test_nothing_but_bad_ones(self, tmp_path):
+        (tmp_path / "p").mkdir()
+        (tmp_path / "p/a.png").write_bytes(b"not an image")
+        with pytest.raises(InputError, match="none of the 1 images can be read"):
+            pack([tmp_path / "p"], tmp_path / "pack", skip_bad=True)
+
+    def test_a_mended_photo_lets_an_interrupted_packing_go_on(self, tmp_path, monkeypatch):
+        """Breaks if what was packed before the damaged photo is decoded again."""
+        fill(tmp_path / "p", 6)
+        whole = (tmp_path / "p/004.png").read_bytes()
+        truncate(tmp_path / "p/004.png")
+        with pytest.raises(InputError):
+            pack([tmp_path / "p"], tmp_path / "pack", threads=1)
+        (tmp_path / "p/004.png").write_bytes(whole)
+        decoded = []
+        monkeypatch.setattr(
+            packing, "read_rgb", lambda path, read=packing.read_rgb: decoded.append(path.name) or read(path)
+        )
+        assert len(pack([tmp_path / "p"], tmp_path / "pack")) == 6
+        assert sorted(decoded) == ["004.png", "005.png"]
+
+
+class TestInterruptions:
+    @pytest.mark.slow
+    def test_kill_9_at_any_moment(self, tmp_path):
+        """Breaks if a killed packing loses its work, trusts half-written pixels, or ends with other bytes."""
+        fill(tmp_path / "p", 30, size=(300, 400))
+        reference = pack([tmp_path / "p"], tmp_path / "reference").path.read_bytes()
+        script = (
+            "import sys; from esrgan_lightning.data.packing import pack; "
+            "print('ready', flush=True); pack([sys.argv[1]], sys.argv[2], threads=1)"
+        )
+        chance, kills = random.Random(0), 0
+        for _ in range(6):
+            command = [sys.executable, "-c", script, tmp_path / "p", tmp_path / "pack"]
+            child = subprocess.Popen(command, stdout=subprocess.PIPE)
+            assert child.stdout.readline() == b"ready\n"
+            time.sleep(chance.uniform(0.0, 0.25))
+            child.send_signal(signal.SIGKILL)
+            child.communicate()
+            kills += (tmp_path / "pack.partial").exists()
+            if (tmp_path / "pack").exists():
+                break
+        assert kills, "no kill came in the middle of the work"
+        if not (tmp_path / "pack").exists():
+            pack([tmp_path / "p"], tmp_path / "pack")
+        assert (tmp_path / "pack").read_bytes() == reference
+        assert {path.name for path in tmp_path.iterdir()} == {"p", "reference", "pack"}
+
+    @pytest.mark.parametrize("damage", ["pixels", "short", "journal", "torn line", "other photo"])
+    def test_what_was_done_is_checked(self, tmp_path, monkeypatch, damage):
+        """Breaks if pixels that a crash of the machine lost, or those of another photo, are trusted."""
+        fill(tmp_path / "p", 8)
+        reference = pack([tmp_path / "p"], tmp_path / "reference")
+        add, calls = pack_writer.PackWriter.add, []
+
+        def fails(self, item, photo):
+            calls.append(item)
+            if len(calls) == 6:
+                raise KeyboardInterrupt
+            add(self, item, photo)
+
+        monkeypatch.setattr(pack_writer.PackWriter, "add", fails)
+        with pytest.raises(KeyboardInterrupt):
+            pack([tmp_path / "p"], tmp_path / "pack", threads=1)
+        monkeypatch.undo()
+        partial, journal = tmp_path / "pack.partial", tmp_path / "pack.journal"
+        if damage == "pixels":
+            with partial.open("r+b") as file:
+                file.seek(-100, os.SEEK_END)
+                file.write(b"\0" * 50)
+        elif damage == "short":
+            os.truncate(partial, partial.stat().st_size - 1000)
+        elif damage == "journal":
+            journal.unlink()
+        elif damage == "torn line":
+            journal.write_bytes(journal.read_bytes()[:-20])
+        else:
+            fill(tmp_path / "q", 8)
+            (tmp_path / "q/001.png").replace(tmp_path / "p/001.png")
+            reference.path.unlink()
+            reference = pack([tmp_path / "p"], tmp_path / "reference")
+        again = pack([tmp_path / "p"], tmp_path / "pack")
+        assert again.path.read_bytes() == reference.path.read_bytes()
+
+    def test_more_names_than_before_start_anew(self, tmp_path, monkeypatch):
+        """Breaks if room for the header of fewer photos is kept."""
+        fill(tmp_path / "p", 4)
+
+        def fails(self):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(pack_writer.PackWriter, "finish", fails)
+        with pytest.raises(KeyboardInterrupt):
+            pack([tmp_path / "p"], tmp_path / "pack")
+        monkeypatch.undo()
+        fill(tmp_path / "p", 40)
+        assert len(pack([tmp_path / "p"], tmp_path / "pack")) == 40
+
+
+def test_a_name_that_is_taken(tmp_path):
+    fill(tmp_path / "p", 1)
+    (tmp_path / "pack").write_text("mine")
+    with pytest.raises(InputError, match=r"pack exists.*--overwrite"):
+        pack([tmp_path / "p"], tmp_path / "pack")
+    assert (tmp_path / "pack").read_text() == "mine"
+    assert len(pack([tmp_path / "p"], tmp_path / "pack", overwrite=True)) == 1
+    with pytest.raises(InputError, match="is a folder"):
+        pack([tmp_path / "p"], tmp_path / "p", overwrite=True)
+
+
+def test_a_disk_that_is_too_small_is_told_before_any_work(tmp_path, monkeypatch):
+    fill(tmp_path / "p", 1)
+    usage = packing.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(InputError, match="GB are free: make room"):
+        pack([tmp_path / "p"], tmp_path / "pack")
+    assert {path.name for path in tmp_path.iterdir()} == {"p"}
+
+
+def test_the_room_for_the_header_always_suffices(tmp_path):
+    """Breaks if names that escape to six times their length, or long reasons, need more than was left."""
+    folder = tmp_path / "p"
+    fill(folder, 1)
+    for index in range(20):
+        name = f"{'ü☃' * 25}{index}.png"
+        (folder / name).hardlink_to(folder / "000.png")
+        (folder / f"{'é' * 60}{index}.png").write_bytes(b"not an image")
+    made = pack([folder], tmp_path / "pack", skip_bad=True)
+    assert (len(made), len(made.left_out)) == (21, 20)
+    assert Pack(made.path).names == made.names
