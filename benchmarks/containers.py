@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def safetensors_slices(images: list[NDArray[np.uint8]], folder: Path) -> Crop:
     """The same file through the slices of the safetensors package."""
     path = folder / "sliced.safetensors"
     save_file({f"{i:04d}": image for i, image in enumerate(images)}, path)
-    file = safe_open(path, framework="numpy")
+    file: Any = safe_open(path, framework="numpy")
     slices = [file.get_slice(f"{i:04d}") for i in range(len(images))]
     return lambda i, top, left: slices[i][top : top + SIDE, left : left + SIDE]
 
