@@ -1,15 +1,30 @@
-"""MATLAB's bicubic."""
+"""``degradation=bicubic``: the field's standard."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 from torch import Tensor
 
-from esrgan_lightning.ops import imresize
+from esrgan_lightning.data.degradations._common import check_seed
+from esrgan_lightning.ops.resize import imresize
 
 
+@final
+@dataclass(frozen=True)
 class Bicubic:
-    """LR = imresize(HR, 1/s): the degradation of the paper and of the field's test sets."""
+    """LR = imresize(HR, 1/scale), MATLAB's bicubic in every bit, on every device.
 
-    margin = 2  # the widened kernel reaches 2 LR pixels to each side
+    Args:
+        seed: taken as the other degradations take it; nothing is drawn.
+    """
+
+    seed: int = 0
+
+    margin: ClassVar[int] = 2  # the widened kernel reaches 2 LR pixels
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     def __call__(self, hr: Tensor, numbers: Tensor, scale: int) -> Tensor:
-        """HR (B,3,H,W) uint8 → LR (B,3,H/s,W/s) uint8; the numbers play no part."""
+        """uint8 (B,3,H,W) → uint8 (B,3,H/scale,W/scale); ``numbers`` (B,) are not looked at."""
         return imresize(hr, 1 / scale)
