@@ -57,6 +57,17 @@ def test_values_beyond_the_range_are_clamped():
     assert torch.equal(jpeg_round_trip(image, [90]), jpeg_round_trip(image.clamp(0, 1), [90]))
 
 
+def test_nothing_beyond_sixteen_pixels_is_felt(photo):
+    """Breaks the margin of 18 (2 of them are the bicubic's) if the codec reaches further."""
+    image = to_float(photo)[None]
+    for top in range(40, 56, 3):
+        inner = (..., slice(top, top + 30), slice(top + 1, top + 41))
+        near = (..., slice(top - 16, top + 46), slice(top - 15, top + 57))
+        other = torch.rand(image.shape, generator=torch.Generator().manual_seed(top))
+        other[near] = image[near]
+        assert torch.equal(jpeg_round_trip(image, [40])[inner], jpeg_round_trip(other, [40])[inner])
+
+
 def test_degradation_is_bicubic_then_jpeg_and_reaches_both_ends_of_its_range():
     hr = read_rgb(embedded_photos()[1].hr)[None, :, :128, :128].expand(200, -1, -1, -1)
     lr = BicubicJpeg(quality=(40, 42))(hr, torch.arange(200), 4)

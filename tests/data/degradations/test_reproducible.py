@@ -95,7 +95,12 @@ def test_seeds_and_numbers_draw_differently(kind, hr):
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_bicubic_is_matlabs(scale, hr):
     part = hr[..., :96, :96]
-    assert torch.equal(Bicubic()(part, torch.arange(COUNT), scale), imresize(part, 1 / scale))
+    whole = Bicubic()(part, torch.arange(COUNT), scale)
+    assert torch.equal(whole, imresize(part, 1 / scale))
+    # The margin is enough: with it the LR of a crop is the crop of the LR.
+    cut = Bicubic.margin
+    crop = Bicubic()(part[..., 3 * scale :, 3 * scale :], torch.arange(COUNT), scale)
+    assert torch.equal(crop[..., cut:, cut:], whole[..., 3 + cut :, 3 + cut :])
 
 
 @pytest.mark.parametrize(
