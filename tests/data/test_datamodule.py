@@ -12,6 +12,7 @@ from esrgan_lightning import data as builders
 from esrgan_lightning.data import PhotoSet, SRDataModule, UpdateSampler, packed
 from esrgan_lightning.data.batches import finish
 from esrgan_lightning.data.datamodule import TimedLoader
+from esrgan_lightning.data.degradations import Bicubic, BicubicNoise, RealESRGAN
 from esrgan_lightning.errors import InputError
 
 
@@ -80,10 +81,16 @@ def test_batches_are_floats_in_unit_range_and_do_not_depend_on_workers(photos):
     assert not same(alone, record(photos, 6, num_workers=0, seed=1))
 
 
-def test_lr_is_the_same_made_on_the_device_or_in_a_worker(photos):
-    """Breaks if the two ways differ in a bit, or the worker sends floats."""
-    device, worker = (record(photos, 4, num_workers=1, prepare=where) for where in ("device", "worker"))
+@pytest.mark.parametrize("degradation", [Bicubic(), RealESRGAN(seed=3)], ids=["bicubic", "realesrgan"])
+def test_lr_is_the_same_made_on_the_device_or_in_a_worker(photos, degradation):
+    """Breaks if the two ways differ in a bit, the degradation is ignored, or the worker sends floats."""
+    device, worker = (
+        record(photos, 3, num_workers=1, prepare=where, degradation=degradation)
+        for where in ("device", "worker")
+    )
     assert same(device, worker)
+    assert device[0]["lr"].shape == (4, 3, 8, 8)
+    assert same(device, record(photos, 3)) == isinstance(degradation, Bicubic)
     module = SRDataModule(PhotoSet(packed([photos])), patch_size=32, prepare="worker")
     assert module.train_set.__getitems__([0, 1])["lr"].dtype == torch.uint8
 
@@ -136,6 +143,22 @@ def test_training_needs_a_length(photos):
 def test_senseless_settings_are_refused(photos, key, value):
     with pytest.raises(InputError, match=f"data.{key}={value}"):
         SRDataModule(PhotoSet(packed([photos])), scale=4, patch_size=32, **{key: value})
+
+
+def test_a_degradation_beside_given_lr_is_refused(photos):
+    """Breaks if a user who chose a degradation trains on other LR photos without a word."""
+    pack = packed([photos])
+    given = PhotoSet(pack, lr_pack=pack)
+    with pytest.raises(InputError, match="LR photos are given"):
+        SRDataModule(given, scale=1, patch_size=32, degradation=RealESRGAN())
+
+
+def test_validation_photos_are_degraded_the_same_each_time(photos):
+    module = builders.folder(photos, photos, patch_size=32, degradation=BicubicNoise(sigma=(20, 20)))
+    first, second = (module.val_set[1]["lr"] for _ in range(2))
+    assert torch.equal(first, second)
+    plain = builders.folder(photos, photos, patch_size=32).val_set[1]["lr"]
+    assert 15 < (first.float() - plain.float()).std() < 21  # clipping at 0 and 255 takes some
 
 
 def test_index_hash_follows_names_and_sizes(photos):

@@ -1,11 +1,12 @@
 """From what the loader hands over to what a stage trains on: LR, layout, flips and turns, on any device."""
 
 from collections.abc import Sequence
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
 
+from esrgan_lightning.data.degradations import Degradation
 from esrgan_lightning.ops import to_float
 
 
@@ -30,17 +31,6 @@ class Batch(TypedDict):
     hr: Tensor
     name: list[str]
     number: list[int]
-
-
-class Degradation(Protocol):
-    """How LR is made from HR."""
-
-    @property
-    def margin(self) -> int:
-        """LR pixels of surroundings on each side without which the result would differ."""
-
-    def __call__(self, hr: Tensor, numbers: Tensor, scale: int) -> Tensor:
-        """HR (B,3,H,W) uint8, the samples' numbers (B,) int64 → LR (B,3,H/s,W/s) uint8."""
 
 
 def finish(raw: RawBatch, degradation: Degradation, scale: int) -> Batch:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from esrgan_lightning.data.batches import Batch, Degradation, RawBatch, finish
+from esrgan_lightning.data.batches import Batch, RawBatch, finish
+from esrgan_lightning.data.degradations import Degradation
 from esrgan_lightning.data.packfile import Pixels
 from esrgan_lightning.data.photos import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.data.placement import Placer

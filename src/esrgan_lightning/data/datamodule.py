@@ -8,9 +8,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, SequentialSampler, Subset
 
-from esrgan_lightning.data.batches import Degradation, finish, normalised
+from esrgan_lightning.data.batches import finish, normalised
 from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
-from esrgan_lightning.data.degradations import Bicubic
+from esrgan_lightning.data.degradations import Bicubic, Degradation
 from esrgan_lightning.data.photos import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.data.sampler import UpdateSampler
 from esrgan_lightning.errors import InputError

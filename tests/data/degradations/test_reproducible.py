@@ -108,12 +108,12 @@ def test_bicubic_is_matlabs(scale, hr):
 )
 def test_each_choice_builds_with_its_classs_defaults(choice, kind):
     """Breaks if a file of the configuration and its class say different things."""
-    cfg = compose(f"+degradation={choice}", "seed=7")
+    cfg = compose(f"degradation={choice}", "seed=7")
     assert build(cfg.degradation, "degradation") == kind(seed=7)
 
 
 def test_settings_from_the_command_line_reach_the_chain_and_mistakes_are_named():
-    overrides = ("+degradation=realesrgan", "degradation.first.kernel_prob.iso=0", "degradation.margin=4")
+    overrides = ("degradation=realesrgan", "degradation.first.kernel_prob.iso=0", "degradation.margin=4")
     chain = build(compose(*overrides, "degradation.first.blur_sigma=[0.5,2]").degradation, "degradation")
     assert (chain.first.blur_sigma, chain.first.kernel_prob["iso"], chain.margin) == ((0.5, 2.0), 0.0, 4)
     with pytest.raises(InputError, match=r"degradation\.first\.blur_sigma=\[3, 1\]"):
