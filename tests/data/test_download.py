@@ -1,0 +1,280 @@
+"""Every way in which a server was seen to fail: what arrives under the final name is whole and right."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from esrgan_lightning.data.download import download
+from esrgan_lightning.data.transfer import Patience
+from esrgan_lightning.errors import InputError
+
+DATA = bytes(range(256)) * 4000  # about 1 MB
+SHA256 = hashlib.sha256(DATA).hexdigest()
+HASTY = Patience(connect=2, stall=0.3, rate=1000, tries=2, pause=0.01)
+
+
+def get(urls, target, **options):
+    return download([urls] if isinstance(urls, str) else urls, target, **{"patience": HASTY, **options})
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "archives" / "a.zip"
+
+
+def interrupted(server, target, data, **faults):
+    """The address of a file of which 100,000 bytes have arrived, before the server went away."""
+    url = server.serve("a", data, cut=[100_000], status=[200, 404], **faults)
+    with pytest.raises(InputError, match="404"):
+        get(url, target)
+    assert target.with_name("a.zip.partial").stat().st_size == 100_000
+    return url
+
+
+def only(target):
+    """Nothing but the file itself lies in its folder."""
+    return target.read_bytes() == DATA and [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def nothing(target):
+    return not target.exists()
+
+
+def test_a_file_arrives_whole_and_tells_how_far_it_is(server, target):
+    seen = []
+    url = server.serve("a", DATA)
+    got = get(
+        url,
+        target,
+        sha256=SHA256,
+        md5=hashlib.md5(DATA).hexdigest(),
+        size=len(DATA),
+        progress=lambda *a: seen.append(a),
+    )
+    assert (got.path, got.sha256, got.url) == (target, SHA256, url)
+    assert only(target)
+    assert seen[-1] == (len(DATA), len(DATA))
+    assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("validator", [{}, {"etag": None, "modified": "Sat, 01 Jan 2022 00:00:00 GMT"}])
+def test_a_transfer_that_breaks_is_continued_where_it_broke(server, target, validator):
+    """Fails if each attempt begins anew, or if attempts that bring something new are counted as failures."""
+    url = server.serve("a", DATA, cut=[100_000, 150_000, 90_000, 120_000, None], **validator)
+    get(url, target)
+    assert only(target)
+    starts = [asked for _, asked in server.requests]
+    assert starts == [None, "bytes=100000-", "bytes=250000-", "bytes=340000-", "bytes=460000-"]
+
+
+@pytest.mark.parametrize("validator", [{"etag": None}, {"etag": 'W/"weak"'}])
+def test_without_a_strong_version_nothing_is_continued(server, target, validator):
+    """Two halves could be of two versions, and no hash may be there to tell."""
+    get(server.serve("a", DATA, cut=[100_000, None], **validator), target)
+    assert [asked for _, asked in server.requests] == [None, None]
+    assert only(target)
+
+
+def test_a_server_without_ranges_sends_it_anew(server, target):
+    """A 200 in answer to a range request is the whole file: appending it would double the beginning."""
+    get(server.serve("a", DATA, cut=[100_000, None], ranges=False), target)
+    assert [asked for _, asked in server.requests] == [None, "bytes=100000-"]
+    assert only(target)
+
+
+def test_a_file_that_changed_in_between_starts_anew(server, target):
+    url = interrupted(server, target, b"x" * len(DATA), etag='"old"')
+    server.serve("a", DATA, etag='"new"')
+    get(url, target)
+    assert only(target)
+
+
+def test_a_changed_file_behind_a_server_that_ignores_if_range_is_noticed(server, target):
+    """The ETag of the 206 differs from the noted one."""
+    url = interrupted(server, target, b"x" * len(DATA), etag='"old"')
+    server.serve("a", DATA, etag='"new"', forget=True)
+    get(url, target)
+    assert only(target)
+
+
+def test_a_wrong_hash_after_a_continuation_gets_one_fresh_start(server, target):
+    """The old part may be at fault, though the server says that nothing changed."""
+    url = interrupted(server, target, b"x" * len(DATA), etag='"same"')
+    server.serve("a", DATA, etag='"same"')
+    get(url, target, sha256=SHA256)
+    assert only(target)
+
+
+def test_a_part_that_begins_elsewhere_is_not_glued(server, target):
+    url = server.serve("a", DATA, cut=[100_000, None], shift=5)
+    get(url, target)
+    assert only(target)
+
+
+def test_a_range_that_the_server_cannot_satisfy_starts_anew(server, target):
+    url = interrupted(server, target, DATA, etag='"same"')
+    server.serve("a", DATA[:1000], etag='"same"')
+    get(url, target)
+    assert target.read_bytes() == DATA[:1000]
+
+
+def test_silence_is_a_break(server, target):
+    get(server.serve("a", DATA, cut=[100_000, None], stall=True), target)
+    assert only(target)
+
+
+def test_a_trickle_is_as_good_as_dead(server, target):
+    """Each byte comes in time, the file would take a day: the next mirror is asked."""
+    slow, good = server.serve("a", DATA, drip=0.02), server.serve("b", DATA)
+    assert get([slow, good], target, patience=Patience(stall=0.2, rate=1e6, tries=1, pause=0.01)).url == good
+    assert only(target)
+
+
+@pytest.mark.parametrize("length", [len(DATA) + 5000, 10])
+def test_a_length_that_is_a_lie(server, target, length):
+    """Longer: the rest never comes. Shorter: the hash tells what is missing."""
+    lying, good = server.serve("a", DATA, length=length), server.serve("b", DATA)
+    assert get([lying, good], target, sha256=SHA256).url == good
+    assert only(target)
+
+
+def test_a_stream_without_a_length_is_taken_when_it_ends_properly(server, target):
+    get(server.serve("a", DATA, chunked=True, cut=[5000, None]), target)
+    assert only(target)
+
+
+@pytest.mark.parametrize("status", [404, 403, 410])
+def test_what_another_try_cannot_change_is_tried_once(server, target, status):
+    bad, good = server.serve("a", DATA, status=[status]), server.serve("b", DATA)
+    assert get([bad, good], target).url == good
+    assert [path for path, _ in server.requests] == ["/a", "/b"]
+
+
+def test_a_server_error_passes(server, target):
+    url = server.serve("a", DATA, status=[503, 200])
+    assert get(url, target).url == url
+    assert only(target)
+
+
+@pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"md5": "0" * 32}, {"size": 5}])
+def test_wrong_bytes_are_never_under_the_final_name(server, target, wrong):
+    with pytest.raises(InputError, match="expected"):
+        get(server.serve("a", DATA), target, **wrong)
+    assert nothing(target)
+
+
+def test_a_mirror_with_wrong_bytes_falls_over_to_the_next(server, target):
+    bad, good = server.serve("a", DATA[::-1]), server.serve("b", DATA)
+    assert get([bad, good], target, sha256=SHA256).url == good
+    assert only(target)
+
+
+def test_a_login_page_in_place_of_the_file_falls_over_to_the_next(server, target):
+    def check(path):
+        if path.read_bytes().startswith(b"<html>"):
+            raise InputError("a web page")
+
+    page, good = server.serve("a", b"<html>sign in"), server.serve("b", DATA)
+    assert get([page, good], target, check=check).url == good
+
+
+@pytest.mark.parametrize("length", [None, 10**9])
+def test_more_than_the_limit_is_refused(server, target, length):
+    with pytest.raises(InputError, match="limit of 500000"):
+        get(server.serve("a", DATA, chunked=length is None, length=length), target, limit=500_000)
+    assert nothing(target)
+
+
+def test_redirects_are_followed_to_http_alone(server, target, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    server.serve("moved", b"", status=[302], location="/a")
+    server.serve("file", b"", status=[302], location=secret.as_uri())
+    server.serve("ftp", b"", status=[301], location="ftp://127.0.0.1/a")
+    server.serve("loop", b"", status=[302], location="/loop")
+    server.serve("a", DATA)
+    with pytest.raises(InputError) as caught:
+        get([server.url("file"), server.url("ftp"), server.url("loop")], target)
+    for part in ("from http to file", "from http to ftp", "more than 10 redirects"):
+        assert part in str(caught.value)
+    assert nothing(target)
+    get(server.url("moved"), target)
+    assert only(target)
+
+
+def test_when_all_mirrors_fail_each_is_named_with_its_fault_and_the_way_out(server, target):
+    dead = "http://127.0.0.1:9/gone.zip"  # the discard port: nobody listens
+    urls = [dead, server.url("missing"), server.serve("down", DATA, status=[500])]
+    with pytest.raises(InputError) as caught:
+        get(urls, target)
+    message = str(caught.value)
+    for part in (*urls, "HTTP 404", "HTTP 500", str(target), "by hand"):
+        assert part in message
+
+
+def test_a_file_put_there_by_hand_is_taken_after_the_same_checks(server, target):
+    target.parent.mkdir()
+    target.write_bytes(DATA)
+    got = get(server.serve("a", b"other"), target, sha256=SHA256)
+    assert (got.sha256, got.url, server.requests) == (SHA256, None, [])
+    with pytest.raises(InputError, match=r"a\.zip is not the right file"):
+        get(server.url("a"), target, sha256="0" * 64)
+    assert target.read_bytes() == DATA, "what a user put there is not taken away"
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_data_comes(server, target, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(InputError, match="GB free"):
+        get(server.serve("a", DATA), target)
+    assert nothing(target)
+
+
+def test_a_partial_file_keeps_its_mirror(server, target):
+    """Fails if the first mirror overwrites what the second has already delivered."""
+    second = server.serve("b", DATA, cut=[400_000], status=[200, 404])
+    with pytest.raises(InputError):
+        get([server.url("a"), second], target)
+    server.serve("a", DATA)
+    server.serve("b", DATA)
+    server.requests.clear()
+    assert get([server.url("a"), second], target).url == second
+    assert server.requests == [("/b", "bytes=400000-")]
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"url": 1}'])
+def test_a_damaged_note_means_a_fresh_start(server, target, note):
+    target.parent.mkdir()
+    target.with_name("a.zip.partial").write_bytes(b"x" * 1000)
+    target.with_name("a.zip.partial.json").write_bytes(note)
+    get(server.serve("a", DATA), target)
+    assert only(target)
+
+
+@pytest.mark.slow  # the library is imported in a process of its own
+def test_killed_in_the_middle_and_started_again(server, target):
+    """A kill -9 leaves nothing under the final name, and the second run asks for the rest alone."""
+    url = server.serve("a", DATA, cut=[600_000, None], stall=True)
+    code = (
+        "import sys; from pathlib import Path; from esrgan_lightning.data.download import download; "
+        "download([sys.argv[1]], Path(sys.argv[2]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, url, str(target)], env={**os.environ})
+    partial = target.with_name("a.zip.partial")
+    deadline = time.monotonic() + 60
+    while not (partial.exists() and partial.stat().st_size == 600_000) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert nothing(target)
+    assert json.loads(Path(f"{partial}.json").read_text())["url"] == url
+    get(url, target, sha256=SHA256)
+    assert server.requests[-1] == ("/a", "bytes=600000-")
+    assert only(target)
