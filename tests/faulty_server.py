@@ -2,6 +2,7 @@
 
 import re
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -112,3 +113,18 @@ class Handler(BaseHTTPRequestHandler):
             self.server.over.wait(20)
         if cut is not None or file.length is not None:
             self.close_connection = True
+
+
+@contextmanager
+def running():
+    """A server that answers until the end of the block."""
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

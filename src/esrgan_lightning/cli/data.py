@@ -1,0 +1,188 @@
+"""``esrgan data``: the images of the literature, fetched, unpacked and checked."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esrgan_lightning.cli.errors import complain, one_line_errors
+from esrgan_lightning.errors import InputError
+
+if TYPE_CHECKING:
+    from esrgan_lightning.data.install import Report
+    from esrgan_lightning.data.source_table import Source
+
+app = typer.Typer(no_args_is_help=True, help="Training and test images: what there is, get it, verify it.")
+
+Root = Annotated[Path, typer.Option("--root", help="Folder that holds a folder per source.")]
+Table = Annotated[Path | None, typer.Option("--table", help="A TOML file with sources of your own.")]
+
+
+@app.command("list")
+def show(
+    root: Annotated[Path | None, typer.Option("--root", help="Tell which of them lie below it.")] = None,
+    table: Table = None,
+) -> None:
+    """List the sources: how many images, how large a download, under which terms."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    from esrgan_lightning.data.catalogue import installed, sources
+
+    with one_line_errors("esrgan data list"):
+        columns = ["name", "for", "images", "download", "licence", *(["there"] if root else [])]
+        grid = Grid(*columns)
+        for source in sources(table).values():
+            there = [] if root is None else ["yes" if installed(root, source) else "no"]
+            grid.add_row(
+                source.name, source.purpose, str(source.images), _size(source), source.licence, *there
+            )
+    Console().print(grid)
+
+
+@app.command()
+def get(
+    names: Annotated[list[str], typer.Argument(help="Sources, as `esrgan data list` names them.")],
+    root: Root,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    keep_archives: Annotated[bool, typer.Option(help="Keep what was downloaded after unpacking.")] = False,
+    path: Annotated[
+        list[Path] | None, typer.Option("--path", help="An archive that you have, in place of a download.")
+    ] = None,
+    table: Table = None,
+) -> None:
+    """Download sources to ROOT/FOLDER/HR; what is there already is left alone."""
+    from esrgan_lightning.data.catalogue import find_source, installed, sources
+    from esrgan_lightning.data.install import ARCHIVES, install, locked
+
+    failed, downloaded = False, list[Path]()
+    with one_line_errors("esrgan data get"):
+        known = sources(table)
+        wanted = list(dict.fromkeys(find_source(name, known) for name in names))
+        if path and len(wanted) != 1:
+            raise InputError("--path is the archive of one source: name that alone")
+        missing = []
+        for source in wanted:
+            folder = installed(root, source)
+            typer.echo(f"{source.name}: there already, {folder}" if folder else _terms(source, root))
+            missing += [] if folder else [source]
+        if not missing:
+            return
+        if not yes and sys.stdin.isatty() and not typer.confirm("Go on?"):
+            raise typer.Exit(1)
+        with locked(root), _interruptible(root), _bars() as report:
+            for source in missing:
+                try:
+                    done = install(source, root, given=path or (), report=report)
+                except InputError as error:  # the others are independent of it; the exit code tells
+                    complain("esrgan data get", error)
+                    failed = True
+                    continue
+                typer.echo(f"{source.name}: {source.images} images in {done.folder / 'HR'}")
+                downloaded += done.downloaded
+            if not keep_archives:
+                for archive in downloaded:
+                    archive.unlink(missing_ok=True)
+                if (root / ARCHIVES).is_dir() and not any((root / ARCHIVES).iterdir()):
+                    (root / ARCHIVES).rmdir()
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command("verify")
+def check(
+    root: Root,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Sources; without any, all that are there.")
+    ] = None,
+    table: Table = None,
+) -> None:
+    """Read every image again: number, lengths, hashes, pixels. Exit code 1 where something is broken."""
+    from esrgan_lightning.data.catalogue import find_source, folder_of, sources
+    from esrgan_lightning.data.verify import verify
+
+    faults = []
+    with one_line_errors("esrgan data verify"):
+        known = sources(table)
+        wanted = [find_source(name, known) for name in names] if names else list(known.values())
+        folders = [(source, folder_of(root, source)) for source in wanted]
+        for source, folder in folders:
+            if names and folder is None:
+                raise InputError(
+                    f"{source.title} is not below {root}: esrgan data get {source.name} --root {root}"
+                )
+        present = [(source, folder) for source, folder in folders if folder is not None]
+        if not present:
+            raise InputError(f"{root} holds none of the sources: esrgan data get NAME --root {root}")
+        with _bars() as report:
+            for source, folder in present:
+                found = verify(source, folder, partial(report, f"reading {source.name}", unit="images"))
+                faults += found
+                typer.echo(f"{source.name}: {f'{len(found)} faults' if found else 'whole'}, {folder}")
+    for fault in faults:
+        complain("esrgan data verify", fault)
+    raise typer.Exit(1 if faults else 0)
+
+
+def _size(source: "Source") -> str:
+    offer = source.offers[0]
+    if not offer.automatic:
+        return "by hand"
+    return "unknown" if offer.size is None else f"{offer.size / 1e6:,.0f} MB"
+
+
+def _terms(source: "Source", root: Path) -> str:
+    offer = source.offers[0]
+    files = [url for archive in offer.archives for url in archive.urls[:1] or [archive.file]]
+    return "\n".join(
+        (
+            f"{source.name}: {source.title}, {source.images} images, to {root / source.folder}",
+            f"  from      {', '.join(files)} ({_size(source)})",
+            f"  licence   {source.licence}",
+            f"  citation  {source.citation}",
+            f"  page      {source.page}",
+        )
+    )
+
+
+@contextmanager
+def _interruptible(root: Path) -> Iterator[None]:
+    """Within the block Ctrl-C ends with the command that goes on from there."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = shlex.join(["esrgan", *sys.argv[1:]])
+        complain("esrgan data get", f"interrupted; what has arrived stays below {root}. To go on: {again}")
+        sys.exit(130)
+
+
+@contextmanager
+def _bars() -> Iterator["Report"]:
+    """A function that draws a bar for each thing that is reported on, on standard error."""
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int | None, unit: str) -> None:
+            numbers = [done] if total is None else [done, total]
+            amount = " of ".join(decimal(number) if unit == "bytes" else str(number) for number in numbers)
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total, amount=amount)
+            progress.update(tasks[what], completed=done, total=total, amount=amount)
+
+        yield report

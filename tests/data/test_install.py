@@ -1,0 +1,315 @@
+"""From a mirror to a folder of images: all of it or nothing, and what is there is known and looked after."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from PIL import Image
+
+from esrgan_lightning.data import catalogue
+from esrgan_lightning.data.catalogue import installed, require, sources
+from esrgan_lightning.data.install import install, locked
+from esrgan_lightning.data.source_table import Archive, Member, Offer, Source
+from esrgan_lightning.data.transfer import Patience
+from esrgan_lightning.data.verify import verify
+from esrgan_lightning.errors import InputError
+
+HASTY = Patience(connect=2, stall=1, tries=1, pause=0.01)
+MEMBERS = (
+    Member("HR", r".*/hr/(\w+)\.png", r"\1.png"),
+    Member("LRbicx2", r".*/lr/(\w+)\.png", r"\1.png"),
+)
+
+
+def png(height, width, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "png")
+    return stream.getvalue()
+
+
+HR = {f"top/hr/{name}.png": png(21, 31, seed) for seed, name in enumerate("abc")}
+LR = {f"top/lr/{name}.png": png(10, 15, seed) for seed, name in enumerate("abc")}
+
+
+def zipped(files):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def source(*offers, **options):
+    values = {
+        "name": "tiny",
+        "title": "Tiny",
+        "folder": "Tiny",
+        "purpose": "test",
+        "images": 3,
+        "licence": "CC0",
+        "citation": "nobody 2000",
+        "page": "https://example.org",
+        "members": MEMBERS,
+        "offers": offers or (Offer((Archive("tiny.zip"),)),),
+        "shorter": (20, 25),
+        "longer": (30, 35),
+    }
+    return Source(**{**values, **options})
+
+
+def at(url, file="tiny.zip", **options):
+    return Offer((Archive(file, (url,), **options),))
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def there(server, root):
+    """A source that was installed."""
+    tiny = source(at(server.serve("tiny.zip", zipped({**HR, **LR}))))
+    install(tiny, root, patience=HASTY)
+    return tiny
+
+
+def below(root):
+    return sorted(path.name for path in root.iterdir() if path.name != "archives")
+
+
+def test_images_and_a_record_of_them_are_there(server, root):
+    data = zipped({**HR, **LR, "top/readme.txt": b"x"})
+    url, told = server.serve("tiny.zip", data), []
+    tiny = source(at(url))
+    done = install(tiny, root, patience=HASTY, report=lambda *what: told.append(what))
+    assert done.folder == root / "Tiny" == installed(root, tiny)
+    assert done.downloaded == (root / "archives" / "tiny.zip",)
+    for name, content in HR.items():
+        assert (root / "Tiny/HR" / name.rpartition("/")[2]).read_bytes() == content
+    assert len(list((root / "Tiny/LRbicx2").iterdir())) == 3
+    record = json.loads((root / "Tiny/source.json").read_text())
+    assert record["archives"] == [
+        {"file": "tiny.zip", "url": url, "sha256": hashlib.sha256(data).hexdigest()}
+    ]
+    first = next(file for file in record["files"] if file["path"] == "HR/a.png")
+    content = HR["top/hr/a.png"]
+    assert first == {
+        "path": "HR/a.png",
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "height": 21,
+        "width": 31,
+    }
+    assert (record["licence"], record["citation"]) == ("CC0", "nobody 2000")
+    assert ("unpacking tiny", 6, None, "images") in told
+    assert ("tiny.zip", len(data), len(data), "bytes") in told
+
+
+def test_several_archives_together_are_one_source(server, root):
+    parts = [{name: data} for name, data in HR.items()]
+    archives = tuple(
+        Archive(f"part{i}.zip", (server.serve(f"part{i}.zip", zipped(part)),)) for i, part in enumerate(parts)
+    )
+    install(source(Offer(archives)), root, patience=HASTY)
+    assert len(list((root / "Tiny/HR").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"readme": b"x"}, "0 images for HR, not 3"),
+        (dict(list(HR.items())[:2]), "2 images for HR, not 3"),
+        ({**HR, **dict(list(LR.items())[:2])}, "2 images for LRbicx2, not 3"),
+        ({**HR, "top/hr/d.png": png(21, 31)}, "4 images for HR"),
+        ({**HR, "top/hr/c.png": png(21, 99)}, "longer side is 99, not 30 to 35"),
+        ({**HR, **LR, "top/lr/c.png": png(11, 15)}, r"its HR asks for \(10, 15\)"),
+        ({**HR, "top/hr/c.png": b"no image"}, "not a readable image"),
+    ],
+    ids=["none", "few", "few-lr", "many", "size", "lr-size", "content"],
+)
+def test_an_archive_with_other_images_falls_over_and_leaves_nothing(server, root, files, told):
+    wrong = at(server.serve("wrong.zip", zipped(files)), "wrong.zip")
+    with pytest.raises(InputError, match=told):
+        install(source(wrong), root, patience=HASTY)
+    assert below(root) == []
+    assert not list((root / "archives").iterdir()), "the wrong archive would be found by the next attempt"
+    right = at(server.serve("tiny.zip", zipped(HR)))
+    install(source(wrong, right), root, patience=HASTY)
+    assert below(root) == ["Tiny"]
+
+
+def test_a_web_page_in_place_of_an_archive_is_the_mirrors_fault(server, root):
+    page, good = server.serve("page", b"<html>"), server.serve("tiny.zip", zipped(HR))
+    install(source(Offer((Archive("tiny.zip", (page, good)),))), root, patience=HASTY)
+    assert json.loads((root / "Tiny/source.json").read_text())["archives"][0]["url"] == good
+
+
+def test_when_nothing_delivers_the_message_says_what_to_put_where(server, root):
+    tiny = source(at(server.url("gone")), by_hand="write to the authors")
+    with pytest.raises(InputError) as caught:
+        install(tiny, root, patience=HASTY)
+    for part in (
+        server.url("gone"),
+        "HTTP 404",
+        "https://example.org",
+        "write to the authors",
+        "tiny.zip",
+        str(root / "archives"),
+    ):
+        assert part in str(caught.value)
+
+
+def test_an_archive_put_there_by_hand_is_taken(root):
+    (root / "archives").mkdir(parents=True)
+    (root / "archives/tiny.zip").write_bytes(zipped(HR))
+    done = install(source(), root, patience=HASTY)
+    assert done.downloaded == (), "what a user brought is not ours to take away"
+    assert installed(root, source()) == root / "Tiny"
+
+
+def test_an_archive_named_by_its_path_is_taken_after_the_same_checks(root, tmp_path):
+    mine = tmp_path / "mine.zip"
+    mine.write_bytes(zipped(HR))
+    install(source(), root, given=[mine])
+    assert installed(root, source()) == root / "Tiny"
+    known = source(Offer((Archive("mine.zip", sha256="0" * 64),)), folder="Other")
+    with pytest.raises(InputError, match="sha256"):
+        install(known, root, given=[mine])
+    with pytest.raises(InputError, match="no file"):
+        install(known, root, given=[tmp_path / "none.zip"])
+    assert mine.exists()
+
+
+def test_a_folder_of_the_users_own_is_not_touched(root):
+    (root / "tiny/HR").mkdir(parents=True)
+    (root / "tiny/HR/a.png").write_bytes(png(21, 31))
+    with pytest.raises(InputError, match="move it away"):
+        install(source(), root)
+    for name in "bc":
+        (root / f"tiny/HR/{name}.png").write_bytes(png(21, 31))
+    assert installed(root, source()) == root / "tiny", "the whole of it counts as there"
+    assert verify(source(), root / "tiny") == []
+
+
+def test_a_disk_too_small_to_unpack_is_told(root, monkeypatch):
+    (root / "archives").mkdir(parents=True)
+    (root / "archives/tiny.zip").write_bytes(zipped(HR))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10))
+    with pytest.raises(InputError, match="to unpack"):
+        install(source(), root)
+    assert below(root) == []
+
+
+def test_two_at_once_do_not_mix_their_files(root):
+    root.mkdir()
+    with (
+        FileLock(root / ".esrgan-data.lock"),
+        pytest.raises(InputError, match="in use by another"),
+        locked(root),
+    ):
+        pass
+
+
+def test_what_was_left_of_a_broken_unpacking_plays_no_part(server, root):
+    (root / ".Tiny.unpacking/HR").mkdir(parents=True)
+    (root / ".Tiny.unpacking/HR/old.png").write_bytes(png(21, 31))
+    install(source(at(server.serve("tiny.zip", zipped(HR)))), root, patience=HASTY)
+    assert sorted(path.name for path in (root / "Tiny/HR").iterdir()) == ["a.png", "b.png", "c.png"]
+    assert below(root) == ["Tiny"]
+
+
+@pytest.mark.slow  # the library is imported in a process of its own
+def test_killed_while_unpacking_and_started_again(root, tmp_path):
+    """A kill -9 in the middle leaves nothing under the final name; the second run unpacks anew."""
+    (root / "archives").mkdir(parents=True)
+    (root / "archives/tiny.zip").write_bytes(zipped(HR))
+    code = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from esrgan_lightning.data import install as module
+from test_install import source
+def pause(what, done, total, unit):
+    if unit == "images" and done == 2:
+        print("half", flush=True)
+        time.sleep(600)
+module.install(source(), Path(sys.argv[1]), report=pause)
+"""
+    here = os.path.dirname(__file__)  # noqa: PTH120
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(root), here], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "half\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert below(root) == [".Tiny.unpacking"]
+    assert installed(root, source()) is None
+    install(source(), root)
+    assert below(root) == ["Tiny"]
+    assert verify(source(), root / "Tiny") == []
+
+
+def test_verify_names_each_broken_file(there, root):
+    assert verify(there, root / "Tiny") == []
+    (root / "Tiny/HR/a.png").unlink()
+    (root / "Tiny/HR/b.png").write_bytes(png(21, 31, 7)[:-1] + b"x")
+    (root / "Tiny/LRbicx2/c.png").write_bytes(b"")
+    (root / "Tiny/HR/more.png").write_bytes(png(21, 31))
+    seen = []
+    faults = verify(there, root / "Tiny", lambda *step: seen.append(step))
+    assert seen[-1] == (7, 7)
+    assert len(faults) == 4
+    for fault, told in zip(
+        faults, ["a.png is missing", "b.png", "more.png did not come", "c.png has 0 bytes"], strict=True
+    ):
+        assert told in fault
+
+
+def test_verify_reads_the_pixels_where_no_hash_is_known(root):
+    """A truncated PNG has a sound header."""
+    (root / "Tiny/HR").mkdir(parents=True)
+    for name in "abc":
+        (root / f"Tiny/HR/{name}.png").write_bytes(png(21, 31))
+    (root / "Tiny/HR/b.png").write_bytes(png(21, 31)[:700])
+    faults = verify(source(), root / "Tiny")
+    assert len(faults) == 1
+    assert "b.png is not a readable image" in faults[0]
+
+
+def test_what_is_not_whole_is_not_installed(there, root):
+    assert installed(root, there) == root / "Tiny"
+    (root / "Tiny/HR/a.png").write_bytes(b"short")
+    assert installed(root, there) is None
+    (root / "Tiny/source.json").write_text('{"files": [{"path": "../../etc/passwd"}]}')
+    with pytest.raises(InputError, match=r"source.json is damaged"):
+        installed(root, there)
+    assert "damaged" in verify(there, root / "Tiny")[0]
+
+
+def test_require_gives_the_folders_in_order_or_the_command(there, root, server, monkeypatch):
+    other = source(
+        at(server.serve("o.zip", zipped(HR)), "o.zip"), name="other", title="Other", folder="Other"
+    )
+    monkeypatch.setattr(catalogue, "sources", lambda: {"tiny": there, "other": other})
+    assert require(root, ["tiny"]) == [root / "Tiny/HR"]
+    with pytest.raises(InputError, match=f"Other.*esrgan data get other --root {root}$"):
+        require(root, ["other", "tiny"])
+    assert require(root, ["other", "tiny"], download=True) == [root / "Other/HR", root / "Tiny/HR"]
+    with pytest.raises(InputError, match="there are"):
+        require(root, ["nothing"])
+
+
+def test_nothing_is_installed_where_there_is_no_root(tmp_path):
+    assert all(installed(tmp_path / "none", name) is None for name in sources())
