@@ -1,6 +1,6 @@
 """Photos in, LR/HR pairs out."""
 
-from esrgan_lightning.data.builders import folder, packs, paired, photos
+from esrgan_lightning.data.builders import downloaded, folder, packs, paired, photos
 from esrgan_lightning.data.cache import packed
 from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
 from esrgan_lightning.data.datamodule import SRDataModule
@@ -20,6 +20,7 @@ __all__ = [
     "SRDataModule",
     "UpdateSampler",
     "WholeDataset",
+    "downloaded",
     "embedded_photos",
     "folder",
     "folder_photos",

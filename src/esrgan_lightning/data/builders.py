@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from esrgan_lightning.data.cache import packed
+from esrgan_lightning.data.catalogue import require
 from esrgan_lightning.data.datamodule import SRDataModule
 from esrgan_lightning.data.packfile import Pack
 from esrgan_lightning.data.photos import PackedPhoto, Photo, PhotoSet
@@ -72,6 +73,43 @@ def packs(
     """
     given = [files] if isinstance(files, str | Path) else list(files)
     return _module([PhotoSet(Pack(each)) for each in given], val_dir, test_dir, val_count, settings)
+
+
+def downloaded(
+    names: Sequence[str],
+    root: str | Path,
+    *,
+    download: bool = False,
+    val_name: str = "div2k_valid",
+    val_count: int = 10,
+    test_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    skip_bad: bool = False,
+    **settings: Any,
+) -> SRDataModule:
+    """``data=div2k``, ``df2k``, ``df2k_ost``: what ``esrgan data get`` has fetched.
+
+    Args:
+        names: of the sources to train on; ``weights`` says how they mix.
+        root: where they lie, a folder each.
+        download: fetch what is not there.
+        val_name: the source for validation.
+        val_count: how many of its photos, evenly spaced.
+        test_dir: HR photos for test.
+        cache_dir: where the packs are kept; ``ROOT/packs`` by default.
+        skip_bad: leave damaged images out.
+        **settings: of :class:`SRDataModule`.
+
+    Raises:
+        InputError: a source is not there, and the message is the command that fetches it.
+    """
+    root = Path(root).expanduser()
+    *folders, val_folder = require(root, [*names, val_name], download=download)
+    val = folder_photos(val_folder)
+    if 0 < val_count < len(val):
+        val = hold_out(val, val_count)[1]
+    sets = [PhotoSet(packed([each], cache_dir or root / "packs", skip_bad=skip_bad)) for each in folders]
+    return SRDataModule(sets, val, folder_photos(test_dir) if test_dir else (), **settings)
 
 
 def paired(
