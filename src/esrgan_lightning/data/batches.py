@@ -58,9 +58,9 @@ def finish(raw: RawBatch, degradation: Degradation, scale: int) -> Batch:
     }
 
 
-def normalised(batch: dict[str, Any]) -> dict[str, Any]:
-    """uint8 → float32 in [0,1]."""
-    return batch | {key: to_float(batch[key]) for key in ("lr", "hr")}
+def normalised(batch: dict[str, Any], dtype: torch.dtype = torch.float32) -> dict[str, Any]:
+    """uint8 → floats in [0,1]."""
+    return batch | {key: to_float(batch[key], dtype) for key in ("lr", "hr")}
 
 
 def turned(images: Tensor, turns: Sequence[int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
@@ -43,7 +43,7 @@ class TimedLoader(DataLoader[Pair]):
 class SRDataModule(pl.LightningDataModule):
     """Patch pairs for training, whole photos for validation and test.
 
-    Crops cross the worker boundary as uint8 and as they were cut; LR, flips, layout and float32 in [0,1] are
+    Crops cross the worker boundary as uint8 and as they were cut; LR, flips, layout and floats in [0,1] are
     made on the device: ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w), "name": [str], "number": [int]}``.
 
     Args:
@@ -154,7 +154,8 @@ class SRDataModule(pl.LightningDataModule):
         return DataLoader(subset, batch_size=1, sampler=SequentialSampler(subset))
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Finishes a training batch where its worker has not, and makes float32 in [0,1], on the device."""
+        """Finishes a training batch where its worker has not; then the precision of the weights, in [0,1]."""
         if "turns" in batch:
             batch = dict(finish(batch, self.degradation, self.scale))  # type: ignore[arg-type]
-        return normalised(batch)
+        dtype = cast(torch.dtype, self.trainer.lightning_module.dtype) if self.trainer else torch.float32
+        return normalised(batch, dtype)

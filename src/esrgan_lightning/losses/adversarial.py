@@ -1,7 +1,9 @@
 """Adversarial losses over raw logits: relativistic average, standard, least squares, hinge, Wasserstein.
 
 C is the discriminator's raw output, with no sigmoid: (B,1), or (B,1,H,W) from a patch or U-Net discriminator.
-E[·] is the mean over the mini-batch and, for a map, over its positions as well.
+E[·] is the mean over the mini-batch and, for a map, over its positions as well. A process of several returns
+the mean over its own share: the mean of these, which is what DDP minimises, is the loss of the whole batch.
+Only what stands inside a nonlinear function has to be taken over the whole batch at once: :func:`batch_mean`.
 
 The stage calls ``generator_loss(real, fake)`` and ``discriminator_loss(real, fake)`` on any of the classes.
 In the discriminator's step ``fake`` comes from a detached picture; in the generator's step the picture
@@ -17,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 from esrgan_lightning.losses._common import at_least_float32
+from esrgan_lightning.ops.distributed import mean_over_processes
 
 
 class AdversarialLoss(Protocol):
@@ -34,11 +37,18 @@ class AdversarialLoss(Protocol):
 
 
 def batch_mean(logits: Tensor) -> Tensor:
-    """E[C(x)]: the mean over this process's mini-batch and, for a map of logits, over its positions.
+    """E[C(x)]: the mean over the batch of all processes and, for a map of logits, over its positions.
 
-    It carries gradient. The one place to change for a mean over the batches of all processes.
+    It carries gradient, to the logits of all processes. With W processes of b samples each, m = E[C(x)] over
+    all N = W·b samples enters the loss l_r of every process r. A logit c on process q moves L = (1/W) Σ_r l_r
+    in two ways, and one process with the whole batch would find both::
+
+        W · ∂L/∂c = ∂l_q/∂c (through c itself)  +  (1/N) Σ_r ∂l_r/∂m (through the mean, in all losses)
+
+    The sum over r is the backward pass of :func:`~esrgan_lightning.ops.distributed.mean_over_processes`, the
+    1/W is DDP's average. Without the sum, or with each process's own mean, W processes train on another loss.
     """
-    return at_least_float32(logits).mean()
+    return mean_over_processes(at_least_float32(logits).mean())
 
 
 @final

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses._common import at_least_float32, check_same_shape, check_weight
+from esrgan_lightning.ops.distributed import mean_over_processes
 
 _CRITERIA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
 
@@ -96,5 +97,6 @@ class PerceptualLoss(nn.Module):
         sr, hr = at_least_float32(sr), at_least_float32(hr)
         distance = _CRITERIA[self.criterion]
         if self.relative:
-            return distance(sr, hr) / distance(hr, torch.zeros_like(hr))
+            # Of the whole batch: each process's own size would weigh the processes' images differently.
+            return distance(sr, hr) / mean_over_processes(distance(hr, torch.zeros_like(hr)))
         return distance(sr, hr)

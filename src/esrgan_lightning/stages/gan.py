@@ -12,6 +12,7 @@ from torchmetrics import Metric
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.losses.adversarial import AdversarialLoss
+from esrgan_lightning.ops.distributed import logged_means
 from esrgan_lightning.stages.ema import averaged
 from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates, frozen
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
@@ -37,7 +38,8 @@ class GANStage(pl.LightningModule):
         order: which network moves first in an update.
         discriminator_steps: steps of the discriminator in an update, all on the same batches.
         ema_decay: of the generator's moving average; None (the paper) for none.
-        accumulate: batches per update; relativistic means and batch norm stay those of one batch.
+        accumulate: batches per update; relativistic means and batch norm stay those of one batch (over all
+            processes; batch norm where it is synchronised).
         clip_norm: largest gradient norm of either network, or None.
         max_skipped: updates with non-finite gradients in a row before training stops.
         metrics: by name, for validation; PSNR-Y and SSIM-Y by default.
@@ -126,9 +128,10 @@ class GANStage(pl.LightningModule):
                 wanted = self.losses.needs("adversarial")
                 given = {"adversarial": self._adversarial(sr, batch["hr"])} if wanted else {}
                 loss, terms = self.losses(sr, batch["hr"], **given)
-                self.updates.backward(self, loss)
-        self.log("train/loss_g", loss, prog_bar=True)
-        self.log_dict({f"train/{name}": value for name, value in terms.items()})
+                self.updates.backward(self, loss, last=batch is batches[-1])
+        means = logged_means({"loss_g": loss, **terms})
+        self.log("train/loss_g", means.pop("loss_g"), prog_bar=True)
+        self.log_dict({f"train/{name}": value for name, value in means.items()})
         return self.updates.step(self, self.optimizers()[0])  # type: ignore[index]
 
     def _adversarial(self, sr: Tensor, hr: Tensor) -> Tensor:
@@ -143,10 +146,11 @@ class GANStage(pl.LightningModule):
             for sr, batch in zip(srs, batches, strict=True):
                 real, fake = self.discriminator(batch["hr"]), self.discriminator(sr.detach())
                 loss = self.adversarial.discriminator_loss(real, fake)
-                self.updates.backward(self, loss)
+                self.updates.backward(self, loss, last=batch is batches[-1])
             taken &= self.updates.step(self, self.optimizers()[1])  # type: ignore[index]
-        self.log("train/loss_d", loss, prog_bar=True)
-        self.log_dict({"train/d_real": real.mean(), "train/d_fake": fake.mean()})
+        means = logged_means({"loss_d": loss, "d_real": real.mean(), "d_fake": fake.mean()})
+        self.log("train/loss_d", means.pop("loss_d"), prog_bar=True)
+        self.log_dict({f"train/{name}": value for name, value in means.items()})
         return taken
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

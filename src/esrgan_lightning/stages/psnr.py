@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from esrgan_lightning.losses import WeightedLoss
+from esrgan_lightning.ops.distributed import logged_means
 from esrgan_lightning.stages.ema import averaged
 from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
@@ -76,11 +77,13 @@ class PSNRStage(pl.LightningModule):
         """One batch: forward, loss, backward; a step with the update's last batch."""
         sr = self.generator(batch["lr"])  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
         loss, terms = self.losses(sr, batch["hr"])
-        self.updates.backward(self, loss)
-        self.log("train/loss", loss, prog_bar=True)
-        self.log_dict({f"train/{name}": value for name, value in terms.items()})
+        completes = self.updates.completes(batch_idx)
+        self.updates.backward(self, loss, last=completes)
+        means = logged_means({"loss": loss, **terms})
+        self.log("train/loss", means.pop("loss"), prog_bar=True)
+        self.log_dict({f"train/{name}": value for name, value in means.items()})
 
-        if self.updates.completes(batch_idx):
+        if completes:
             optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
             self.updates.finish(self, taken=self.updates.step(self, optimizer))
             if self.ema is not None:

@@ -6,12 +6,13 @@ checkpoint names and logs then all speak of the same thing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
@@ -61,11 +62,18 @@ class Updates:
         """Whether this batch is the last one of its update."""
         return (batch_idx + 1) % self.accumulate == 0
 
-    def backward(self, stage: pl.LightningModule, loss: Tensor) -> None:
-        """One batch's share of the update's gradient."""
+    def backward(self, stage: pl.LightningModule, loss: Tensor, *, last: bool) -> None:
+        """One batch's share of the update's gradient.
+
+        Args:
+            stage: the stage.
+            loss: of this batch, on this process.
+            last: whether it is the update's last batch, with which DDP averages the gradients of all.
+        """
         # A loss that is not finite can have finite gradients: NaN in all of them tells `step`, on every rank.
         share = torch.where(loss.detach().isfinite(), 1 / self.accumulate, torch.nan)
-        stage.manual_backward(loss * share)
+        with _apart(stage) if not last else nullcontext():
+            stage.manual_backward(loss * share)
 
     def step(self, stage: pl.LightningModule, optimizer: LightningOptimizer) -> bool:
         """One step with the gradients of all the update's batches. False if it was skipped."""
@@ -126,6 +134,12 @@ def parameters_of(optimizer: Optimizer) -> list[Tensor]:
 def gradients_of(optimizer: Optimizer) -> list[Tensor]:
     """The gradients of the optimiser's parameters."""
     return [p.grad for p in parameters_of(optimizer) if p.grad is not None]
+
+
+def _apart(stage: pl.LightningModule) -> AbstractContextManager[None]:
+    """Within the block a backward pass adds to this process's own gradients, and DDP waits."""
+    strategy = stage.trainer.strategy
+    return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
 
 
 def _scaler(stage: pl.LightningModule) -> Any:

@@ -1,0 +1,64 @@
+"""Means over the processes of a training run, with their gradients.
+
+Everything here is the identity where no process group is set up: a loss or layer that uses it needs no
+second version for one process. All processes have to call in the same order, as with any collective.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd import Function
+
+
+def process_count() -> int:
+    """W, the number of processes that train together; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def mean_over_processes(x: Tensor) -> Tensor:
+    """(1/W) Σ_r x_r, the same on all W processes, differentiable across them.
+
+    The gradient that DDP calls for: each process r has a loss l_r of its own, and DDP averages the
+    parameters' gradients over the processes, so that what is minimised is L = (1/W) Σ_r l_r. A mean
+    m = (1/W) Σ_r x_r enters every l_r, hence process q has to send back, through its x_q::
+
+        Σ_r ∂l_r/∂x_q = (1/W) Σ_r ∂l_r/∂m
+
+    a sum over all processes, taken here in the backward pass. DDP's average then makes ∂L/∂θ of it, the
+    gradient that a single process would find. Differentiable twice.
+
+    Args:
+        x: of the same shape on all processes, each from an equal share of the batch.
+    """
+    count = process_count()
+    return x if count == 1 else _sum(x) / count
+
+
+def logged_means(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each scalar's mean over the processes, without graph; one collective for all of them."""
+    if process_count() == 1:
+        return {name: value.detach() for name, value in values.items()}
+    means = mean_over_processes(torch.stack([value.detach() for value in values.values()]))
+    return dict(zip(values, means, strict=True))
+
+
+def _sum(x: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(x)
+    return total
+
+
+class _Sum(Function):
+    """Σ_r x_r; the gradient is the sum of the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _sum(gradients[0])
