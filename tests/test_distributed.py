@@ -24,10 +24,10 @@ TWO = ("trainer=ddp", "trainer.devices=2", *SAME)
 HASH = r"parameters equal on all 2 ranks: sha256 ([0-9a-f]{64})"
 
 
-def esrgan_train(folder, *arguments):
+def esrgan_train(folder, *arguments, **environment):
     # A session of pytest under coverage or a launcher has variables that a fresh process must not see.
     strange = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_", "NODE_RANK")
-    env = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
+    env = {key: value for key, value in os.environ.items() if not key.startswith(strange)} | environment
     return subprocess.run(
         [SCRIPT, *arguments],
         cwd=folder,
@@ -67,25 +67,56 @@ def test_two_processes_leave_one_folder_and_equal_parameters(tmp_path, stage):
         assert printed == pytest.approx(metrics["val/psnr_y"], abs=1e-3)  # over the photos of both
 
 
+FAULTS = """
+import torch
+from torch import nn
+
+
+class Fault(nn.L1Loss):
+    calls = 0
+
+    def forward(self, sr, hr):
+        self.calls += 1
+        at = self.calls == 3 and torch.distributed.get_rank() == 1
+        return self.fault(super().forward(sr, hr)) if at else super().forward(sr, hr)
+
+
+class Raises(Fault):
+    def fault(self, loss):
+        raise KeyError("the second process alone")
+
+
+class Diverges(Fault):
+    def fault(self, loss):
+        return loss * float("nan")
+"""
+
+
 def test_a_sweep_on_two_processes_does_not_mix_its_jobs(tmp_path):
     """Breaks if the second process runs the sweep again, or goes on with another job than the first.
 
-    The job in the middle fails in the first process alone, before a second one exists.
+    Of four jobs three fail: the second process alone raises; its loss alone is not a number, which both have
+    to see, and the message names a checkpoint; the first process fails before there is a second one.
     """
-    done = esrgan_train(tmp_path, "-m", "name=s", *tiny.PSNR, *TWO, "seed=1,2", "loss.weights.pixel=1,-1")
+    (tmp_path / "faults.py").write_text(FAULTS)
+    losses = ("faults.Raises", "faults.Diverges", "torch.nn.Forgotten", "torch.nn.L1Loss")
+    more = (
+        "trainer.max_updates=3", "trainer.checkpoint_interval=1", "stage.max_skipped=1", "schedule=constant",
+    )  # fmt: skip
+    sweep = f"loss.pixel._target_={','.join(losses)}"
+    done = esrgan_train(tmp_path, "-m", "name=s", *tiny.PSNR, *TWO, *more, sweep, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
-    assert re.search(r"4 jobs, 2 failed", done.stdout)
-    assert len(set(re.findall(HASH, done.stdout))) == 2
-    for number in range(4):
-        run = tmp_path / f"runs/s/{number}"
-        assert (run / "generator.safetensors").exists() == (number in (0, 2))
-    for number, seed in ((0, 1), (2, 2)):
-        run = tmp_path / f"runs/s/{number}"
-        assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == seed
-        train(compose("stage=psnr", *tiny.PSNR, *SAME, f"seed={seed}"), tmp_path / f"alone{seed}")
-        one, two = (
-            read_generator_file(each / "generator.safetensors").state
-            for each in (tmp_path / f"alone{seed}", run)
-        )
-        for name, tensor in one.items():
-            torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+    assert re.search(r"4 jobs, 3 failed", done.stdout)
+    assert "KeyError: 'the second process alone'" in done.stderr
+    assert re.search(
+        r"update 3: 1 updates in a row .*last good checkpoint: .*s/1/checkpoints/last\.ckpt", done.stderr
+    )
+    assert len(re.findall(HASH, done.stdout)) == 1
+    run = tmp_path / "runs/s/3"
+    assert yaml.safe_load((run / "config.yaml").read_text())["loss"]["pixel"]["_target_"] == losses[3]
+    train(compose("stage=psnr", *tiny.PSNR, *SAME, *more), tmp_path / "alone")
+    one, two = (
+        read_generator_file(each / "generator.safetensors").state for each in (tmp_path / "alone", run)
+    )
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5, msg=name)

@@ -209,7 +209,7 @@ def test_the_perceptual_backbone_is_in_no_checkpoint(tmp_path):
 SETTINGS = {
     "max_updates": 1, "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto",
     "precision": "auto", "channels_last": True, "val_interval": 1, "checkpoint_interval": 1,
-    "log_interval": 1, "deterministic": False, "monitor": "psnr_y",
+    "log_interval": 1, "deterministic": False, "monitor": "psnr_y", "sync_batchnorm": False,
 }  # fmt: skip
 
 
@@ -220,7 +220,7 @@ SETTINGS = {
         ({"val_interval": 0}, "trainer.val_interval=0"),
         ({"log_interval": True}, "trainer.log_interval=True"),
         ({"num_nodes": 0}, "trainer.num_nodes=0"),
-        ({"strategy": "fsdp"}, "trains with auto or ddp"),
+        ({"sync_batchnorm": "yes"}, "trainer.sync_batchnorm=yes must be true or false"),
         ({"patience": 3}, "trainer.patience: there is no such key"),
     ],
 )

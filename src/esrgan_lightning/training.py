@@ -15,6 +15,7 @@ from omegaconf.errors import MissingMandatoryValue
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from torch import nn
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 import esrgan_lightning
 from esrgan_lightning.data import SRDataModule
@@ -24,6 +25,7 @@ from esrgan_lightning.networks import network_spec
 from esrgan_lightning.stages import GANStage, PSNRStage
 from esrgan_lightning.stages import run_folder as folders
 from esrgan_lightning.stages.metrics_csv import MetricsCSV
+from esrgan_lightning.stages.processes import cause_in_process, check_shared_name
 from esrgan_lightning.stages.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.stages.updates import NonFiniteError
 from esrgan_lightning.weights import load_state, read_generator_file
@@ -56,6 +58,8 @@ def train(
     folders.check_name(cfg.name)
     run_dir = Path(run_dir or Path("runs") / str(cfg.name))
     settings = TrainerSettings.of(**_plain(cfg.trainer))
+    named = str(OmegaConf.to_container(cfg, resolve=False)["name"])  # type: ignore[call-overload, index]
+    check_shared_name(named, num_nodes=settings.num_nodes)
     saved = folders.read_checkpoint(cfg.resume, run_dir) if cfg.resume is not None else None
     init = _init(cfg, resumed=saved is not None)
     if saved is None and not cfg.overwrite:
@@ -85,8 +89,11 @@ def train(
     try:
         with _resume_is_meant():
             trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
-    except NonFiniteError as error:
-        raise InputError(f"{error}; last good checkpoint: {folders.latest_checkpoint(run_dir)}") from error
+    except (NonFiniteError, ProcessRaisedException) as error:
+        cause = cause_in_process(error) if isinstance(error, ProcessRaisedException) else error
+        if not isinstance(cause, NonFiniteError):
+            raise cause or error from None
+        raise InputError(f"{cause}; last good checkpoint: {folders.latest_checkpoint(run_dir)}") from error
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
 
 

@@ -24,6 +24,7 @@ from esrgan_lightning.stages.callbacks import (
 )
 from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.precision import Precision, resolve_precision
+from esrgan_lightning.stages.processes import check_launch, layer_sync
 from esrgan_lightning.stages.progress import progress
 from esrgan_lightning.stages.psnr import PSNRStage
 
@@ -41,6 +42,7 @@ class TrainerSettings:
     devices: int | str | list[int]
     num_nodes: int
     strategy: str
+    sync_batchnorm: bool
     precision: str | int
     channels_last: bool
     val_interval: int
@@ -63,7 +65,12 @@ class TrainerSettings:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"trainer.{key}={value} must be a whole number, at least 1")
         if self.strategy not in ("auto", "ddp"):
-            raise InputError(f"trainer.strategy={self.strategy}: this library trains with auto or ddp")
+            raise InputError(
+                f"trainer.strategy={self.strategy}: use auto, or ddp for several processes; sharded training "
+                "(fsdp, deepspeed, …) is not supported, and networks of this size do not need it"
+            )
+        if not isinstance(self.sync_batchnorm, bool):
+            raise InputError(f"trainer.sync_batchnorm={self.sync_batchnorm} must be true or false")
         if self.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
             raise InputError(f"trainer.accelerator={self.accelerator}: choose auto, cpu, gpu, cuda or mps")
         if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
@@ -121,11 +128,12 @@ def build_trainer(
     if settings.monitor not in known:
         raise InputError(f"trainer.monitor={settings.monitor} is none of the metrics: {', '.join(known)}")
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             accelerator=settings.device_type,
             devices=settings.devices,
             num_nodes=settings.num_nodes,
             strategy=_strategy(settings, stage, spawn=spawn),
+            plugins=[layer_sync(settings.device_type)] if settings.sync_batchnorm else None,
             precision=settings.resolved_precision(),
             max_steps=settings.max_updates,
             max_epochs=-1,  # a finished run has done its one "epoch", and can still be continued
@@ -145,6 +153,8 @@ def build_trainer(
         )
     except MisconfigurationException as error:  # such as four devices where there is one
         raise InputError(f"trainer: {error}") from error
+    check_launch(trainer, spawn=spawn)
+    return trainer
 
 
 def _strategy(settings: TrainerSettings, stage: PSNRStage | GANStage, *, spawn: bool) -> str:

@@ -1,0 +1,89 @@
+"""How a run's processes are started, by whom, and what is told when one of them fails."""
+
+import os
+from typing import final
+
+import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.plugins.layer_sync import LayerSync, TorchSyncBatchNorm
+from torch import nn
+from torch.multiprocessing.spawn import ProcessRaisedException
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks.batch_norm import synchronize_batch_norm
+from esrgan_lightning.stages.updates import NonFiniteError
+
+
+@final
+class SynchronizeBatchNorm(LayerSync):
+    """Lightning's hook for ``sync_batchnorm``, for processes without a GPU."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Changes the stage's layers, before DDP and the optimisers see them."""
+        return synchronize_batch_norm(model)
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Nothing to undo: alone, or in evaluation, the layers are torch's own."""
+        return model
+
+
+def layer_sync(device_type: str) -> LayerSync:
+    """On CUDA torch's fused layers; they refuse any other device, where ours take their place."""
+    return TorchSyncBatchNorm() if device_type == "cuda" else SynchronizeBatchNorm()
+
+
+def launched_processes() -> tuple[str, int] | None:
+    """Who has started this process and how many in all, or None where the run starts its own."""
+    if TorchElasticEnvironment.detect():
+        return "torchrun", int(os.environ["WORLD_SIZE"])
+    if SLURMEnvironment.detect():
+        return "SLURM", int(os.environ["SLURM_NTASKS"])
+    return None
+
+
+def check_shared_name(name: str, *, num_nodes: int) -> None:
+    """Refuses a run's name that each of several separately started processes would find for itself.
+
+    Args:
+        name: as it stands in the configuration, interpolations unresolved.
+        num_nodes: how many nodes the run spans.
+
+    Raises:
+        InputError: the name holds the time; the run would be spread over several folders.
+    """
+    if "${now:" in name and (num_nodes > 1 or (launched_processes() or ("", 1))[1] > 1):
+        raise InputError("name holds the time, which each process reads from its own clock: give name=NAME")
+
+
+def check_launch(trainer: pl.Trainer, *, spawn: bool) -> None:
+    """Refuses settings that do not fit the processes that torchrun or srun have started.
+
+    Raises:
+        InputError: their number differs, so that some would wait for ever or train the same run twice; or
+            a multirun, which starts the processes of each job itself, was started several times.
+    """
+    launcher, count = launched_processes() or ("", 1)
+    if spawn and count > 1:
+        raise InputError(
+            f"a multirun (-m) starts the processes of each job itself, and {launcher} has started it {count} "
+            "times: start it once, with trainer.devices, or give each job a start of its own"
+        )
+    wanted = trainer.num_devices * trainer.num_nodes
+    if launcher and count != wanted:
+        raise InputError(
+            f"processes started by {launcher}: {count}; trainer.devices × trainer.num_nodes: {wanted}; make "
+            "these equal (devices counts the processes of one node)"
+        )
+
+
+def cause_in_process(error: ProcessRaisedException) -> InputError | NonFiniteError | None:
+    """What a spawned process has raised, if it was one of the library's own errors; else None.
+
+    The process hands over its traceback as text: the last line that begins with an error's full name says it.
+    """
+    for line in reversed(str(error).splitlines()):
+        for kind in (InputError, NonFiniteError):
+            if line.startswith(prefix := f"{kind.__module__}.{kind.__qualname__}: "):
+                return kind(line.removeprefix(prefix))
+    return None
