@@ -1,5 +1,6 @@
 """What tests do on each of several ranks (see ranks.py)."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,10 @@ def runs(rank: int, overrides: dict[str, tuple[str, ...]], folder: Path, world: 
         wrong = WRONG_MEANS.get(name, adversarial.batch_mean)
         with mock.patch.object(adversarial, "batch_mean", wrong):
             train(compose(*changes, f"trainer.devices={world}"), folder / name)
+
+
+def node(rank: int, environments: list[dict[str, str]], overrides: list[str], folder: Path) -> None:
+    """One process of a run that a launcher has spread over machines, in the folder that they share."""
+    os.environ |= environments[rank]
+    os.chdir(folder)
+    train(compose(*overrides))

@@ -14,23 +14,28 @@ import torch.multiprocessing as mp
 PRELOADED = ["torch", "esrgan_lightning.training", "esrgan_lightning.config"]
 
 
-def on_ranks(world: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """``[function(rank, *arguments) for rank in range(world)]``, at the same time, in a gloo group.
+def on_ranks(world: int, function: Callable[..., Any], *arguments: Any, group: bool = True) -> list[Any]:
+    """``[function(rank, *arguments) for rank in range(world)]``, at the same time.
 
-    The function has to be importable by name: from this folder, not from a test module.
+    Args:
+        world: how many processes.
+        function: importable by name: from this folder, not from a test module.
+        *arguments: for all ranks.
+        group: set up a gloo group; without it the function does.
     """
     mp.get_context("forkserver").set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory() as folder:
-        parts = (function, arguments, world, folder)
+        parts = (function, arguments, world if group else 0, folder)
         mp.start_processes(_on_rank, parts, nprocs=world, start_method="forkserver")
         return [torch.load(Path(folder) / str(rank), weights_only=False) for rank in range(world)]
 
 
 def _on_rank(rank: int, function: Callable[..., Any], arguments: Any, world: int, folder: str) -> None:
     torch.set_num_threads(1)
-    # What Lightning takes for "started by somebody else".
-    os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
-    dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world)
+    if world:
+        # What Lightning takes for "started by somebody else".
+        os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+        dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world)
     torch.save(function(rank, *arguments), Path(folder) / str(rank))
     dist.barrier()
     dist.destroy_process_group()

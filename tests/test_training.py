@@ -186,6 +186,12 @@ def test_the_default_run_folder_is_below_the_one_it_was_called_from(tmp_path, mo
     assert (tmp_path / "runs/mine/generator.safetensors").is_file()
 
 
+def test_a_run_in_float64(tmp_path):
+    """Breaks if the images stay in float32 where the weights are not."""
+    train(config("gan", "trainer.precision=64", "trainer.max_updates=1"), tmp_path)
+    assert checkpoint(tmp_path)["state_dict"]["generator.conv_last.weight"].dtype == torch.float64
+
+
 def test_seeds_make_runs_that_differ_and_runs_that_agree(tmp_path):
     """Breaks if a run cannot be repeated, or a sweep over seeds is one run."""
     states = {}
@@ -220,6 +226,8 @@ SETTINGS = {
         ({"val_interval": 0}, "trainer.val_interval=0"),
         ({"log_interval": True}, "trainer.log_interval=True"),
         ({"num_nodes": 0}, "trainer.num_nodes=0"),
+        ({"strategy": "fsdp"}, "trainer.strategy=fsdp: use auto, or ddp for several processes; sharded"),
+        ({"strategy": "deepspeed_stage_2"}, "trainer.strategy=deepspeed_stage_2: use auto, or ddp"),
         ({"sync_batchnorm": "yes"}, "trainer.sync_batchnorm=yes must be true or false"),
         ({"patience": 3}, "trainer.patience: there is no such key"),
     ],
