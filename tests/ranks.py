@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,13 @@ def _on_rank(rank: int, function: Callable[..., Any], arguments: Any, world: int
     if world:
         # What Lightning takes for "started by somebody else".
         os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
-        dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world)
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{folder}/group",
+            rank=rank,
+            world_size=world,
+            timeout=timedelta(minutes=3),  # a rank that waits for a collective of its own is a failure
+        )
     torch.save(function(rank, *arguments), Path(folder) / str(rank))
     dist.barrier()
     dist.destroy_process_group()
