@@ -1,74 +1,26 @@
 """From a mirror to a folder of images: all of it or nothing, and what is there is known and looked after."""
 
 import hashlib
-import io
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import zipfile
+from pathlib import Path
 
-import numpy as np
 import pytest
 from filelock import FileLock
-from PIL import Image
+from tiny_source import HR, LR, at, png, source, zipped
 
 from esrgan_lightning.data import catalogue
 from esrgan_lightning.data.catalogue import installed, require, sources
 from esrgan_lightning.data.install import install, locked
-from esrgan_lightning.data.source_table import Archive, Member, Offer, Source
+from esrgan_lightning.data.source_table import Archive, Offer
 from esrgan_lightning.data.transfer import Patience
 from esrgan_lightning.data.verify import verify
 from esrgan_lightning.errors import InputError
 
 HASTY = Patience(connect=2, stall=1, tries=1, pause=0.01)
-MEMBERS = (
-    Member("HR", r".*/hr/(\w+)\.png", r"\1.png"),
-    Member("LRbicx2", r".*/lr/(\w+)\.png", r"\1.png"),
-)
-
-
-def png(height, width, seed=0):
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "png")
-    return stream.getvalue()
-
-
-HR = {f"top/hr/{name}.png": png(21, 31, seed) for seed, name in enumerate("abc")}
-LR = {f"top/lr/{name}.png": png(10, 15, seed) for seed, name in enumerate("abc")}
-
-
-def zipped(files):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return stream.getvalue()
-
-
-def source(*offers, **options):
-    values = {
-        "name": "tiny",
-        "title": "Tiny",
-        "folder": "Tiny",
-        "purpose": "test",
-        "images": 3,
-        "licence": "CC0",
-        "citation": "nobody 2000",
-        "page": "https://example.org",
-        "members": MEMBERS,
-        "offers": offers or (Offer((Archive("tiny.zip"),)),),
-        "shorter": (20, 25),
-        "longer": (30, 35),
-    }
-    return Source(**{**values, **options})
-
-
-def at(url, file="tiny.zip", **options):
-    return Offer((Archive(file, (url,), **options),))
 
 
 @pytest.fixture
@@ -239,14 +191,14 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from esrgan_lightning.data import install as module
-from test_install import source
+from tiny_source import source
 def pause(what, done, total, unit):
     if unit == "images" and done == 2:
         print("half", flush=True)
         time.sleep(600)
 module.install(source(), Path(sys.argv[1]), report=pause)
 """
-    here = os.path.dirname(__file__)  # noqa: PTH120
+    here = str(Path(__file__).parents[1])
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(root), here], stdout=subprocess.PIPE, text=True
     )

@@ -58,9 +58,7 @@ def get(
 ) -> None:
     """Download sources to ROOT/FOLDER/HR; what is there already is left alone."""
     from esrgan_lightning.data.catalogue import find_source, installed, sources
-    from esrgan_lightning.data.install import ARCHIVES, install, locked
 
-    failed, downloaded = False, list[Path]()
     with one_line_errors("esrgan data get"):
         known = sources(table)
         wanted = list(dict.fromkeys(find_source(name, known) for name in names))
@@ -71,27 +69,36 @@ def get(
             folder = installed(root, source)
             typer.echo(f"{source.name}: there already, {folder}" if folder else _terms(source, root))
             missing += [] if folder else [source]
-        if not missing:
-            return
-        if not yes and sys.stdin.isatty() and not typer.confirm("Go on?"):
+        if missing and not yes and interactive() and not typer.confirm("Go on?"):
             raise typer.Exit(1)
-        with locked(root), _interruptible(root), _bars() as report:
+        failed = bool(missing) and not _install_all(missing, root, path or [], keep_archives)
+    raise typer.Exit(2 if failed else 0)
+
+
+def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: bool) -> bool:
+    """Whether all of them could be had."""
+    from esrgan_lightning.data.install import ARCHIVES, install, locked
+
+    failed, downloaded = False, list[Path]()
+    with locked(root), _interruptible(root), _bars() as report:
+        try:
             for source in missing:
                 try:
-                    done = install(source, root, given=path or (), report=report)
+                    done = install(source, root, given=given, report=report)
                 except InputError as error:  # the others are independent of it; the exit code tells
                     complain("esrgan data get", error)
                     failed = True
                     continue
                 typer.echo(f"{source.name}: {source.images} images in {done.folder / 'HR'}")
                 downloaded += done.downloaded
-            if not keep_archives:
-                for archive in downloaded:
-                    archive.unlink(missing_ok=True)
-                if (root / ARCHIVES).is_dir() and not any((root / ARCHIVES).iterdir()):
-                    (root / ARCHIVES).rmdir()
-    if failed:
-        raise typer.Exit(2)
+        finally:
+            # Not before the end: several sources can lie in one archive.
+            for archive in () if keep else downloaded:
+                archive.unlink(missing_ok=True)
+            folder = root / ARCHIVES
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+    return not failed
 
 
 @app.command("verify")
@@ -123,10 +130,15 @@ def check(
             for source, folder in present:
                 found = verify(source, folder, partial(report, f"reading {source.name}", unit="images"))
                 faults += found
-                typer.echo(f"{source.name}: {f'{len(found)} faults' if found else 'whole'}, {folder}")
+                typer.echo(f"{source.name}: {'broken' if found else 'whole'}, {folder}")
     for fault in faults:
         complain("esrgan data verify", fault)
     raise typer.Exit(1 if faults else 0)
+
+
+def interactive() -> bool:
+    """Whether somebody is there to answer a question."""
+    return sys.stdin.isatty()
 
 
 def _size(source: "Source") -> str:
