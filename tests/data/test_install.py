@@ -187,9 +187,12 @@ def test_killed_while_unpacking_and_started_again(root, tmp_path):
     (root / "archives").mkdir(parents=True)
     (root / "archives/tiny.zip").write_bytes(zipped(HR))
     code = """
-import sys, time
+import sys, time, types
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
+package = types.ModuleType("esrgan_lightning.data")  # without its __init__, which loads Lightning
+package.__path__ = [sys.argv[3]]
+sys.modules[package.__name__] = package
 from esrgan_lightning.data import install as module
 from tiny_source import source
 def pause(what, done, total, unit):
@@ -200,7 +203,9 @@ module.install(source(), Path(sys.argv[1]), report=pause)
 """
     here = str(Path(__file__).parents[1])
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(root), here], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(root), here, str(Path(catalogue.__file__).parent)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "half\n"
     process.send_signal(signal.SIGKILL)

@@ -150,11 +150,11 @@ def _size(source: "Source") -> str:
 
 def _terms(source: "Source", root: Path) -> str:
     offer = source.offers[0]
-    files = [url for archive in offer.archives for url in archive.urls[:1] or [archive.file]]
+    files = ", ".join(url for archive in offer.archives for url in archive.urls[:1] or [archive.file])
     return "\n".join(
         (
             f"{source.name}: {source.title}, {source.images} images, to {root / source.folder}",
-            f"  from      {', '.join(files)} ({_size(source)})",
+            f"  from      {files} ({offer.origin or 'see the page'}; {_size(source)})",
             f"  licence   {source.licence}",
             f"  citation  {source.citation}",
             f"  page      {source.page}",
