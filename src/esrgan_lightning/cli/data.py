@@ -14,7 +14,6 @@ from esrgan_lightning.cli.errors import complain, one_line_errors
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:
-    from esrgan_lightning.data.install import Report
     from esrgan_lightning.data.source_table import Source
 
 app = typer.Typer(no_args_is_help=True, help="Training and test images: what there is, get it, verify it.")
@@ -77,10 +76,11 @@ def get(
 
 def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: bool) -> bool:
     """Whether all of them could be had."""
+    from esrgan_lightning.cli.bars import bars
     from esrgan_lightning.data.install import ARCHIVES, install, locked
 
     failed, downloaded = False, list[Path]()
-    with locked(root), _interruptible(root), _bars() as report:
+    with locked(root), _interruptible(root), bars() as report:
         try:
             for source in missing:
                 try:
@@ -103,37 +103,79 @@ def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: b
 
 @app.command("verify")
 def check(
-    root: Root,
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Sources; without any, all that are there.")
+    what: Annotated[
+        list[str] | None, typer.Argument(help="Sources, or packs; without any, all sources that are there.")
     ] = None,
+    root: Annotated[Path | None, typer.Option("--root", help="Folder that holds the sources.")] = None,
     table: Table = None,
 ) -> None:
     """Read every image again: number, lengths, hashes, pixels. Exit code 1 where something is broken."""
-    from esrgan_lightning.data.catalogue import find_source, folder_of, sources
-    from esrgan_lightning.data.verify import verify
+    from esrgan_lightning.cli.packs import verify_pack
 
     faults = []
     with one_line_errors("esrgan data verify"):
-        known = sources(table)
-        wanted = [find_source(name, known) for name in names] if names else list(known.values())
-        folders = [(source, folder_of(root, source)) for source in wanted]
-        for source, folder in folders:
-            if names and folder is None:
-                raise InputError(
-                    f"{source.title} is not below {root}: esrgan data get {source.name} --root {root}"
-                )
-        present = [(source, folder) for source, folder in folders if folder is not None]
-        if not present:
-            raise InputError(f"{root} holds none of the sources: esrgan data get NAME --root {root}")
-        with _bars() as report:
-            for source, folder in present:
-                found = verify(source, folder, partial(report, f"reading {source.name}", unit="images"))
-                faults += found
-                typer.echo(f"{source.name}: {'broken' if found else 'whole'}, {folder}")
+        packs = [Path(each) for each in what or () if Path(each).is_file()]
+        names = [each for each in what or () if not Path(each).is_file()]
+        if root is None and (names or not packs):
+            raise InputError("--root is not given: name the folder that holds the sources, or give packs")
+        for pack in packs:
+            faults += verify_pack(pack)
+        if root is not None:
+            faults += _verify_sources(names, root, table)
     for fault in faults:
         complain("esrgan data verify", fault)
     raise typer.Exit(1 if faults else 0)
+
+
+def _verify_sources(names: list[str], root: Path, table: Path | None) -> list[str]:
+    from esrgan_lightning.cli.bars import bars
+    from esrgan_lightning.data.catalogue import find_source, folder_of, sources
+    from esrgan_lightning.data.verify import verify
+
+    known, faults = sources(table), []
+    wanted = [find_source(name, known) for name in names] if names else list(known.values())
+    folders = [(source, folder_of(root, source)) for source in wanted]
+    for source, folder in folders:
+        if names and folder is None:
+            raise InputError(
+                f"{source.title} is not below {root}: esrgan data get {source.name} --root {root}"
+            )
+    present = [(source, folder) for source, folder in folders if folder is not None]
+    if not present:
+        raise InputError(f"{root} holds none of the sources: esrgan data get NAME --root {root}")
+    with bars() as report:
+        for source, folder in present:
+            found = verify(source, folder, partial(report, f"reading {source.name}", unit="images"))
+            faults += found
+            typer.echo(f"{source.name}: {'broken' if found else 'whole'}, {folder}")
+    return faults
+
+
+@app.command("pack")
+def make_pack(
+    sources: Annotated[list[Path], typer.Argument(help="Photos, and folders of them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The pack: NAME.safetensors.")],
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave damaged images out, list them, and end with 1.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(help="That decode (default: one for each core).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Decode photos once, into one file that training reads crops from. Continues after an interruption."""
+    from esrgan_lightning.cli.packs import pack_files
+
+    with one_line_errors("esrgan data pack"), _interruptible(output.parent):
+        left_out = pack_files(sources, output, skip_bad=skip_bad, threads=threads, overwrite=overwrite)
+    raise typer.Exit(1 if left_out else 0)
+
+
+@app.command()
+def stats(path: Annotated[Path, typer.Argument(help="A pack, or a folder of photos.")]) -> None:
+    """Tell how many photos there are, how large, and of a pack its mean colour."""
+    from esrgan_lightning.cli.packs import print_stats
+
+    with one_line_errors("esrgan data stats"):
+        print_stats(path)
 
 
 def interactive() -> bool:
@@ -169,32 +211,5 @@ def _interruptible(root: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         again = shlex.join(["esrgan", *sys.argv[1:]])
-        complain("esrgan data get", f"interrupted; what has arrived stays below {root}. To go on: {again}")
+        complain("esrgan data", f"interrupted; what is done stays in {root}. To go on: {again}")
         sys.exit(130)
-
-
-@contextmanager
-def _bars() -> Iterator["Report"]:
-    """A function that draws a bar for each thing that is reported on, on standard error."""
-    from rich.console import Console
-    from rich.filesize import decimal
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[amount]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def report(what: str, done: int, total: int | None, unit: str) -> None:
-            numbers = [done] if total is None else [done, total]
-            amount = " of ".join(decimal(number) if unit == "bytes" else str(number) for number in numbers)
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total, amount=amount)
-            progress.update(tasks[what], completed=done, total=total, amount=amount)
-
-        yield report

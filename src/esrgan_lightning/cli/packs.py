@@ -37,8 +37,8 @@ def pack_files(
     return len(made.left_out)
 
 
-def damaged_photos(path: Path) -> list[str]:
-    """The photos of a pack whose bytes differ from the hashes it keeps."""
+def verify_pack(path: Path) -> list[str]:
+    """Says whether a pack is whole; returns a line for each photo whose bytes differ from its hash."""
     found = Pack(path)
     console = Console(stderr=True)
     checked = track(
@@ -49,7 +49,9 @@ def damaged_photos(path: Path) -> list[str]:
         transient=True,
         disable=not console.is_terminal,
     )
-    return [name for name, damaged in checked if damaged]
+    faults = [f"{path}: {name} is damaged; make the pack again" for name, damaged in checked if damaged]
+    print(f"{path}: {'broken' if faults else 'whole'}, {len(found)} photos")
+    return faults
 
 
 def print_stats(path: Path) -> None:

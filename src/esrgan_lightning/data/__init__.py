@@ -1,14 +1,18 @@
 """Photos in, LR/HR pairs out."""
 
-from esrgan_lightning.data.builders import downloaded, folder, packs, paired, photos
-from esrgan_lightning.data.cache import packed
-from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
-from esrgan_lightning.data.datamodule import SRDataModule
-from esrgan_lightning.data.packfile import Pack
-from esrgan_lightning.data.packing import pack
-from esrgan_lightning.data.photos import PackedPhoto, Photo, PhotoSet
-from esrgan_lightning.data.sampler import UpdateSampler
-from esrgan_lightning.data.sources import embedded_photos, folder_photos, paired_photos
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from esrgan_lightning.data.builders import downloaded, folder, packs, paired, photos
+    from esrgan_lightning.data.cache import packed
+    from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
+    from esrgan_lightning.data.datamodule import SRDataModule
+    from esrgan_lightning.data.packfile import Pack
+    from esrgan_lightning.data.packing import pack
+    from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
+    from esrgan_lightning.data.sampler import UpdateSampler
+    from esrgan_lightning.data.sources import embedded_photos, folder_photos, paired_photos
 
 __all__ = [
     "Pack",
@@ -31,3 +35,23 @@ __all__ = [
     "paired_photos",
     "photos",
 ]
+
+# Loaded on first use: `esrgan data list` has no need of Lightning, which takes seconds to import.
+_MODULES = {
+    "builders": ("downloaded", "folder", "packs", "paired", "photos"),
+    "cache": ("packed",),
+    "crops": ("Pair", "PatchDataset", "WholeDataset"),
+    "datamodule": ("SRDataModule",),
+    "packfile": ("Pack",),
+    "packing": ("pack",),
+    "photo_set": ("PackedPhoto", "Photo", "PhotoSet"),
+    "sampler": ("UpdateSampler",),
+    "sources": ("embedded_photos", "folder_photos", "paired_photos"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

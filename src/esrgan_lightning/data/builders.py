@@ -9,7 +9,7 @@ from esrgan_lightning.data.cache import packed
 from esrgan_lightning.data.catalogue import require
 from esrgan_lightning.data.datamodule import SRDataModule
 from esrgan_lightning.data.packfile import Pack
-from esrgan_lightning.data.photos import PackedPhoto, Photo, PhotoSet
+from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.data.sources import (
     HELD_OUT_PHOTOS,
     embedded_photos,

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, SequentialSampler, Subset
 from esrgan_lightning.data.batches import finish, normalised
 from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
 from esrgan_lightning.data.degradations import Bicubic, Degradation
-from esrgan_lightning.data.photos import PackedPhoto, Photo, PhotoSet
+from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.data.sampler import UpdateSampler
 from esrgan_lightning.errors import InputError
 

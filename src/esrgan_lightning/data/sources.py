@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
-from esrgan_lightning.data.photos import Photo, photos_from
+from esrgan_lightning.data.photo_set import Photo, photos_from
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import list_images
 

@@ -1,0 +1,85 @@
+"""What ``data=…`` makes of photos on disk."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_source import source, toml
+
+from esrgan_lightning import data as builders
+from esrgan_lightning.data import catalogue, pack
+from esrgan_lightning.errors import InputError
+
+
+def fill(folder, count, size=(60, 70)):
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(count)
+    for index in range(count):
+        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+    return folder
+
+
+def names(photos):
+    return [photo.name for photo in photos]
+
+
+def test_packs_are_trained_on_and_photos_held_out_of_all_of_them(tmp_path):
+    """Breaks if a held-out photo is trained on, or one pack gives all of them."""
+    files = [
+        pack([fill(tmp_path / name, count)], tmp_path / f"{name}.safetensors").path
+        for name, count in (("x", 30), ("y", 30))
+    ]
+    module = builders.packs(files, patch_size=32, val_count=4, weights=[1, 2])
+    assert [len(each) for each in module.train_set.sets] == [28, 28]
+    held_out = {(photo.pack.path, photo.index) for photo in module.val_set.photos}
+    trained = {(each.pack.path, int(index)) for each in module.train_set.sets for index in each.chosen}
+    assert (len(held_out), len(trained), held_out & trained) == (4, 56, set())
+    one = builders.packs(files[0], fill(tmp_path / "val", 2), patch_size=32)
+    assert (len(one.train_set.sets[0]), names(one.val_set.photos)) == (30, ["000", "001"])
+
+
+def test_pairs_belong_together_whatever_their_order(tmp_path):
+    """Breaks if HR and LR photos are matched by their place in the folders."""
+    (tmp_path / "hr").mkdir()
+    (tmp_path / "lr").mkdir()
+    for value, name in enumerate(["a", "aa", "b"]):
+        Image.fromarray(np.full((64, 64, 3), value, np.uint8)).save(tmp_path / f"hr/{name}.png")
+        Image.fromarray(np.full((16, 16, 3), value, np.uint8)).save(tmp_path / f"lr/{name}x4.png")
+    module = builders.paired(tmp_path / "hr", tmp_path / "lr", patch_size=32, val_count=1)
+    for n in range(20):
+        sample = module.train_set[n]
+        assert (sample["hr"] == sample["hr"][0, 0, 0]).all()
+        assert (sample["lr"] == sample["hr"][0, 0, 0]).all()
+    held_out = module.val_set[0]
+    assert held_out["lr"][0, 0, 0] == held_out["hr"][0, 0, 0]
+
+
+@pytest.fixture
+def known(tmp_path, monkeypatch):
+    """A table of three sources; two of them, and photos for validation, are there."""
+    table = ""
+    for name, count in (("div2k_valid", 12), ("one", 3), ("two", 5), ("gone", 7)):
+        values = asdict(source(folder=name.upper(), images=count, shorter=None, longer=None))
+        del values["name"]
+        table += toml(name, values)
+        if name != "gone":
+            fill(tmp_path / f"root/{name.upper()}/HR", count)
+    path = tmp_path / "table.toml"
+    path.write_text(table)
+    monkeypatch.setattr(catalogue, "_TABLE", path)
+    return tmp_path / "root"
+
+
+def test_downloaded_sources_are_packed_beside_them(known):
+    """Breaks if sources are mixed up, or validation photos taken from the training photos."""
+    module = builders.downloaded(["one", "two"], known, val_count=3, patch_size=32)
+    assert [len(each) for each in module.train_set.sets] == [3, 5]
+    assert names(module.val_set.photos) == ["002", "006", "010"]
+    assert len([path for path in (known / "packs").iterdir() if path.suffix == ".safetensors"]) == 2
+
+
+def test_what_is_not_there_is_told_with_the_command_that_fetches_it(known):
+    with pytest.raises(InputError, match=f"fetch it by: esrgan data get gone --root {known}"):
+        builders.downloaded(["one", "gone"], known, patch_size=32)
