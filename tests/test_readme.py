@@ -22,10 +22,12 @@ from esrgan_lightning.ops import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [(ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("data",)]  # run as the README is
 
 # Composed rather than run: words of a command, and why.
 COMPOSED = {
     "trainer=gpu": "needs a GPU",
+    "data.root=": "photos by the gigabyte",
     "trainer=ddp": "several processes: tests of their own run them",
     "logger=wandb": "starts a service of its own",
     "loss.perceptual.weights=": "a file of 550 MB",
@@ -36,7 +38,7 @@ def blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def commands(text: str = README) -> list[str]:
+def commands(text: str = "\n".join([README, *PAGES])) -> list[str]:
     """Each command of the bash blocks, continued lines joined, comments left out."""
     lines = "\n".join(blocks("bash", text)).replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
@@ -60,6 +62,7 @@ def picture(path: Path, height: int, width: int, seed: int) -> None:
 def stocked(tmp_path_factory):
     """A folder with the files that the README's commands name, all of them small."""
     from esrgan_lightning.config import compose
+    from esrgan_lightning.data import pack
     from esrgan_lightning.training import train
 
     home = tmp_path_factory.mktemp("stocked")
@@ -68,6 +71,9 @@ def stocked(tmp_path_factory):
         picture(home / f"pairs/HR/{number}.png", 128, 128, number)
         picture(home / f"pairs/LR/{number}.png", 32, 32, number)
     picture(home / "more_photos/a.png", 200, 192, 9)
+    picture(home / "textures/a.png", 200, 192, 12)
+    for name in ("mine", "textures"):
+        pack([home / ("photos" if name == "mine" else name)], home / f"{name}.safetensors")
     for name in ("Set5", "Set14"):
         picture(home / f"benchmarks_of_mine/{name}/HR/a.png", 208, 208, 10)
     picture(home / "photo.jpg", 224, 200, 11)
@@ -154,9 +160,22 @@ def run_evaluate(words: list[str], home: Path, monkeypatch) -> None:
 def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
     from esrgan_lightning.cli.app import main
 
+    if words[1:3] == ["data", "get"]:  # the downloads have tests of their own
+        installed = []
+        monkeypatch.setattr(
+            "esrgan_lightning.cli.data._install_all", lambda *given: installed.append(given) or True
+        )
+        call(main, words, monkeypatch)
+        assert [source.name for source in installed[0][0]] == words[3 : words.index("--root")]
+        return
+    if words[1:3] == ["data", "verify"] and "--root" in words:
+        monkeypatch.setattr("esrgan_lightning.cli.data._verify_sources", lambda *given: [])
+    for output in (word for word in words if word.endswith(".safetensors") and "pack" in words):
+        (home / output).unlink()
     before = set(home.rglob("*"))
     call(main, words, monkeypatch)
-    assert set(home.rglob("*")) > before, "nothing was written"
+    tells = words[2] in ("list", "verify", "stats")
+    assert tells or set(home.rglob("*")) > before, "nothing was written"
 
 
 def run_make(words: list[str], home: Path, monkeypatch) -> None:
