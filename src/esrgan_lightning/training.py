@@ -1,8 +1,6 @@
 """One training run, from a composed configuration to its metrics."""
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +13,6 @@ from omegaconf.errors import MissingMandatoryValue
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from torch import nn
-from torch.multiprocessing.spawn import ProcessRaisedException
 
 import esrgan_lightning
 from esrgan_lightning.data import SRDataModule
@@ -24,10 +21,13 @@ from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.networks import network_spec
 from esrgan_lightning.stages import GANStage, PSNRStage
 from esrgan_lightning.stages import run_folder as folders
+from esrgan_lightning.stages.checkpoints import LAST
+from esrgan_lightning.stages.endings import StopCleanly, told_in_one_line
 from esrgan_lightning.stages.metrics_csv import MetricsCSV
-from esrgan_lightning.stages.processes import cause_in_process, check_shared_name
+from esrgan_lightning.stages.processes import check_shared_name
+from esrgan_lightning.stages.resume import Saved, check_continues, going_on, read_checkpoint
+from esrgan_lightning.stages.run_state import RunState
 from esrgan_lightning.stages.trainer import TrainerSettings, build_trainer
-from esrgan_lightning.stages.updates import NonFiniteError
 from esrgan_lightning.weights import load_state, read_generator_file
 from esrgan_lightning.weights.checkpoint import resolve_spec
 from esrgan_lightning.weights.provenance import provenance
@@ -53,16 +53,19 @@ def train(
 
     Raises:
         InputError: something in the configuration or the files that it names is wrong and nothing was
-            trained; or the training diverged, and the message names the last checkpoint before that.
+            trained; or the training diverged or the disk is full, and the message names the last checkpoint.
+        KeyboardInterrupt: Ctrl-C ended the run, after it was saved.
+        SystemExit: SIGTERM did.
     """
     folders.check_name(cfg.name)
     run_dir = Path(run_dir or Path("runs") / str(cfg.name))
     settings = TrainerSettings.of(**_plain(cfg.trainer))
     named = str(OmegaConf.to_container(cfg, resolve=False)["name"])  # type: ignore[call-overload, index]
     check_shared_name(named, num_nodes=settings.num_nodes)
-    saved = folders.read_checkpoint(cfg.resume, run_dir) if cfg.resume is not None else None
+    saved = read_checkpoint(str(cfg.resume), run_dir) if cfg.resume is not None else None
+    goes_on_here = saved is not None and saved.run_dir == run_dir.absolute()
     init = _init(cfg, resumed=saved is not None)
-    if saved is None and not cfg.overwrite:
+    if not goes_on_here and not cfg.overwrite:
         folders.check_free(run_dir)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = cast(SRDataModule, build(cfg.data, "data"))
@@ -73,27 +76,34 @@ def train(
     stage = build_stage(cfg, generator, lineage)
     if settings.channels_last:
         stage.to(memory_format=torch.channels_last)
+    # What "auto" means here is part of what was trained.
+    plain = _plain(cfg) | {"trainer": _plain(cfg.trainer) | {"precision": settings.resolved_precision()}}
     if saved is not None:
-        folders.check_continues(saved, stage.state_dict(), max_updates=settings.max_updates)
+        check_continues(
+            saved,
+            stage.state_dict(),
+            config=plain,
+            data_hash=data.index_hash(),
+            max_updates=settings.max_updates,
+        )
     log = MetricsCSV(run_dir / "metrics.csv", keep_until=saved.updates if saved else None)
-    loggers = [log, *_extra_loggers(cfg, run_dir)]
+    loggers = [log, *_extra_loggers(cfg, run_dir, saved if goes_on_here else None)]
+    state = RunState(plain, saved.path if saved else None)
+    stop = StopCleanly(str(cfg.name), run_dir / "checkpoints" / LAST, max_minutes=settings.max_time)
     trainer = build_trainer(
-        settings, stage, run_dir, loggers, callbacks, batch_size=data.batch_size, spawn=spawn
+        settings, stage, run_dir, loggers, [state, stop, *callbacks], batch_size=data.batch_size, spawn=spawn
     )
-    if cfg.overwrite and saved is None:  # not before everything has been found in order
+    if cfg.overwrite and not goes_on_here:  # not before everything has been found in order
         folders.clear(run_dir)
+    if saved is not None and not goes_on_here:
+        folders.bring_along(saved.run_dir, run_dir, keep_until=saved.updates)
     if trainer.is_global_zero:
         run_dir.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.create(_plain(cfg)), run_dir / "config.yaml")
 
-    try:
-        with _resume_is_meant():
-            trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
-    except (NonFiniteError, ProcessRaisedException) as error:
-        cause = cause_in_process(error) if isinstance(error, ProcessRaisedException) else error
-        if not isinstance(cause, NonFiniteError):
-            raise cause or error from None
-        raise InputError(f"{cause}; last good checkpoint: {folders.latest_checkpoint(run_dir)}") from error
+    with told_in_one_line(run_dir):
+        trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
+    stop.pass_on(trainer)
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
 
 
@@ -162,15 +172,6 @@ def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
     return WeightedLoss(terms, weights, given=given)
 
 
-@contextmanager
-def _resume_is_meant() -> Iterator[None]:
-    """Lightning warns of a folder that holds checkpoints, and of an "epoch" (here: the run) half done."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-        warnings.filterwarnings("ignore", ".*resuming from a checkpoint that ended before the epoch ended")
-        yield
-
-
 def _plain(node: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
 
@@ -209,5 +210,8 @@ def _start_from(generator: nn.Module, init: Path) -> dict[str, Any]:
     return load_state(generator, init)
 
 
-def _extra_loggers(cfg: DictConfig, run_dir: Path) -> list[Logger]:
-    return [build(cfg.logger, "logger")(save_dir=run_dir)] if cfg.logger.get("_target_") else []
+def _extra_loggers(cfg: DictConfig, run_dir: Path, saved: Saved | None) -> list[Logger]:
+    if not cfg.logger.get("_target_"):
+        return []
+    make = build(cfg.logger, "logger")
+    return [make(save_dir=run_dir, **(going_on(make.func, saved) if saved else {}))]

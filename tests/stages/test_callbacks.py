@@ -12,14 +12,13 @@ from esrgan_lightning.ops import imresize, read_image, to_uint8
 from esrgan_lightning.ops.picture import GAP
 from esrgan_lightning.stages.callbacks import (
     ExportGenerator,
-    LastCheckpoint,
     RankAgreement,
     SampleGrid,
     Throughput,
     ValidateAtEnd,
-    best_checkpoint,
     parameter_hash,
 )
+from esrgan_lightning.stages.checkpoints import BestCheckpoint, LastCheckpoint
 from esrgan_lightning.weights import load_generator, read_generator_file
 
 STAGES = pytest.mark.parametrize("make", [psnr_stage, gan_stage], ids=["psnr", "gan"])
@@ -70,7 +69,7 @@ def test_best_checkpoint_is_the_highest_and_alone(tmp_path):
         batches(3),
         validate=1,
         val_check_interval=1,
-        callbacks=[best_checkpoint(tmp_path)],
+        callbacks=[BestCheckpoint(tmp_path)],
         enable_checkpointing=True,
     )
     assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000002.ckpt"]

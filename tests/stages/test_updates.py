@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from esrgan_lightning.losses import PerceptualLoss, WeightedLoss
-from esrgan_lightning.stages.callbacks import best_checkpoint
+from esrgan_lightning.stages.checkpoints import BestCheckpoint
 from esrgan_lightning.stages.metrics_csv import MetricsCSV
 from esrgan_lightning.stages.updates import NonFiniteError, frozen
 
@@ -70,7 +70,7 @@ def test_checkpoint_names_and_logs_speak_of_updates(make, accumulate, tmp_path):
         batches(3 * accumulate),
         validate=1,
         val_check_interval=3 * accumulate,
-        callbacks=[best_checkpoint(tmp_path)],
+        callbacks=[BestCheckpoint(tmp_path)],
         enable_checkpointing=True,
         logger=MetricsCSV(tmp_path / "metrics.csv"),
         log_every_n_steps=accumulate,

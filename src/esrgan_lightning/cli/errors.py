@@ -49,6 +49,8 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
         first = message.partition("To append to your config")[0] if "To append" in message else message
         complain(command, f"{' '.join(first.split())} (`{command} --cfg job` shows every key and value)")
         sys.exit(2)
+    except KeyboardInterrupt:  # whatever there is to say has been said
+        sys.exit(130)
     finally:
         if before is None:
             del os.environ["HYDRA_FULL_ERROR"]

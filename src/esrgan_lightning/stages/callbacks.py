@@ -1,66 +1,22 @@
 """What a run writes and watches beside the training itself."""
 
 import hashlib
-import logging
 import time
 from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor, nn
 
 from esrgan_lightning.ops import imresize, to_uint8, write_image
 from esrgan_lightning.ops.picture import comparison
 from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.progress import tell
 from esrgan_lightning.stages.psnr import PSNRStage
 from esrgan_lightning.weights import save_generator
-
-logger = logging.getLogger(__name__)
-
-
-class LastCheckpoint(Checkpoint):
-    """Writes ``last.ckpt`` every so many updates and at the end.
-
-    Lightning's ModelCheckpoint warns about manual optimisation at each such save, and saves before the
-    validation of the same update: a run that is continued from there has forgotten which was the best.
-    """
-
-    def __init__(self, folder: Path, *, every: int) -> None:
-        self.path, self.every = folder / "last.ckpt", every
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Saves after the last batch of a multiple of the interval: a validation may take long."""
-        completes = cast(PSNRStage | GANStage, pl_module).updates.completes(batch_idx)
-        if completes and trainer.global_step % self.every == 0:
-            trainer.save_checkpoint(self.path)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves again, with what the validation has found. Checkpoint callbacks run in their order, last."""
-        if trainer.global_step % self.every == 0:
-            trainer.save_checkpoint(self.path)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The state after the last validation."""
-        trainer.save_checkpoint(self.path)
-
-
-def best_checkpoint(folder: Path, *, monitor: str = "psnr_y") -> ModelCheckpoint:
-    """Keeps the best checkpoint by a validated metric (higher is better), its update in its name."""
-    return ModelCheckpoint(
-        folder,
-        filename="best_update_{step:07d}",
-        auto_insert_metric_name=False,
-        monitor=f"val/{monitor}",
-        mode="max",
-        save_top_k=1,
-        save_on_train_epoch_end=False,  # at each validation: an "epoch" is the whole run
-        enable_version_counter=False,
-    )
 
 
 class Throughput(Callback):
@@ -213,6 +169,4 @@ class RankAgreement(Callback):
         if len(set(hashes)) > 1:
             raise RuntimeError(f"the ranks' parameters differ after training: {hashes}")
         if trainer.is_global_zero:
-            message = f"parameters equal on all {trainer.world_size} ranks: sha256 {mine}"
-            # A spawned process has no logging set up.
-            logger.info(message) if logger.hasHandlers() else print(message, flush=True)
+            tell(f"parameters equal on all {trainer.world_size} ranks: sha256 {mine}")

@@ -14,6 +14,7 @@ from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.losses.adversarial import AdversarialLoss
 from esrgan_lightning.ops.distributed import logged_means
 from esrgan_lightning.stages.ema import averaged
+from esrgan_lightning.stages.signals import color_shift
 from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates, frozen
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
 from esrgan_lightning.weights import LINEAGE_KEY
@@ -120,6 +121,7 @@ class GANStage(pl.LightningModule):
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
         self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
+        self.log_dict(color_shift(srs[-1], batch["lr"]))
 
     def _generator_turn(self, srs: Sequence[Tensor], batches: Sequence[dict[str, Any]]) -> bool:
         for known, batch in zip(srs, batches, strict=True):
@@ -128,11 +130,13 @@ class GANStage(pl.LightningModule):
                 wanted = self.losses.needs("adversarial")
                 given = {"adversarial": self._adversarial(sr, batch["hr"])} if wanted else {}
                 loss, terms = self.losses(sr, batch["hr"], **given)
-                self.updates.backward(self, loss, last=batch is batches[-1])
+                self.updates.backward(self, loss, terms=terms, batch=batch, last=batch is batches[-1])
         means = logged_means({"loss_g": loss, **terms})
         self.log("train/loss_g", means.pop("loss_g"), prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in means.items()})
-        return self.updates.step(self, self.optimizers()[0])  # type: ignore[index]
+        taken = self.updates.step(self, self.optimizers()[0])  # type: ignore[index]
+        self.log("train/grad_norm_g", self.updates.norm)
+        return taken
 
     def _adversarial(self, sr: Tensor, hr: Tensor) -> Tensor:
         fake = self.discriminator(sr)
@@ -146,11 +150,13 @@ class GANStage(pl.LightningModule):
             for sr, batch in zip(srs, batches, strict=True):
                 real, fake = self.discriminator(batch["hr"]), self.discriminator(sr.detach())
                 loss = self.adversarial.discriminator_loss(real, fake)
-                self.updates.backward(self, loss, last=batch is batches[-1])
+                terms = {"discriminator": loss}
+                self.updates.backward(self, loss, terms=terms, batch=batch, last=batch is batches[-1])
             taken &= self.updates.step(self, self.optimizers()[1])  # type: ignore[index]
         means = logged_means({"loss_d": loss, "d_real": real.mean(), "d_fake": fake.mean()})
         self.log("train/loss_d", means.pop("loss_d"), prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in means.items()})
+        self.log("train/grad_norm_d", self.updates.norm)
         return taken
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -168,5 +174,10 @@ class GANStage(pl.LightningModule):
         self.validation.log(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the network's spec and the run's provenance."""
+        """Adds the network's spec, the run's provenance and its counters."""
         checkpoint[LINEAGE_KEY] = lineage(self.generator, self.provenance)
+        checkpoint["updates"] = self.updates.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Counts on."""
+        self.updates.load_state_dict(checkpoint["updates"])

@@ -67,14 +67,15 @@ class MetricsCSV(Logger):
         self._started = True
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self._keep_until is not None and self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                self._columns = list(reader.fieldnames or ["step"])
-                self._rows = [
-                    {name: value for name, value in row.items() if value}
-                    for row in reader
-                    if int(row["step"]) <= self._keep_until
-                ]
+            lines = self.path.read_bytes().decode().splitlines(keepends=True)
+            # A killed run may have left half a row, whose number then means something else.
+            reader = csv.DictReader(line for line in lines if line.endswith("\n"))
+            self._columns = list(reader.fieldnames or ["step"])
+            self._rows = [
+                {name: value for name, value in row.items() if value}
+                for row in reader
+                if int(row["step"]) <= self._keep_until
+            ]
         self._rewrite()
 
     def _rewrite(self) -> None:

@@ -1,11 +1,19 @@
 """What a person sees while a run trains: a bar in a terminal, lines elsewhere."""
 
+import logging
 import sys
 import time
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
+
+logger = logging.getLogger(__name__)
+
+
+def tell(message: str) -> None:
+    """Says something that matters once: in the log where there is one; a spawned process has none set up."""
+    logger.info(message) if logger.hasHandlers() else print(message, flush=True)
 
 
 class UpdateProgressBar(RichProgressBar):

@@ -12,6 +12,7 @@ from torchmetrics import Metric
 from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.ops.distributed import logged_means
 from esrgan_lightning.stages.ema import averaged
+from esrgan_lightning.stages.signals import color_shift
 from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
 from esrgan_lightning.weights import LINEAGE_KEY
@@ -78,7 +79,7 @@ class PSNRStage(pl.LightningModule):
         sr = self.generator(batch["lr"])  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
         loss, terms = self.losses(sr, batch["hr"])
         completes = self.updates.completes(batch_idx)
-        self.updates.backward(self, loss, last=completes)
+        self.updates.backward(self, loss, terms=terms, batch=batch, last=completes)
         means = logged_means({"loss": loss, **terms})
         self.log("train/loss", means.pop("loss"), prog_bar=True)
         self.log_dict({f"train/{name}": value for name, value in means.items()})
@@ -89,6 +90,7 @@ class PSNRStage(pl.LightningModule):
             if self.ema is not None:
                 self.ema.update_parameters(self.generator)
             self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
+            self.log_dict({"train/grad_norm": self.updates.norm, **color_shift(sr, batch["lr"])})
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clipping under fp16, after the gradients are unscaled."""
@@ -105,5 +107,10 @@ class PSNRStage(pl.LightningModule):
         self.validation.log(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the network's spec and the run's provenance."""
+        """Adds the network's spec, the run's provenance and its counters."""
         checkpoint[LINEAGE_KEY] = lineage(self.generator, self.provenance)
+        checkpoint["updates"] = self.updates.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Counts on."""
+        self.updates.load_state_dict(checkpoint["updates"])

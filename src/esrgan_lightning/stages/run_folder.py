@@ -1,30 +1,16 @@
-"""A run's folder: its name, what may already lie in it, what a resumed run finds there."""
+"""A run's folder: its name, and what may already lie in it."""
 
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import torch
 from pytorch_lightning.utilities import rank_zero_only
-from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.weights import LINEAGE_KEY
-from esrgan_lightning.weights.state import differences
+from esrgan_lightning.stages.checkpoints import write_whole
 
 # What a run writes, and what overwrite=true deletes.
 WRITTEN = ("checkpoints", "samples", "tensorboard", "wandb", "generator.safetensors", "metrics.csv")
-
-
-class Saved(NamedTuple):
-    """What a resumed run has to know of its checkpoint."""
-
-    path: Path
-    updates: int
-    provenance: dict[str, Any]
-    state: dict[str, Tensor]  # names and shapes alone, on the meta device
 
 
 def check_name(name: object) -> None:
@@ -60,50 +46,20 @@ def clear(run_dir: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def read_checkpoint(resume: str | Path, run_dir: Path) -> Saved:
-    """Finds and reads the checkpoint that a run continues from.
+@rank_zero_only
+def bring_along(source: Path, run_dir: Path, *, keep_until: int) -> None:
+    """Copies what a run that goes on under another name needs of the old one: its figures and its best.
 
     Args:
-        resume: ``last``, or a file.
-        run_dir: the run's folder.
-
-    Raises:
-        InputError: there is none, or it is no checkpoint of a training run.
+        source: the old run's folder.
+        run_dir: the new run's folder, which holds no checkpoints.
+        keep_until: the update that the new run goes on from.
     """
-    path = run_dir / "checkpoints" / "last.ckpt" if resume == "last" else Path(resume)
-    if not path.is_file():
-        raise InputError(f"resume={resume}: no checkpoint {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # a broken or hostile file fails in any of the reader's own ways
-        raise InputError(f"resume={path}: not readable as a checkpoint ({type(error).__name__})") from error
-    if not isinstance(content, Mapping) or not {"global_step", LINEAGE_KEY, "state_dict"} <= set(content):
-        raise InputError(f"resume={path} is no checkpoint of a training run; init= starts from mere weights")
-    shapes = {name: tensor.to("meta") for name, tensor in content["state_dict"].items()}
-    return Saved(path, int(content["global_step"]), content[LINEAGE_KEY]["provenance"], shapes)
-
-
-def check_continues(saved: Saved, state: Mapping[str, Tensor], *, max_updates: int) -> None:
-    """Refuses to continue a run that is over, or another run than this.
-
-    Args:
-        saved: the checkpoint.
-        state: the state dict of the stage that is to be continued.
-        max_updates: where the run is to end.
-
-    Raises:
-        InputError: nothing is left to do, or names or shapes differ.
-    """
-    if saved.updates >= max_updates:
-        raise InputError(
-            f"resume={saved.path} has made {saved.updates} updates already: give a trainer.max_updates "
-            f"above that (it is {max_updates})"
-        )
-    if difference := differences(state, saved.state):
-        raise InputError(
-            f"resume={saved.path} is of another stage or network: {difference}; resume= takes the settings "
-            "of the run that it continues, init= starts a new one from its weights"
-        )
+    wanted = [*source.glob("metrics.csv"), *source.glob("checkpoints/best_update_*.ckpt")]
+    for path in wanted:
+        number = re.search(r"\d+", path.stem)
+        if number is None or int(number[0]) <= keep_until:  # a later best is not this run's
+            write_whole(run_dir / path.relative_to(source), path.read_bytes())
 
 
 def latest_checkpoint(run_dir: Path) -> str:

@@ -15,14 +15,14 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.stages.callbacks import (
     ExportGenerator,
     FinishLoggers,
-    LastCheckpoint,
     RankAgreement,
     SampleGrid,
     Throughput,
     ValidateAtEnd,
-    best_checkpoint,
 )
+from esrgan_lightning.stages.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints
 from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.guards import NonFiniteBatch
 from esrgan_lightning.stages.precision import Precision, resolve_precision
 from esrgan_lightning.stages.processes import check_launch, layer_sync
 from esrgan_lightning.stages.progress import progress
@@ -38,6 +38,7 @@ class TrainerSettings:
     """
 
     max_updates: int
+    max_time: float | None
     accelerator: str
     devices: int | str | list[int]
     num_nodes: int
@@ -47,6 +48,7 @@ class TrainerSettings:
     channels_last: bool
     val_interval: int
     checkpoint_interval: int
+    keep_last: int
     log_interval: int
     deterministic: bool
     monitor: str
@@ -60,10 +62,20 @@ class TrainerSettings:
         return cls(**settings)
 
     def __post_init__(self) -> None:
-        for key in ("max_updates", "val_interval", "checkpoint_interval", "log_interval", "num_nodes"):
+        counts = (
+            "max_updates",
+            "val_interval",
+            "checkpoint_interval",
+            "keep_last",
+            "log_interval",
+            "num_nodes",
+        )
+        for key in counts:
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"trainer.{key}={value} must be a whole number, at least 1")
+        if self.max_time is not None and not (isinstance(self.max_time, int | float) and self.max_time > 0):
+            raise InputError(f"trainer.max_time={self.max_time} must be a number of minutes above 0, or null")
         if self.strategy not in ("auto", "ddp"):
             raise InputError(
                 f"trainer.strategy={self.strategy}: use auto, or ddp for several processes; sharded training "
@@ -112,9 +124,11 @@ def build_trainer(
         batch_size: over all processes, for the rate of images.
         spawn: start further processes by spawning instead of running the script again.
     """
+    folder = run_dir / "checkpoints"
     callbacks: list[Callback] = [
-        best_checkpoint(run_dir / "checkpoints", monitor=settings.monitor),
-        LastCheckpoint(run_dir / "checkpoints", every=settings.checkpoint_interval),
+        BestCheckpoint(folder, monitor=settings.monitor),
+        LastCheckpoint(folder, every=settings.checkpoint_interval, keep=settings.keep_last),
+        NonFiniteBatch(run_dir),
         Throughput(batch_size),
         SampleGrid(run_dir / "samples"),
         ExportGenerator(run_dir / "generator.safetensors"),
@@ -133,7 +147,10 @@ def build_trainer(
             devices=settings.devices,
             num_nodes=settings.num_nodes,
             strategy=_strategy(settings, stage, spawn=spawn),
-            plugins=[layer_sync(settings.device_type)] if settings.sync_batchnorm else None,
+            plugins=[
+                WholeCheckpoints(),
+                *([layer_sync(settings.device_type)] if settings.sync_batchnorm else []),
+            ],
             precision=settings.resolved_precision(),
             max_steps=settings.max_updates,
             max_epochs=-1,  # a finished run has done its one "epoch", and can still be continued

@@ -5,9 +5,9 @@ Here the optimisers' own counting is silenced and each update is counted once: `
 checkpoint names and logs then all speak of the same thing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -26,6 +26,17 @@ ScheduleFactory = Callable[[Optimizer], LRScheduler]
 
 class NonFiniteError(RuntimeError):
     """Too many updates in a row had a loss or gradient that is not finite."""
+
+
+class Fault(NamedTuple):
+    """The first of a row of updates that were skipped."""
+
+    update: int
+    cause: str  # which term, or whose gradient; on which images
+    batches: list[Mapping[str, Any]]
+
+    def __str__(self) -> str:
+        return f"update {self.update}: {self.cause}"
 
 
 @contextmanager
@@ -57,19 +68,44 @@ class Updates:
             raise InputError(f"stage.clip_norm={clip_norm} must be positive, or null for none")
         self.accumulate, self.clip_norm, self.max_skipped = accumulate, clip_norm, max_skipped
         self.skipped = self.skipped_in_row = 0
+        self.norm = torch.tensor(torch.nan)  # of the last step's gradient, before clipping
+        self.fault: Fault | None = None  # of the last update; whoever reports it takes it away
+        self._seen: list[
+            tuple[Mapping[str, Tensor], Mapping[str, Any]]
+        ] = []  # the update's terms and batches
+        self._broken: str | None = None  # the first parameter whose gradient was not finite
+
+    def state_dict(self) -> dict[str, int]:
+        """What a resumed run has to count on from."""
+        return {"skipped": self.skipped, "skipped_in_row": self.skipped_in_row}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Counts on."""
+        self.skipped, self.skipped_in_row = state["skipped"], state["skipped_in_row"]
 
     def completes(self, batch_idx: int) -> bool:
         """Whether this batch is the last one of its update."""
         return (batch_idx + 1) % self.accumulate == 0
 
-    def backward(self, stage: pl.LightningModule, loss: Tensor, *, last: bool) -> None:
+    def backward(
+        self,
+        stage: pl.LightningModule,
+        loss: Tensor,
+        *,
+        terms: Mapping[str, Tensor],
+        batch: Mapping[str, Any],
+        last: bool,
+    ) -> None:
         """One batch's share of the update's gradient.
 
         Args:
-            stage: the stage.
-            loss: of this batch, on this process.
+            stage: which trains.
+            loss: the weighted sum.
+            terms: what it is made of, by name; told when one of them is not finite.
+            batch: what it was computed on.
             last: whether it is the update's last batch, with which DDP averages the gradients of all.
         """
+        self._seen.append(({name: term.detach() for name, term in terms.items()}, batch))
         # A loss that is not finite can have finite gradients: NaN in all of them tells `step`, on every rank.
         share = torch.where(loss.detach().isfinite(), 1 / self.accumulate, torch.nan)
         with _apart(stage) if not last else nullcontext():
@@ -77,13 +113,18 @@ class Updates:
 
     def step(self, stage: pl.LightningModule, optimizer: LightningOptimizer) -> bool:
         """One step with the gradients of all the update's batches. False if it was skipped."""
-        taken = self._scaled_step(stage, optimizer) if _scaler(stage) else self._step(optimizer)
+        taken = self._scaled_step(stage, optimizer) if _scaler(stage) else self._step(stage, optimizer)
         optimizer.zero_grad(set_to_none=True)
         return taken
 
-    def _step(self, optimizer: LightningOptimizer) -> bool:
-        norm = get_total_norm(gradients_of(optimizer.optimizer))
+    def _step(self, stage: pl.LightningModule, optimizer: LightningOptimizer) -> bool:
+        self.norm = norm = get_total_norm(gradients_of(optimizer.optimizer))
         if not torch.isfinite(norm):
+            self._broken = self._broken or next(
+                name
+                for name, p in stage.named_parameters()
+                if p.grad is not None and not p.grad.isfinite().all()
+            )
             return False
         if self.clip_norm is not None:
             clip_grads_with_norm_(parameters_of(optimizer.optimizer), self.clip_norm, norm)
@@ -101,13 +142,14 @@ class Updates:
     def clip(self, stage: pl.LightningModule, optimizer: Optimizer) -> None:
         """Clips after unscaling, under fp16; to be called from ``on_before_optimizer_step``."""
         scaler = _scaler(stage)
-        if self.clip_norm is None or scaler is None:
+        if scaler is None:
             return
         if getattr(optimizer, "_step_supports_amp_scaling", False):
             # The plugin leaves it to fused optimisers to unscale in their step, which would be too late.
             scaler.unscale_(optimizer)
-        norm = get_total_norm(gradients_of(optimizer))
-        clip_grads_with_norm_(parameters_of(optimizer), self.clip_norm, norm)
+        self.norm = norm = get_total_norm(gradients_of(optimizer))
+        if self.clip_norm is not None:
+            clip_grads_with_norm_(parameters_of(optimizer), self.clip_norm, norm)
 
     def finish(self, stage: pl.LightningModule, *, taken: bool) -> None:
         """Counts the update, moves the schedules on, and stops after too many skipped in a row."""
@@ -119,11 +161,28 @@ class Updates:
         progress.increment_completed()
         self.skipped_in_row = 0 if taken else self.skipped_in_row + 1
         self.skipped += not taken
+        cause = None if taken else self._cause()
+        if self.skipped_in_row == 1 and cause:
+            batches = {id(batch): batch for _, batch in self._seen}  # a GAN has seen each one twice
+            self.fault = Fault(stage.trainer.global_step, cause, list(batches.values()))
+        self._seen, self._broken = [], None
         if self.skipped_in_row >= self.max_skipped:
             raise NonFiniteError(
                 f"update {stage.trainer.global_step}: {self.skipped_in_row} updates in a row with a loss or "
-                "gradient that is not finite; lower the learning rate, or set stage.clip_norm"
+                f"gradient that is not finite ({cause or 'fp16 overflow'}); lower the learning rate, or set "
+                "stage.clip_norm"
             )
+
+    def _cause(self) -> str | None:
+        # Overflow alone is how fp16 finds its scale, and no fault.
+        bad = {name for terms, _ in self._seen for name, term in terms.items() if not term.isfinite().all()}
+        images = [str(name) for _, batch in self._seen for name in batch.get("name", ())]
+        on = f" (images {', '.join(dict.fromkeys(images))})" if images else ""
+        if bad:
+            return f"not finite: loss term {', '.join(sorted(bad))}{on}"
+        return (
+            f"not finite: the gradient, first of {self._broken}; the losses are{on}" if self._broken else None
+        )
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:

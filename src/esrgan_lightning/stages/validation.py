@@ -38,6 +38,14 @@ class Validation(nn.Module):
         self.metrics.reset()
 
 
+def validation_due(trainer: pl.Trainer) -> bool:
+    """Whether the batch that has just been trained on is followed by a validation."""
+    interval = trainer.val_check_batch
+    if interval is None or not trainer.enable_validation:
+        return False
+    return (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % interval == 0
+
+
 def lineage(generator: nn.Module, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint records beside its tensors: plain values, readable with ``weights_only=True``."""
     return {"spec": network_spec(generator), "provenance": dict(provenance)}

@@ -1,0 +1,382 @@
+"""`resume=`: a run that was broken off goes on as if nothing had happened, or says why it cannot."""
+
+import csv
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from esrgan_lightning.config import compose
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import write_image
+from esrgan_lightning.stages.resume import MAY_CHANGE
+from esrgan_lightning.stages.run_state import RUN_KEY
+from esrgan_lightning.training import train
+from esrgan_lightning.weights import LINEAGE_KEY
+
+DOCS = Path(__file__).resolve().parents[1] / "docs/resume.md"
+STAGES = {"psnr": ("stage=psnr", *tiny.PSNR), "gan": ("stage=gan", "init=null", *tiny.GAN)}
+SETTINGS = (
+    "trainer.precision=32", "schedule=milestones", "schedule.at=[5,21]", "stage.ema_decay=0.9",
+    "data.batch_size=4", "trainer.val_interval=8", "trainer.checkpoint_interval=4", "trainer.max_updates=30",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def photos(tmp_path_factory):
+    """Small ones: their validation takes no time."""
+    folder = tmp_path_factory.mktemp("photos")
+    noise = torch.Generator().manual_seed(0)
+    for number in range(5):
+        image = torch.randint(256, (3, 48, 48), dtype=torch.uint8, generator=noise)
+        write_image(folder / f"{number}.png", image)
+    PHOTOS[:] = ["data=folder", f"data.train_dir={folder}", "data.val_count=2"]
+    yield
+    PHOTOS.clear()
+
+
+PHOTOS: list[str] = []
+
+
+def config(*overrides, stage="psnr"):
+    return compose(*STAGES[stage], *PHOTOS, *SETTINGS, *overrides)
+
+
+def short(*overrides):
+    """Six updates, each saved; one validation, at the end."""
+    return config("trainer.max_updates=6", "trainer.checkpoint_interval=1", *overrides)
+
+
+def checkpoint(run, name="last.ckpt"):
+    return torch.load(run / "checkpoints" / name, weights_only=True)
+
+
+def names(run):
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def rows(run):
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
+
+
+def assert_equal(one, other, where="checkpoint"):
+    """To the bit, whatever is nested in whatever."""
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_equal(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for number, pair in enumerate(zip(one, other, strict=True)):
+            assert_equal(*pair, f"{where}.{number}")
+    else:
+        assert one == other, where
+
+
+def state_of(run):
+    """All of the last checkpoint but what speaks of names and keys, and Lightning's own counters."""
+    content = checkpoint(run)
+    del content["loops"], content["epoch"]
+    del content[RUN_KEY]["config"], content[LINEAGE_KEY]["provenance"]["config_hash"]
+    return content
+
+
+class At(Callback):
+    """Does something at the start of the batch after so many updates, and draws from every generator."""
+
+    def __init__(self, update=None, do=None, hook="batch"):
+        self.update, self.do, self.hook, self.drawn = update, do, hook, []
+
+    def on_train_batch_start(self, trainer, stage, batch, batch_idx):
+        self.drawn.append((random.random(), np.random.rand(), torch.rand(()).item()))
+        if self.hook == "batch" and trainer.global_step == self.update:
+            self.do()
+
+    def on_validation_batch_start(self, trainer, *_):
+        if self.hook == "validation" and trainer.global_step == self.update:
+            self.do()
+
+
+def power_cut():
+    raise KeyError("power cut")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("stage", "accumulate"), [("psnr", 2), ("gan", 1)])
+@pytest.mark.parametrize("broken_off", [(17, "batch"), (16, "validation")])
+def test_30_updates_are_17_and_a_power_cut_and_the_rest(tmp_path, stage, accumulate, workers, broken_off):
+    """Breaks if anything is forgotten.
+
+    A moment, a rate, the average, a random number, a skipped update, the best, a row of figures, a validation
+    that was under way; or if a sample that was fetched and not trained on counts.
+    """
+    update, hook = broken_off
+    settings = (f"stage.accumulate={accumulate}", f"data.num_workers={workers}")
+    whole, broken, rest = At(), At(update, power_cut, hook), At()
+
+    class Poison(Callback):
+        def on_train_batch_start(self, trainer, stage, batch, batch_idx):
+            if trainer.global_step == 2:
+                batch["hr"].fill_(float("nan"))
+
+    train(config(*settings, stage=stage), tmp_path / "whole", callbacks=[Poison(), whole])
+    with pytest.raises(KeyError):
+        train(config(*settings, stage=stage), tmp_path / "parts", callbacks=[Poison(), broken])
+    assert checkpoint(tmp_path / "parts")["global_step"] == 16
+    train(config(*settings, "resume=last", stage=stage), tmp_path / "parts", callbacks=[rest])
+    assert rest.drawn == whole.drawn[16 * accumulate :]
+    assert_equal(state_of(tmp_path / "whole"), state_of(tmp_path / "parts"))
+    assert checkpoint(tmp_path / "parts")["updates"] == {"skipped": 1, "skipped_in_row": 0}
+    assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
+    assert names(tmp_path / "whole") == names(tmp_path / "parts")
+    assert {"last.ckpt", "update_0000028.ckpt", "update_0000024.ckpt"} < set(names(tmp_path / "parts"))
+
+
+@pytest.mark.parametrize(
+    ("signum", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt), (None, None)]
+)
+@pytest.mark.parametrize("update", [3, 4])
+def test_a_run_that_was_stopped_loses_nothing(tmp_path, signum, raised, update, caplog):
+    """Breaks if a signal or the time limit costs an update, adds or skips a validation, or says nothing.
+
+    After update 4 a validation is due: it is made before the run ends.
+    """
+    settings = ("trainer.val_interval=4", "trainer.checkpoint_interval=100")
+    train(short(*settings), tmp_path / "whole", callbacks=[At()])
+    run = tmp_path / "parts"
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with caplog.at_level("INFO"):
+        if raised:
+            stop = At(update - 1, lambda: os.kill(os.getpid(), signum))
+            with pytest.raises(raised) as ended:
+                train(short(*settings), run, callbacks=[stop])
+            assert getattr(ended.value, "code", 143) == 143
+        else:
+            # A limit that is over after the first update.
+            update = 1
+            metrics = train(short(*settings, "trainer.max_time=1e-6"), run, callbacks=[At()])
+            assert metrics == {}
+    assert f"stopping after update {update} of 6, saved as {run / 'checkpoints/last.ckpt'}" in caplog.text
+    assert "resume=last goes on" in caplog.text
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert checkpoint(run)["global_step"] == update
+    train(short(*settings, "resume=last"), run, callbacks=[At()])
+    assert_equal(state_of(tmp_path / "whole"), state_of(run))
+    assert rows(tmp_path / "whole") == rows(run)
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path):
+    """Breaks if an impatient user has to kill the process."""
+
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit):  # Lightning's way of ending
+        train(short(), tmp_path, callbacks=[At(3, twice)])
+    assert checkpoint(tmp_path)["global_step"] == 3
+    signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored
+
+
+def damage_by(how, path):
+    content = bytearray(path.read_bytes())
+    if how == "cut short":
+        content = content[: len(content) // 2]
+    elif how == "empty":
+        content = b""
+    else:  # a bit in a tensor, which torch.load would take as it is
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["cut short", "empty", "a flipped bit"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, how):
+    """Breaks if half a file ends a run for good, or is trained on, or is taken into the ring."""
+    run = tmp_path / "a"
+    train(short("trainer.max_updates=4"), run)
+    assert names(run) == [
+        "best_update_0000004.ckpt",
+        "last.ckpt",
+        "update_0000002.ckpt",
+        "update_0000003.ckpt",
+    ]
+    damage_by(how, run / "checkpoints/last.ckpt")
+    said = r"last\.ckpt: not readable .*; going on from .*update_0000003\.ckpt \(update 3\) instead"
+    with pytest.warns(UserWarning, match=said):
+        train(short("resume=last"), run)
+    assert [checkpoint(run, f"{name}.ckpt")["global_step"] for name in ("last", "update_0000005")] == [6, 5]
+    train(short(), tmp_path / "whole")
+    assert_equal(state_of(tmp_path / "whole"), state_of(run))
+    with pytest.raises(InputError, match="has made 6 updates already"):
+        train(short("resume=last"), run)
+    for path in (run / "checkpoints").iterdir():
+        damage_by(how, path)
+    with pytest.raises(InputError, match=r"last\.ckpt: not readable.*update_0000005\.ckpt: not readable"):
+        train(short("resume=last"), run)
+
+
+def test_what_a_kill_between_two_renames_leaves_is_gone_on_with(tmp_path):
+    """Breaks if a run without last.ckpt is lost, or a half-written file stays for ever."""
+    train(short("trainer.max_updates=4"), tmp_path)
+    folder = tmp_path / "checkpoints"
+    (folder / "last.ckpt").rename(folder / "update_0000004.ckpt")
+    (folder / "..next.ckpt.part.part").write_bytes(b"half")
+    train(short("resume=last"), tmp_path)
+    assert names(tmp_path)[1:] == ["last.ckpt", "update_0000004.ckpt", "update_0000005.ckpt"]
+
+
+def test_going_back_leaves_the_abandoned_future(tmp_path):
+    """Breaks if a run that went on from an earlier checkpoint later falls back to what it had abandoned."""
+    train(short(), tmp_path)
+    earlier = tmp_path / "checkpoints/update_0000004.ckpt"
+    train(short(f"resume='{earlier}'", "trainer.max_updates=5", "trainer.checkpoint_interval=5"), tmp_path)
+    assert names(tmp_path)[1:] == ["last.ckpt", "update_0000004.ckpt"]
+    assert checkpoint(tmp_path)["global_step"] == 5
+
+
+def test_another_run_is_continued_under_a_name_of_its_own(tmp_path, monkeypatch):
+    """Breaks if resume=RUN touches the old run, or forgets its figures or its best."""
+    monkeypatch.chdir(tmp_path)
+    train(short("name=old", "trainer.max_updates=4", "trainer.val_interval=2"))
+    before = {path: path.read_bytes() for path in (tmp_path / "runs/old").rglob("*") if path.is_file()}
+    train(short("name=new", "resume=old", "trainer.val_interval=2"))
+    assert {path: path.read_bytes() for path in before} == before
+    train(short("name=whole", "trainer.val_interval=2"))
+    assert_equal(state_of(tmp_path / "runs/whole"), state_of(tmp_path / "runs/new"))
+    assert rows(tmp_path / "runs/whole") == rows(tmp_path / "runs/new")
+    assert [name for name in names(tmp_path / "runs/new") if "best" in name] == [
+        name for name in names(tmp_path / "runs/whole") if "best" in name
+    ]
+    with pytest.raises(InputError, match="already holds checkpoints"):
+        train(short("name=whole", "resume=new", "trainer.max_updates=7"))
+    with pytest.raises(InputError, match=r"resume=none: no checkpoint .*none.* or runs.none"):
+        train(short("name=x", "resume=none"))
+    assert not (tmp_path / "runs/x").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("optimizer.lr=1", r"optimizer.lr=1.* \(it was optimizer.lr=0.0002\)"),
+        ("seed=1", r"seed=1 \(it was seed=0\)"),
+        ("data.batch_size=8", r"data.batch_size=8 \(it was data.batch_size=4\)"),
+        ("schedule.gamma=0.1", "schedule.gamma=0.1"),
+        ("trainer.precision=64", r"trainer.precision=64-true \(it was trainer.precision=32-true\)"),
+        ("+loss.pixel.reduction=sum", r"loss.pixel.reduction=sum \(it was loss.pixel.reduction=null\)"),
+        ("generator.num_blocks=2", "generator.num_blocks=2"),
+    ],
+)
+def test_a_setting_that_would_make_it_another_run_is_refused(change, said, stopped):
+    """Breaks if a run goes on with another rate, or the message names neither key nor values."""
+    before = (stopped / "metrics.csv").read_bytes()
+    with pytest.raises(InputError, match=said):
+        train(short("resume=last", change), stopped)
+    assert (stopped / "metrics.csv").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that made 2 of 6 updates."""
+    run = tmp_path_factory.mktemp("stopped")
+    torch.set_num_threads(1)
+    train(short("trainer.max_updates=2"), run)
+    return run
+
+
+def test_what_may_change_may_change(stopped, tmp_path):
+    """Breaks if a longer run, other intervals or more workers are refused, or change what is trained."""
+    shutil.copytree(stopped, tmp_path / "run")
+    others = ("trainer.val_interval=2", "trainer.log_interval=2", "trainer.keep_last=1", "data.cache_gib=1",
+              "trainer.checkpoint_interval=3", "stage.max_skipped=3", "logger=tensorboard",
+              "~metrics.ssim_y", "data.num_workers=1")  # fmt: skip
+    train(short("resume=last", *others), tmp_path / "run")
+    train(short(), tmp_path / "whole")
+    one, other = checkpoint(tmp_path / "run"), checkpoint(tmp_path / "whole")
+    assert_equal(one["state_dict"], other["state_dict"])
+    assert_equal(one["optimizer_states"], other["optimizer_states"])
+    assert [each for each in names(tmp_path / "run") if "best" not in each] == ["last.ckpt"]
+
+
+def test_other_photos_are_refused(tmp_path):
+    """Breaks if sample 17 is suddenly cut from another photo."""
+    for name in ("a", "b", "c", "moved/a", "moved/b", "moved/c"):
+        write_image(tmp_path / f"photos/{name}.png", torch.zeros(3, 64, 64, dtype=torch.uint8))
+    (tmp_path / "photos/moved").rename(tmp_path / "moved")
+    folder = ("data=folder", *STAGES["psnr"], *SETTINGS, "trainer.max_updates=1")
+    train(compose(*folder, f"data.train_dir={tmp_path / 'photos'}"), tmp_path / "run")
+    on = (*folder[:-1], "trainer.max_updates=2", "resume=last", f"data.train_dir={tmp_path / 'moved'}")
+    (tmp_path / "moved/a.png").rename(tmp_path / "moved/d.png")
+    with pytest.raises(InputError, match="other photos"):
+        train(compose(*on), tmp_path / "run")
+    (tmp_path / "moved/d.png").rename(tmp_path / "moved/a.png")
+    train(compose(*on), tmp_path / "run")
+
+
+def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(tmp_path):
+    """Breaks if the error is a traceback, or the only whole checkpoint is gone when the next does not fit."""
+
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # a file may be no longer: EFBIG
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(InputError, match=r"cannot be written to: .*whole: .*last\.ckpt.*resume=last"):
+            train(short(), tmp_path, callbacks=[At(4, full)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(tmp_path) == ["last.ckpt", "update_0000002.ckpt", "update_0000003.ckpt"]
+    assert checkpoint(tmp_path)["global_step"] == 4
+    train(short("resume=last"), tmp_path, callbacks=[At()])
+    train(short(), tmp_path / "whole", callbacks=[At()])
+    assert_equal(state_of(tmp_path / "whole"), state_of(tmp_path))
+
+
+def test_loggers_go_on(tmp_path, monkeypatch):
+    """Breaks if TensorBoard shows updates twice, or Weights & Biases a second run."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = tmp_path / "run"
+    board = ("logger=tensorboard", "trainer.checkpoint_interval=2")
+    with pytest.raises(KeyError):
+        train(short(*board), run, callbacks=[At(5, power_cut)])
+    train(short(*board, "resume=last"), run)
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # wandb's own, of its own dependencies
+        for more in ("trainer.max_updates=2", "resume=last"):
+            train(short("logger=wandb", more), tmp_path / "w")
+    ids = {path.name.split("-")[-1] for path in (tmp_path / "w/wandb").glob("offline-run-*")}
+    assert len(ids) == 1
+
+
+def test_the_page_lists_what_may_change():
+    """Breaks if docs/resume.md and the code disagree."""
+    listed = re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+) \|", DOCS.read_text("utf-8"), flags=re.MULTILINE)
+    assert sorted(re.findall(r"`([\w.]+)`", " ".join(listed))) == sorted(MAY_CHANGE)
