@@ -24,14 +24,18 @@ TWO = ("trainer=ddp", "trainer.devices=2", *SAME)
 HASH = r"parameters equal on all 2 ranks: sha256 ([0-9a-f]{64})"
 
 
-def esrgan_train(folder, *arguments, **environment):
+def fresh_environment():
     # A session of pytest under coverage or a launcher has variables that a fresh process must not see.
     strange = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_", "NODE_RANK")
-    env = {key: value for key, value in os.environ.items() if not key.startswith(strange)} | environment
+    env = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
+    return env | {"OMP_NUM_THREADS": "1"}
+
+
+def esrgan_train(folder, *arguments, **environment):
     return subprocess.run(
         [SCRIPT, *arguments],
         cwd=folder,
-        env=env | {"OMP_NUM_THREADS": "1"},
+        env=fresh_environment() | environment,
         text=True,
         capture_output=True,
         timeout=300,
@@ -120,3 +124,58 @@ def test_a_sweep_on_two_processes_does_not_mix_its_jobs(tmp_path):
     )
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("stage", ["psnr", "gan"])
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, stage):
+    """Breaks if samples are repeated or left out, or a second process starts from other weights or moments.
+
+    The GAN's losses here have no mean over the batch inside: each process sees half of it.
+    """
+    alone = ("init=null", *tiny.GAN, "loss/adversarial=standard", "discriminator.norm=none")
+    given = (f"stage={stage}", *(tiny.PSNR if stage == "psnr" else alone), *SAME)
+    lengths = [f"trainer.max_updates={number}" for number in (3, 6)]
+    train(compose(*given, lengths[1]), tmp_path / "alone")
+    train(compose(*given, lengths[0]), tmp_path / "runs/one")
+    done = esrgan_train(tmp_path, *given, lengths[1], "name=one", "resume=last", *TWO)
+    assert done.returncode == 0, done.stderr
+    assert re.search(HASH, done.stdout)
+    one, two = (
+        torch.load(tmp_path / run / "checkpoints/last.ckpt", weights_only=True)
+        for run in ("alone", "runs/one")
+    )
+    assert len(two["esrgan_lightning_run"]["random"]) == 2
+    for name, tensor in one["state_dict"].items():
+        difference = (two["state_dict"][name].float() - tensor.float()).norm()
+        assert difference <= 1e-5 * tensor.float().norm(), (name, difference / tensor.float().norm())
+    back = (*given, "trainer.max_updates=7", "resume=last")
+    train(compose(*back), tmp_path / "runs/one")  # and with one again
+
+
+@pytest.mark.parametrize("to", ["first", "second"])
+def test_a_signal_to_either_process_ends_both_after_the_same_update(tmp_path, to):
+    """Breaks if one process waits for ever for another that has ended, or nothing is saved."""
+    (tmp_path / "stop_at.py").write_text(
+        "import os, signal, sys\n"
+        "from pytorch_lightning.callbacks import Callback\n"
+        "from esrgan_lightning.config import compose\n"
+        "from esrgan_lightning.training import train\n"
+        "class Stop(Callback):\n"
+        "    def on_train_batch_start(self, trainer, *_):\n"
+        f"        if trainer.global_step == 2 and trainer.global_rank == {int(to == 'second')}:\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "train(compose(*sys.argv[1:]), callbacks=[Stop()])\n"
+    )
+    given = ("stage=psnr", "name=two", *tiny.PSNR, *TWO, "trainer.max_updates=50", "trainer.val_interval=100")
+    done = subprocess.run(
+        [sys.executable, "stop_at.py", *given],
+        cwd=tmp_path,
+        env=fresh_environment(),
+        text=True,
+        capture_output=True,
+        timeout=300,
+    )
+    assert done.returncode == 143, done.stderr
+    assert done.stdout.count("SIGTERM: stopping after update 3 of 50") == 1
+    saved = torch.load(tmp_path / "runs/two/checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] == 3

@@ -138,6 +138,16 @@ def test_a_non_finite_update_is_skipped_and_counted(make, how):
     assert trainer.callback_metrics["train/skipped"] == 1
 
 
+def test_a_nan_in_a_batch_does_not_stay_in_batch_norm():
+    """Breaks if the running statistics are NaN for the rest of the run, and in the exported network."""
+    images = batches(3)
+    images[1]["hr"].fill_(float("nan"))
+    stage = gan_stage()
+    trainer = fit(stage, images)
+    assert trainer.callback_metrics["train/skipped"] == 1
+    assert all(value.isfinite().all() for value in stage.state_dict().values())
+
+
 @STAGES
 def test_one_bad_batch_spoils_the_whole_accumulated_update(make):
     """Breaks if only the update's last batch is looked at."""

@@ -50,7 +50,7 @@ class MetricsCSV(Logger):
         self._start()
         new = [name for name in metrics if name not in self._columns]
         self._columns += sorted(new)
-        if self._rows and int(self._rows[-1]["step"]) == step and not set(metrics) & set(self._rows[-1]):
+        if self._rows and int(self._rows[-1]["step"]) == step:
             self._rows[-1] |= metrics
             self._rewrite()
             return

@@ -38,7 +38,11 @@ MAY_CHANGE = (
     "trainer.deterministic",
     "stage.max_skipped",
     "data.num_workers",
-    "data.cache_gib",
+    "data.prepare",
+    "data.cache_dir",
+    "data.download",
+    "data.root",
+    "data.files",
     "data.train_dir",
     "data.val_dir",
     "data.test_dir",
@@ -46,6 +50,8 @@ MAY_CHANGE = (
     "data.train_lr",
     "data.val_hr",
     "data.val_lr",
+    "data.val_name",
+    "data.val_count",
 )
 
 

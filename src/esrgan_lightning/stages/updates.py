@@ -166,6 +166,8 @@ class Updates:
             batches = {id(batch): batch for _, batch in self._seen}  # a GAN has seen each one twice
             self.fault = Fault(stage.trainer.global_step, cause, list(batches.values()))
         self._seen, self._broken = [], None
+        if not taken:
+            _forget_broken_statistics(stage)
         if self.skipped_in_row >= self.max_skipped:
             raise NonFiniteError(
                 f"update {stage.trainer.global_step}: {self.skipped_in_row} updates in a row with a loss or "
@@ -183,6 +185,14 @@ class Updates:
         return (
             f"not finite: the gradient, first of {self._broken}; the losses are{on}" if self._broken else None
         )
+
+
+def _forget_broken_statistics(stage: nn.Module) -> None:
+    # A step can be left out, but batch norm has averaged the NaN in: it would stay there for good.
+    for module in stage.modules():
+        mean = getattr(module, "running_mean", None)
+        if isinstance(mean, Tensor) and not mean.isfinite().all():
+            module.reset_running_stats()  # type: ignore[operator]
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
