@@ -1,13 +1,14 @@
 """Runs and kills one training in a forked process, as often as it is asked to: the imports are paid once.
 
 ``python killed.py FOLDER SEED KILLS`` prints one line of JSON per attempt:
-``{"run", "started": whether training began, "from": update gone on from, "reached": updates done at the end,
-"killed"}``.
+``{"run", "started": whether training began, "from": the update that it went on from, "reached": updates done
+when it ended, "killed"}``.
 Half of the attempts are killed after a random time, half at a random one of the calls by which files of the
 run are opened, renamed and removed: that is where a state could be left half-written.
 """
 
 import contextlib
+import io
 import json
 import mmap
 import os
@@ -15,6 +16,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import torch
@@ -67,11 +69,10 @@ def attempt(run, overrides, shared, call=None, seconds=None):
         try:
             resume = ["resume=last"] if begun else []
             train(compose(*overrides, *resume), run, callbacks=[Progress(shared)])
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
+        except BaseException as error:
+            if "updates already" not in str(error):  # it was killed after its last checkpoint, and is over
+                traceback.print_exc()
+                os._exit(1)
         os._exit(0)
     if seconds is not None:
         time.sleep(seconds)
@@ -92,7 +93,7 @@ def main(folder, seed, kills, *overrides):
         shared[:] = bytes(3)
 
     # Here, not in a process of its own: what is imported on the way is then there for all attempts.
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(io.StringIO()):
         train(compose(*overrides), folder / "whole")
     begun = time.monotonic()
     assert attempt(folder / "timed", overrides, shared)

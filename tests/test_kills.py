@@ -62,7 +62,7 @@ def test_fifty_kills_cost_an_interval_at_most_and_change_nothing(tmp_path):
             torch.testing.assert_close(one["state"], other["state"], rtol=0, atol=0)
         left = [path.name for path in (tmp_path / run).rglob("*") if path.name.endswith(".part")]
         assert left == []
-        first, *lines = (tmp_path / run / "metrics.csv").read_text().splitlines()
+        _, *lines = (tmp_path / run / "metrics.csv").read_text().splitlines()
         steps = [int(line.split(",")[0]) for line in lines]
         assert steps == sorted(set(steps))
         # A checkpoint is written just before its own update's row: a kill between the two costs that row.
