@@ -5,8 +5,10 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks._dense import SLOPE, dense_block, saves_memory
 
 SCALES = (1, 2, 3, 4, 8)
 _LARGEST = sys.float_info.max
@@ -67,13 +69,21 @@ class DenseBlock(nn.Module):
         num_features: Channels of x and of the result.
         growth_channels: Channels that each of the first four convolutions adds.
         residual_scaling: β.
+        memory_efficient: Keep each feature map once for backward and concatenate again there, instead of
+            keeping every concatenation: a quarter of the memory, the same values. The convolutions' own
+            forward hooks are then not called, and its gradient has no graph (no ``create_graph=True``).
 
     Shape:
         (B,num_features,h,w) → the same.
     """
 
     def __init__(
-        self, num_features: int = 64, growth_channels: int = 32, residual_scaling: float = 0.2
+        self,
+        num_features: int = 64,
+        growth_channels: int = 32,
+        residual_scaling: float = 0.2,
+        *,
+        memory_efficient: bool = True,
     ) -> None:
         super().__init__()
         self.conv1 = conv3x3(num_features, growth_channels)
@@ -81,11 +91,15 @@ class DenseBlock(nn.Module):
         self.conv3 = conv3x3(num_features + 2 * growth_channels, growth_channels)
         self.conv4 = conv3x3(num_features + 3 * growth_channels, growth_channels)
         self.conv5 = conv3x3(num_features + 4 * growth_channels, num_features)
-        self.act = nn.LeakyReLU(0.2, inplace=True)
-        self.residual_scaling = residual_scaling
+        self.act = nn.LeakyReLU(SLOPE, inplace=True)
+        self.residual_scaling, self.memory_efficient = residual_scaling, memory_efficient
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,num_features,h,w) → the same."""
+        if self.memory_efficient and saves_memory():
+            convs = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
+            parameters = [each for conv in convs for each in (conv.weight, conv.bias)]
+            return dense_block(x, self.residual_scaling, parameters)
         x1 = self.act(self.conv1(x))
         x2 = self.act(self.conv2(torch.cat((x, x1), 1)))
         x3 = self.act(self.conv3(torch.cat((x, x1, x2), 1)))
@@ -102,24 +116,41 @@ class RRDB(nn.Module):
         num_features: Channels of x and of the result.
         growth_channels: Of the dense blocks.
         residual_scaling: β, here and in each dense block.
+        memory_efficient: Of the dense blocks.
+        checkpointing: Keep nothing but x for backward and compute the block a second time there.
 
     Shape:
         (B,num_features,h,w) → the same.
     """
 
     def __init__(
-        self, num_features: int = 64, growth_channels: int = 32, residual_scaling: float = 0.2
+        self,
+        num_features: int = 64,
+        growth_channels: int = 32,
+        residual_scaling: float = 0.2,
+        *,
+        memory_efficient: bool = True,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.rdb1 = DenseBlock(num_features, growth_channels, residual_scaling)
-        self.rdb2 = DenseBlock(num_features, growth_channels, residual_scaling)
-        self.rdb3 = DenseBlock(num_features, growth_channels, residual_scaling)
-        self.residual_scaling = residual_scaling
+        sizes = (num_features, growth_channels, residual_scaling)
+        self.rdb1 = DenseBlock(*sizes, memory_efficient=memory_efficient)
+        self.rdb2 = DenseBlock(*sizes, memory_efficient=memory_efficient)
+        self.rdb3 = DenseBlock(*sizes, memory_efficient=memory_efficient)
+        self.residual_scaling, self.checkpointing = residual_scaling, checkpointing
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,num_features,h,w) → the same."""
-        residual: Tensor = self.rdb3(self.rdb2(self.rdb1(x)))
+        if self.checkpointing and torch.is_grad_enabled():
+            # Nothing in a block is random: the generators' states need not be kept.
+            residual: Tensor = checkpoint(self._dense, x, use_reentrant=False, preserve_rng_state=False)
+        else:
+            residual = self._dense(x)
         return x + self.residual_scaling * residual
+
+    def _dense(self, x: Tensor) -> Tensor:
+        residual: Tensor = self.rdb3(self.rdb2(self.rdb1(x)))
+        return residual
 
 
 @final

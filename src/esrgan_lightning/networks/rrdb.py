@@ -58,6 +58,9 @@ class RRDBNet(nn.Module):
         init_scope: What it applies to: ``all`` convolutions, with zero biases (the paper); or those of the
             ``dense`` blocks, the others then keeping PyTorch's own initialisation, as BasicSR has it.
         unshuffle: Fold the input first; None is True at scales 1 and 2, which alone have it.
+        memory_efficient: Train with a quarter of the memory in the dense blocks, at the same values
+            (:class:`~esrgan_lightning.networks.blocks.DenseBlock`).
+        checkpointing: Train with still less memory and a second forward pass: keep each RRDB's input alone.
 
     Shape:
         (B,in_channels,h,w), any floating type, in [0,1] → (B,out_channels,s·h,s·w), not clamped.
@@ -82,6 +85,8 @@ class RRDBNet(nn.Module):
         init_scale: float = 0.1,
         init_scope: Literal["all", "dense"] = "all",
         unshuffle: bool | None = None,
+        memory_efficient: bool = True,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         require_scale("RRDBNet", scale)
@@ -91,6 +96,9 @@ class RRDBNet(nn.Module):
         require_count("RRDBNet", num_blocks=num_blocks, growth_channels=growth_channels)
         require_number("RRDBNet", "residual_scaling", residual_scaling, most=1)
         require_number("RRDBNet", "init_scale", init_scale)
+        for name, value in (("memory_efficient", memory_efficient), ("checkpointing", checkpointing)):
+            if not isinstance(value, bool):
+                raise InputError(f"RRDBNet: {name}={value!r} must be true or false")
         if init_scope not in ("all", "dense"):
             raise InputError(f"RRDBNet: init_scope={init_scope!r} must be all or dense")
         folds = scale < 4 and scale != 3 if unshuffle is None else unshuffle
@@ -102,6 +110,7 @@ class RRDBNet(nn.Module):
         self.in_channels, self.out_channels, self.scale = in_channels, out_channels, scale
         self.fold = 4 // scale if folds else 1
         self.steps = _STEPS[scale * self.fold]
+        # How it is trained (memory_efficient, checkpointing) is no part of what it is.
         self.spec: dict[str, Any] = {
             "architecture": "RRDBNet",
             "arguments": {
@@ -120,7 +129,16 @@ class RRDBNet(nn.Module):
 
         self.conv_first = conv3x3(in_channels * self.fold**2, num_features)
         self.body = nn.Sequential(
-            *(RRDB(num_features, growth_channels, residual_scaling) for _ in range(num_blocks))
+            *(
+                RRDB(
+                    num_features,
+                    growth_channels,
+                    residual_scaling,
+                    memory_efficient=memory_efficient,
+                    checkpointing=checkpointing,
+                )
+                for _ in range(num_blocks)
+            )
         )
         self.conv_body = conv3x3(num_features, num_features)
         for step in range(1, len(self.steps) + 1):
