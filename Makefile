@@ -49,7 +49,8 @@ wheel: setup  ## build dist/*.whl and dist/*.tar.gz
 	$(BIN)/python -m build --no-isolation
 
 bench: setup  ## every benchmark at its quick size
-	@set -e; for script in $(sort $(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$script; done
+	@set -e; for script in $(sort $(wildcard benchmarks/[a-z]*.py)); do \
+		$(BIN)/python $$script $$(grep -qe --quick $$script && echo --quick); done
 
 notebooks: setup  ## execute the notebooks at a small size
 	$(BIN)/python -m pytest tests/test_notebooks.py

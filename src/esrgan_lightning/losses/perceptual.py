@@ -77,6 +77,15 @@ class PerceptualLoss(nn.Module):
         """The frozen network, by reference."""
         return self._hidden[0]
 
+    def cast_features(self, dtype: torch.dtype) -> None:
+        """Keeps the backbone's weights in the type that mixed precision computes in.
+
+        Under autocast to ``dtype`` the features stay the same to the bit, and no pass has to cast the weights
+        anew. A backbone without a method ``cast_weights`` is left as it is.
+        """
+        if callable(cast := getattr(self.backbone, "cast_weights", None)):
+            cast(dtype)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Takes the hidden backbone along: ``.to``, ``.cuda`` and ``.double`` all come through here."""
         self.backbone._apply(fn, recurse)  # type: ignore[no-untyped-call]

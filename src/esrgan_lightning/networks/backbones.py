@@ -94,10 +94,15 @@ class VGGFeatures(nn.Module):
         """Stays in eval mode: the features are a fixed yardstick, also inside a training parent."""
         return super().train(False)
 
+    def cast_weights(self, dtype: torch.dtype) -> None:
+        """Keeps the convolutions in this type; the scaling of the image stays in its own."""
+        self.features.to(dtype)
+
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """RGB in [0,1], (B,3,H,W) → the features by name, in the network's order."""
         _check_image(image, smallest=self._smallest)
         x = (image.to(self.mean.dtype) - self.mean) / self.std
+        x = x.to(next(self.features.parameters()).dtype)
         found: dict[str, Tensor] = {}
         for index, layer in enumerate(self.features):
             x = layer(x)

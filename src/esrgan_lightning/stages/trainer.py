@@ -46,6 +46,8 @@ class TrainerSettings:
     sync_batchnorm: bool
     precision: str | int
     channels_last: bool
+    compile: bool
+    cast_features: bool
     val_interval: int
     checkpoint_interval: int
     keep_last: int
