@@ -40,6 +40,29 @@ def gan_stage(**settings: Any) -> GANStage:
     return GANStage(**(parts | {"adversarial": RelativisticAverageGAN(), "optimizer": adam} | settings))
 
 
+class Poisoned(nn.Module):
+    """L1, made non-finite at chosen calls: in the loss, or in the gradient behind a finite loss."""
+
+    def __init__(self, at, how):
+        super().__init__()
+        self.at, self.how, self.calls = set(at), how, 0
+
+    def forward(self, sr, hr):
+        self.calls += 1
+        loss = (sr - hr).abs().mean()
+        if self.calls not in self.at:
+            return loss
+        if self.how == "loss":
+            return loss + torch.tensor(float("inf"), dtype=loss.dtype)  # its gradient stays finite
+        return loss + (sr - sr.detach()).square().sum().sqrt()  # 0, and its gradient 0/0
+
+
+def poisoned(make: Any, at: Sequence[int], how: str, **settings: Any) -> PSNRStage | GANStage:
+    given = {"given": ["adversarial"]} if make is gan_stage else {}
+    weights = {"pixel": 1.0} | ({"adversarial": 5e-3} if given else {})
+    return make(losses=WeightedLoss({"pixel": Poisoned(at, how)}, weights, **given), **settings)
+
+
 def batches(count: int, size: int = 2, side: int = 16) -> list[dict[str, Tensor]]:
     """LR in [0,1] and HR of twice its size, different in each batch."""
     random = torch.Generator().manual_seed(3)

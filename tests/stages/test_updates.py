@@ -3,7 +3,7 @@
 import pytest
 import pytorch_lightning as pl
 import torch
-from by_hand import batches, fit, gan_stage, psnr_stage
+from by_hand import batches, fit, gan_stage, poisoned, psnr_stage
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
@@ -99,29 +99,6 @@ def test_moving_average_has_its_closed_form(make):
         torch.testing.assert_close(average, expected)
         assert not torch.equal(average, history[-1])
         assert not average.requires_grad
-
-
-class Poisoned(nn.Module):
-    """L1, made non-finite at chosen calls: in the loss, or in the gradient behind a finite loss."""
-
-    def __init__(self, at, how):
-        super().__init__()
-        self.at, self.how, self.calls = set(at), how, 0
-
-    def forward(self, sr, hr):
-        self.calls += 1
-        loss = (sr - hr).abs().mean()
-        if self.calls not in self.at:
-            return loss
-        if self.how == "loss":
-            return loss + torch.tensor(float("inf"), dtype=loss.dtype)  # its gradient stays finite
-        return loss + (sr - sr.detach()).square().sum().sqrt()  # 0, and its gradient 0/0
-
-
-def poisoned(make, at, how, **settings):
-    given = {"given": ["adversarial"]} if make is gan_stage else {}
-    weights = {"pixel": 1.0} | ({"adversarial": 5e-3} if given else {})
-    return make(losses=WeightedLoss({"pixel": Poisoned(at, how)}, weights, **given), **settings)
 
 
 @STAGES
