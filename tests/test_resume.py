@@ -247,7 +247,8 @@ def test_what_a_kill_between_two_renames_leaves_is_gone_on_with(tmp_path):
     (folder / "last.ckpt").rename(folder / "update_0000004.ckpt")
     (folder / "..next.ckpt.part.part").write_bytes(b"half")
     train(short("resume=last"), tmp_path)
-    assert names(tmp_path)[1:] == ["last.ckpt", "update_0000004.ckpt", "update_0000005.ckpt"]
+    left = [name for name in names(tmp_path) if "best" not in name]
+    assert left == ["last.ckpt", "update_0000004.ckpt", "update_0000005.ckpt"]
 
 
 def test_going_back_leaves_the_abandoned_future(tmp_path):
@@ -374,7 +375,7 @@ def test_loggers_go_on(tmp_path, monkeypatch):
         warnings.simplefilter("ignore")  # wandb's own, of its own dependencies
         for more in ("trainer.max_updates=2", "resume=last"):
             train(short("logger=wandb", more), tmp_path / "w")
-    ids = {path.name.split("-")[-1] for path in (tmp_path / "w/wandb").glob("offline-run-*")}
+    ids = {path.name.split("-")[3] for path in (tmp_path / "w/wandb").glob("offline-run-*")}
     assert len(ids) == 1
 
 

@@ -63,7 +63,7 @@ def train(
     named = str(OmegaConf.to_container(cfg, resolve=False)["name"])  # type: ignore[call-overload, index]
     check_shared_name(named, num_nodes=settings.num_nodes)
     saved = read_checkpoint(str(cfg.resume), run_dir) if cfg.resume is not None else None
-    goes_on_here = saved is not None and saved.run_dir == run_dir.absolute()
+    goes_on_here = saved is not None and saved.run_dir == run_dir.resolve()
     init = _init(cfg, resumed=saved is not None)
     if not goes_on_here and not cfg.overwrite:
         folders.check_free(run_dir)

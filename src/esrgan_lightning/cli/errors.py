@@ -66,5 +66,3 @@ def quiet() -> None:
     warnings.filterwarnings(
         "ignore", message=".*resuming from a checkpoint that ended before the epoch ended"
     )
-    # A resumed run's folder is not empty, of course; any other that holds checkpoints is refused.
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -108,9 +108,9 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Clears away what a killed run was writing, and looks whether this run goes on from last.ckpt."""
         if trainer.is_global_zero:
-            for partial in self.path.parent.glob(f".*.ckpt{PARTIAL}"):
+            for partial in self.path.parent.glob(f".*{PARTIAL}"):
                 partial.unlink()
-        resumed = trainer.ckpt_path is not None and Path(trainer.ckpt_path).absolute() == self.path.absolute()
+        resumed = trainer.ckpt_path is not None and Path(trainer.ckpt_path).resolve() == self.path.resolve()
         self._newest = trainer.global_step if resumed else None
 
     def on_train_batch_end(

@@ -34,15 +34,13 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def told_in_one_line(run_dir: Path) -> Iterator[None]:
     """Around ``fit``: a run that diverged or has no room left is told with the checkpoint to go back to.
 
-    Lightning's warnings of a folder that holds checkpoints, and of an "epoch" (here: the run) half done, are
-    left out: both are what resuming means.
+    Lightning's warning of an "epoch" (here: the run) half done is left out: that is what resuming means.
 
     Raises:
         InputError: in place of the error inside.
     """
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
             warnings.filterwarnings(
                 "ignore", ".*resuming from a checkpoint that ended before the epoch ended"
             )
@@ -111,9 +109,9 @@ class StopCleanly(Callback):
 
     def _stop_if_asked(self, trainer: pl.Trainer) -> None:
         reason = self._agreed(trainer)
+        self.signum = reason if reason > 0 else None  # also of a run that is over: a sweep is not
         if reason == 0 or trainer.global_step >= trainer.max_steps:
             return
-        self.signum = reason if reason > 0 else None
         trainer.should_stop = True
         trainer.limit_val_batches = 0  # Lightning would validate once more, which an unbroken run does not
         if trainer.is_global_zero:

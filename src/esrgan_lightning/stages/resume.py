@@ -68,7 +68,7 @@ class Saved(NamedTuple):
     @property
     def run_dir(self) -> Path:
         """The folder of the run that has written it."""
-        return self.path.absolute().parent.parent
+        return self.path.resolve().parent.parent
 
 
 def read_checkpoint(resume: str, run_dir: Path) -> Saved:

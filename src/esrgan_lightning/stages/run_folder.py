@@ -26,8 +26,11 @@ def check_name(name: object) -> None:
         )
 
 
+@rank_zero_only
 def check_free(run_dir: Path) -> None:
     """Refuses a folder in which another run has left checkpoints.
+
+    The first process looks; when the others start, it may have written there already.
 
     Raises:
         InputError: there are some.
@@ -42,7 +45,7 @@ def check_free(run_dir: Path) -> None:
 @rank_zero_only
 def clear(run_dir: Path) -> None:
     """Deletes what an earlier run has written, and nothing else."""
-    for path in (run_dir / name for name in WRITTEN):
+    for path in (*(run_dir / name for name in WRITTEN), *run_dir.glob("nonfinite_update_*.safetensors")):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 

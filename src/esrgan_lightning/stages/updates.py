@@ -70,7 +70,7 @@ class Updates:
         self.skipped = self.skipped_in_row = 0
         self.norm = torch.tensor(torch.nan)  # of the last step's gradient, before clipping
         self.fault: Fault | None = None  # of the last update; whoever reports it takes it away
-        # The update's terms and batches.
+        # The update's terms, and the batches that they were computed on.
         self._seen: list[tuple[Mapping[str, Tensor], Mapping[str, Any]]] = []
         self._broken: str | None = None  # the first parameter whose gradient was not finite
 
@@ -119,11 +119,7 @@ class Updates:
     def _step(self, stage: pl.LightningModule, optimizer: LightningOptimizer) -> bool:
         self.norm = norm = get_total_norm(gradients_of(optimizer.optimizer))
         if not torch.isfinite(norm):
-            self._broken = self._broken or next(
-                name
-                for name, p in stage.named_parameters()
-                if p.grad is not None and not p.grad.isfinite().all()
-            )
+            self._broken = self._broken or _first_broken(stage)
             return False
         if self.clip_norm is not None:
             clip_grads_with_norm_(parameters_of(optimizer.optimizer), self.clip_norm, norm)
@@ -181,9 +177,14 @@ class Updates:
         on = f" (images {', '.join(dict.fromkeys(images))})" if images else ""
         if bad:
             return f"not finite: loss term {', '.join(sorted(bad))}{on}"
-        return (
-            f"not finite: the gradient, first of {self._broken}; the losses are{on}" if self._broken else None
-        )
+        return f"not finite: the gradient of {self._broken}; the losses are{on}" if self._broken else None
+
+
+def _first_broken(stage: nn.Module) -> str:
+    for name, parameter in stage.named_parameters():
+        if parameter.grad is not None and not parameter.grad.isfinite().all():
+            return name
+    return "all parameters together"  # each is finite, and the sum of their squares is not
 
 
 def _forget_broken_statistics(stage: nn.Module) -> None:
