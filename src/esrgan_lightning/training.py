@@ -26,7 +26,6 @@ from esrgan_lightning.stages.metrics_csv import MetricsCSV
 from esrgan_lightning.stages.processes import check_shared_name
 from esrgan_lightning.stages.resume import Saved, check_continues, going_on, read_checkpoint
 from esrgan_lightning.stages.run_state import RunState
-from esrgan_lightning.stages.speed import speed_up
 from esrgan_lightning.stages.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.weights import load_state, read_generator_file
 from esrgan_lightning.weights.checkpoint import resolve_spec
@@ -74,13 +73,6 @@ def train(
     source = Path(esrgan_lightning.__file__).parent
     lineage = provenance(_plain(cfg), data_hash=data.index_hash(), origin=origin, source=source)
     stage = build_stage(cfg, generator, lineage)
-    speed_up(
-        stage,
-        channels_last=settings.channels_last,
-        compiled=settings.compile,
-        cast_features=settings.cast_features,
-        precision=settings.resolved_precision(),
-    )
     # What "auto" means here is part of what was trained.
     plain = _plain(cfg) | {"trainer": _plain(cfg.trainer) | {"precision": settings.resolved_precision()}}
     if saved is not None:

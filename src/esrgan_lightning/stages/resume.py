@@ -35,6 +35,8 @@ MAY_CHANGE = (
     "trainer.num_nodes",
     "trainer.strategy",
     "trainer.channels_last",
+    "trainer.compile",
+    "trainer.cast_features",
     "trainer.deterministic",
     "stage.max_skipped",
     "data.num_workers",

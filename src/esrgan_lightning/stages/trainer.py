@@ -27,6 +27,7 @@ from esrgan_lightning.stages.precision import Precision, resolve_precision
 from esrgan_lightning.stages.processes import check_launch, layer_sync
 from esrgan_lightning.stages.progress import progress
 from esrgan_lightning.stages.psnr import PSNRStage
+from esrgan_lightning.stages.speed import speed_up
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def build_trainer(
     batch_size: int,
     spawn: bool = False,
 ) -> pl.Trainer:
-    """Lightning's trainer for one run.
+    """Lightning's trainer for one run; the stage is made as fast as the settings say.
 
     Args:
         settings: the keys of ``trainer``.
@@ -173,6 +174,13 @@ def build_trainer(
     except MisconfigurationException as error:  # such as four devices where there is one
         raise InputError(f"trainer: {error}") from error
     check_launch(trainer, spawn=spawn)
+    speed_up(
+        stage,
+        channels_last=settings.channels_last,
+        compiled=settings.compile,
+        cast_features=settings.cast_features,
+        precision=settings.resolved_precision(),
+    )
     return trainer
 
 

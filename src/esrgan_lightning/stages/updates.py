@@ -70,7 +70,6 @@ class Updates:
         self.skipped = self.skipped_in_row = 0
         self.norm = torch.tensor(torch.nan)  # of the last step's gradient, before clipping
         self.fault: Fault | None = None  # of the last update; whoever reports it takes it away
-        # The update's terms, and the batches that they were computed on.
         self._seen: list[tuple[Mapping[str, Tensor], Mapping[str, Any]]] = []
         self._broken: str | None = None  # the first parameter whose gradient was not finite
 
