@@ -60,7 +60,7 @@ def test_fifty_kills_cost_an_interval_at_most_and_change_nothing(tmp_path):
             assert torch.equal(tensor, state["state_dict"][name]), (run, name)
         for one, other in zip(whole["optimizer_states"], state["optimizer_states"], strict=True):
             torch.testing.assert_close(one["state"], other["state"], rtol=0, atol=0)
-        left = [path.name for path in (tmp_path / run).rglob("*") if path.name.endswith(".part")]
+        left = [path.name for path in (tmp_path / run).rglob("*") if path.suffix in (".part", ".tmp")]
         assert left == []
         _, *lines = (tmp_path / run / "metrics.csv").read_text().splitlines()
         steps = [int(line.split(",")[0]) for line in lines]

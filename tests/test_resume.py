@@ -245,8 +245,11 @@ def test_what_a_kill_between_two_renames_leaves_is_gone_on_with(tmp_path):
     train(short("trainer.max_updates=4"), tmp_path)
     folder = tmp_path / "checkpoints"
     (folder / "last.ckpt").rename(folder / "update_0000004.ckpt")
-    (folder / "..next.ckpt.part.part").write_bytes(b"half")
+    half = [folder / "..next.ckpt.part.part", tmp_path / ".generator.safetensors.123.part"]
+    for path in half:
+        path.write_bytes(b"half")
     train(short("resume=last"), tmp_path)
+    assert not any(path.exists() for path in half)
     left = [name for name in names(tmp_path) if "best" not in name]
     assert left == ["last.ckpt", "update_0000004.ckpt", "update_0000005.ckpt"]
 

@@ -92,6 +92,7 @@ def train(
     )
     if cfg.overwrite and not goes_on_here:  # not before everything has been found in order
         folders.clear(run_dir)
+    folders.clear_partial(run_dir)
     if saved is not None and not goes_on_here:
         folders.bring_along(saved.run_dir, run_dir, keep_until=saved.updates)
     if trainer.is_global_zero:

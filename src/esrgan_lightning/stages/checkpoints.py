@@ -106,10 +106,7 @@ class LastCheckpoint(Checkpoint):
         self._newest: int | None = None  # the update of last.ckpt, where it belongs to this run's past
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Clears away what a killed run was writing, and looks whether this run goes on from last.ckpt."""
-        if trainer.is_global_zero:
-            for partial in self.path.parent.glob(f".*{PARTIAL}"):
-                partial.unlink()
+        """Looks whether this run goes on from last.ckpt."""
         resumed = trainer.ckpt_path is not None and Path(trainer.ckpt_path).resolve() == self.path.resolve()
         self._newest = trainer.global_step if resumed else None
 

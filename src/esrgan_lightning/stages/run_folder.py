@@ -50,6 +50,14 @@ def clear(run_dir: Path) -> None:
 
 
 @rank_zero_only
+def clear_partial(run_dir: Path) -> None:
+    """Deletes what a killed run was writing: files under temporary names, which nobody reads."""
+    for folder in (run_dir, run_dir / "checkpoints", run_dir / "samples"):
+        for path in (*folder.glob(".*.part"), *folder.glob(".*.tmp")):
+            path.unlink()
+
+
+@rank_zero_only
 def bring_along(source: Path, run_dir: Path, *, keep_until: int) -> None:
     """Copies what a run that goes on under another name needs of the old one: its figures and its best.
 
