@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from _measure import SavedBytes, synchronize
-from _rivals import Losses, Rival
+from _rivals import Losses, Rival, features_of
 from torch import Tensor
 
 OURS = "this library"
@@ -38,7 +38,7 @@ class Contest(pl.Callback):
         """Odd rounds: the rivals first. The first round is for memory and losses."""
         if batch_idx % 2:
             self._rivals_turn(batch, batch_idx)
-        self._begin(OURS, list(stage.parameters()), watched=batch_idx == 0)
+        self._begin(OURS, [*stage.parameters(), *features_of(stage).parameters()], watched=batch_idx == 0)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, stage: Any, outputs: Any, batch: Any, batch_idx: int

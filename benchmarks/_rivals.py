@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from esrgan_lightning.losses import PerceptualLoss
 from esrgan_lightning.networks import network_spec
 from esrgan_lightning.networks.blocks import RRDB, DenseBlock
 from esrgan_lightning.stages import GANStage, PSNRStage
@@ -40,11 +41,10 @@ def plain(stage: PSNRStage | GANStage, *, ema: float = 0.999) -> Rival:
     adam = {"lr": 1e-4, "betas": (0.9, 0.99)}
     optimizer = torch.optim.Adam(generator.parameters(), **adam)  # type: ignore[arg-type]
     rest: Any = nn.Module()
+    backbone = copy.deepcopy(features_of(stage)).to(memory_format=torch.contiguous_format)
     if isinstance(stage, GANStage):
         rest = copy.deepcopy(stage.discriminator).to(memory_format=torch.contiguous_format)
         perceptual = stage.losses.needs("perceptual")
-        if perceptual:
-            backbone = copy.deepcopy(_backbone(stage)).to(memory_format=torch.contiguous_format)
         optimizer_d = torch.optim.Adam(rest.parameters(), **adam)  # type: ignore[arg-type]
 
     def update(batch: Batch) -> Losses:
@@ -80,7 +80,8 @@ def plain(stage: PSNRStage | GANStage, *, ema: float = 0.999) -> Rival:
                 mean.mul_(ema).add_(now, alpha=1 - ema)
         return {name: value.item() for name, value in losses.items()}
 
-    return Rival("plain loop", update, lambda: [*generator.parameters(), *rest.parameters()])
+    networks = (generator, rest, backbone)
+    return Rival("plain loop", update, lambda: [p for network in networks for p in network.parameters()])
 
 
 def basicsr(stage: PSNRStage | GANStage) -> Rival | None:
@@ -98,9 +99,9 @@ def basicsr(stage: PSNRStage | GANStage) -> Rival | None:
     except ImportError:
         return None
     gan = isinstance(stage, GANStage)
-    features = None
+    features: Any = None
     if isinstance(stage, GANStage):  # its VGG is ours; it would download its own
-        features = copy.deepcopy(_backbone(stage).features)
+        features = copy.deepcopy(features_of(stage).features)
         vgg_arch.vgg.vgg19 = lambda **_: types.SimpleNamespace(features=features)
     model = (ESRGANModel if gan else SRModel)(_basicsr_options(stage, features))
     model.net_g.load_state_dict(stage.generator.state_dict())
@@ -116,7 +117,8 @@ def basicsr(stage: PSNRStage | GANStage) -> Rival | None:
         return _basicsr_losses(model.log_dict) if gan else {"pixel": model.log_dict["l_pix"]}
 
     def parameters() -> list[Tensor]:
-        return [*model.net_g.parameters(), *(model.net_d.parameters() if gan else ())]
+        networks = (model.net_g, model.net_d, model.cri_perceptual) if gan else (model.net_g,)
+        return [p for network in networks for p in network.parameters()]
 
     return Rival("BasicSR", update, parameters)
 
@@ -171,8 +173,10 @@ def _plain_blocks(generator: nn.Module) -> nn.Module:
     return generator
 
 
-def _backbone(stage: GANStage) -> Any:
-    return stage.losses.terms["perceptual"].backbone
+def features_of(stage: PSNRStage | GANStage) -> nn.Module:
+    """The perceptual loss's network, which is no registered part of its stage; an empty one without it."""
+    terms = [term for term in stage.losses.terms.values() if isinstance(term, PerceptualLoss)]
+    return terms[0].backbone if terms else nn.Module()
 
 
 def _bce(logits: Tensor, label: float) -> Tensor:

@@ -69,8 +69,11 @@ def contest(args: argparse.Namespace) -> None:
     fit(counted, settings, batch_of(1), 1, operations)
     work = operations.counter.get_total_flops() * args.batch
     size = 1024 if args.quick else 4096 if DEVICE == "cpu" else 8192
-    peaks = {OURS: gemm_peak(DEVICE, DTYPES[precision], size=size)}
-    peaks |= dict.fromkeys((rival.name for rival in rivals), gemm_peak(DEVICE, torch.float32, size=size))
+    peaks = {OURS: gemm_peak(DEVICE, DTYPES[precision], size=size, clock=CLOCKS[args.clock])}
+    peaks |= dict.fromkeys(
+        (rival.name for rival in rivals),
+        gemm_peak(DEVICE, torch.float32, size=size, clock=CLOCKS[args.clock]),
+    )
 
     print(
         f"{args.stage} update, batch {args.batch}, {precision}, {' '.join(args.set) or 'defaults'}, {DEVICE},"
@@ -145,7 +148,7 @@ def scaling(args: argparse.Namespace) -> None:
 
 def overhead(args: argparse.Namespace) -> None:
     """Lightning's loop, logging and bar in an update of tiny networks, as a share of the full one's time."""
-    updates, batch = 100, batch_of(1, side=8)
+    updates, batch = 100, batch_of(2, side=8)
     tiny = argparse.Namespace(**vars(args) | {"quick": True, "set": [*args.set, *TINY[args.stage]]})
     tiny.set.append(f"trainer.max_updates={updates}")
     with tempfile.TemporaryDirectory() as folder:
