@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from esrgan_lightning.data.builders import downloaded, folder, packs, paired, photos
+    from esrgan_lightning.data.builders import downloaded, folder, packs, paired, photos, streaming
     from esrgan_lightning.data.cache import packed
     from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
     from esrgan_lightning.data.datamodule import SRDataModule
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from esrgan_lightning.data.packing import pack
     from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
     from esrgan_lightning.data.sampler import UpdateSampler
+    from esrgan_lightning.data.shard_store import ShardStore
+    from esrgan_lightning.data.shard_writer import write_shards
     from esrgan_lightning.data.sources import embedded_photos, folder_photos, paired_photos
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "Photo",
     "PhotoSet",
     "SRDataModule",
+    "ShardStore",
     "UpdateSampler",
     "WholeDataset",
     "downloaded",
@@ -34,11 +37,13 @@ __all__ = [
     "paired",
     "paired_photos",
     "photos",
+    "streaming",
+    "write_shards",
 ]
 
 # Loaded on first use: `esrgan data list` has no need of Lightning, which takes seconds to import.
 _MODULES = {
-    "builders": ("downloaded", "folder", "packs", "paired", "photos"),
+    "builders": ("downloaded", "folder", "packs", "paired", "photos", "streaming"),
     "cache": ("packed",),
     "crops": ("Pair", "PatchDataset", "WholeDataset"),
     "datamodule": ("SRDataModule",),
@@ -46,7 +51,9 @@ _MODULES = {
     "packing": ("pack",),
     "photo_set": ("PackedPhoto", "Photo", "PhotoSet"),
     "sampler": ("UpdateSampler",),
+    "shard_store": ("ShardStore",),
     "sources": ("embedded_photos", "folder_photos", "paired_photos"),
+    "shard_writer": ("write_shards",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -10,6 +10,7 @@ from esrgan_lightning.data.catalogue import require
 from esrgan_lightning.data.datamodule import SRDataModule
 from esrgan_lightning.data.packfile import Pack
 from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
+from esrgan_lightning.data.shard_store import ShardStore
 from esrgan_lightning.data.sources import (
     HELD_OUT_PHOTOS,
     embedded_photos,
@@ -140,6 +141,34 @@ def paired(
     else:
         (train,), val = _held_out([train], val_count)
     return SRDataModule(train, val, scale=scale, **settings)
+
+
+def streaming(
+    url: str | Path,
+    val_dir: str | Path | None = None,
+    test_dir: str | Path | None = None,
+    *,
+    endpoint: str | None = None,
+    cache_dir: str | Path | None = None,
+    max_cache: float = 50.0,
+    **settings: Any,
+) -> SRDataModule:
+    """``data=streaming``: shards of ``esrgan data shard``, in a folder or in object storage.
+
+    Args:
+        url: a folder, or ``s3://BUCKET/PREFIX`` and the like.
+        val_dir: HR photos for validation, in files; without it there is none.
+        test_dir: HR photos for test.
+        endpoint: address of an S3-compatible server.
+        cache_dir: where downloaded chunks are kept.
+        max_cache: largest size of these, in GB.
+        **settings: of :class:`SRDataModule`.
+    """
+    store = ShardStore(url, cache_dir=cache_dir, max_cache=max_cache, endpoint=endpoint)
+    val, test = (folder_photos(each) if each else () for each in (val_dir, test_dir))
+    if not val:
+        logger.warning("data.val_dir is not given: there is no validation, and no best checkpoint")
+    return SRDataModule(store, val, test, **settings)
 
 
 def _module(

@@ -62,14 +62,11 @@ class PatchDataset(Dataset[Pair]):
         skip_small: bool = False,
         complete: bool = False,
     ) -> None:
-        if patch_size <= 0 or patch_size % scale:
-            raise InputError(f"data.patch_size={patch_size} is not a positive multiple of scale {scale}")
+        check_patch(patch_size, scale, seed)
         if weights is not None and (len(weights) != len(sets) or not all(weight > 0 for weight in weights)):
             raise InputError(
                 f"data.weights={list(weights)} must be {len(sets)} numbers above 0, one for each source"
             )
-        if seed < 0:
-            raise InputError(f"seed={seed} must not be negative")
         self.sets = [_large_enough(each, patch_size, scale, skip_small=skip_small) for each in sets]
         if not self.sets or not all(len(each) for each in self.sets):
             raise InputError("no training photos: give a folder that holds some (data.train_dir=DIR)")
@@ -120,7 +117,9 @@ class PatchDataset(Dataset[Pair]):
         for i, (source, photo, top, left) in enumerate(places):
             pack, index = self.sets[source].pack, self.sets[source].chosen[photo]
             names.append(pack.names[index])
-            _cut(pack.photo(index), top - margin, left - margin, self.scale, hr[i])
+            hr_photo = pack.photo(index)
+            height, width = (side // self.scale * self.scale for side in hr_photo.shape[:2])
+            cut(hr_photo[:height, :width], (top - margin) * self.scale, (left - margin) * self.scale, hr[i])
             lr_pack = self.sets[source].lr_pack
             if lr is not None and lr_pack is not None:
                 small = lr_pack.photo(self.sets[source].chosen_lr[photo])
@@ -156,14 +155,21 @@ class WholeDataset(Dataset[Pair]):
         return {"lr": lr, "hr": hr, "name": photo.name}
 
 
-def _cut(photo: Pixels, top: int, left: int, scale: int, out: Pixels) -> None:
-    """Copies the square at (top, left), in LR pixels, into ``out``; beyond the border the last pixel repeats.
+def check_patch(patch_size: int, scale: int, seed: int) -> None:
+    """Refuses a patch that is no multiple of the scale, and a negative seed."""
+    if patch_size <= 0 or patch_size % scale:
+        raise InputError(f"data.patch_size={patch_size} is not a positive multiple of scale {scale}")
+    if seed < 0:
+        raise InputError(f"seed={seed} must not be negative")
 
-    The border is that of the photo cut to a multiple of the scale. MATLAB's bicubic repeats the same pixels:
-    so the LR of the square is right up to the photo's border.
+
+def cut(photo: Pixels, top: int, left: int, out: Pixels) -> None:
+    """Copies the square at (top, left), in pixels, into ``out``; beyond the border the last pixel repeats.
+
+    MATLAB's bicubic repeats the same pixels: so the LR of the square is right up to the photo's border, where
+    the photo has been cut to a multiple of the scale.
     """
     side, (height, width) = len(out), photo.shape[:2]
-    height, width, top, left = height // scale * scale, width // scale * scale, top * scale, left * scale
     above, before = max(-top, 0), max(-left, 0)
     below, after = min(height - top, side), min(width - left, side)
     out[above:below, before:after] = photo[top + above : top + below, left + before : left + after]

@@ -13,6 +13,8 @@ from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
 from esrgan_lightning.data.degradations import Bicubic, Degradation
 from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.data.sampler import UpdateSampler
+from esrgan_lightning.data.shard_patches import StreamingPatches
+from esrgan_lightning.data.shard_store import ShardStore
 from esrgan_lightning.errors import InputError
 
 T = TypeVar("T")
@@ -47,7 +49,7 @@ class SRDataModule(pl.LightningDataModule):
     made on the device: ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w), "name": [str], "number": [int]}``.
 
     Args:
-        train: photos to cut patches from.
+        train: photos to cut patches from: of packs, or the tiles of shards.
         val: photos for validation; none is allowed (no best checkpoint then).
         test: photos for test; the validation photos where none are given.
         scale: integer factor.
@@ -58,7 +60,8 @@ class SRDataModule(pl.LightningDataModule):
         weights: share of the samples from each of ``train``; None for the number of its photos.
         flips: mirror half of the samples.
         rotations: quarter turns.
-        skip_small: leave out photos smaller than the patch.
+        skip_small: leave out photos smaller than the patch; shards are written without them.
+        patches_per_tile: patches cut out of each tile of shards in a round.
         degradation: makes the LR where none is given; MATLAB's bicubic by default.
         prepare: where LR, flips and layout are made: on the ``device``, or in the ``worker``.
 
@@ -68,7 +71,7 @@ class SRDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        train: PhotoSet | Sequence[PhotoSet],
+        train: PhotoSet | Sequence[PhotoSet] | ShardStore,
         val: Sequence[Photo | PackedPhoto] = (),
         test: Sequence[Photo | PackedPhoto] = (),
         *,
@@ -81,6 +84,7 @@ class SRDataModule(pl.LightningDataModule):
         flips: bool = True,
         rotations: bool = True,
         skip_small: bool = False,
+        patches_per_tile: int = 8,
         degradation: Degradation | None = None,
         prepare: Literal["device", "worker"] = "device",
     ) -> None:
@@ -92,18 +96,28 @@ class SRDataModule(pl.LightningDataModule):
         if prepare not in ("device", "worker"):
             raise InputError(f"data.prepare={prepare}: choose device or worker")
         self.degradation = degradation or Bicubic()
-        self.train_set = PatchDataset(
-            [train] if isinstance(train, PhotoSet) else train,
-            patch_size=patch_size,
-            scale=scale,
-            degradation=self.degradation,
-            seed=seed,
-            weights=weights,
-            flips=flips,
-            rotations=rotations,
-            skip_small=skip_small,
-            complete=prepare == "worker",
-        )
+        how: dict[str, Any] = {
+            "patch_size": patch_size,
+            "scale": scale,
+            "degradation": self.degradation,
+            "seed": seed,
+            "flips": flips,
+            "rotations": rotations,
+            "complete": prepare == "worker",
+        }
+        self.train_set: PatchDataset | StreamingPatches
+        if isinstance(train, ShardStore):
+            if weights is not None or skip_small:
+                raise InputError(
+                    "data.weights and data.skip_small are not for shards: take them away, and write "
+                    "shards of the photos that you want (--min-side leaves small ones out)"
+                )
+            self.train_set = StreamingPatches(
+                train, streams=batch_size, patches_per_tile=patches_per_tile, **how
+            )
+        else:
+            sets = [train] if isinstance(train, PhotoSet) else train
+            self.train_set = PatchDataset(sets, weights=weights, skip_small=skip_small, **how)
         if self.train_set.given_lr and not isinstance(self.degradation, Bicubic):
             raise InputError("the LR photos are given: a degradation makes them, take one of the two away")
         self.val_set = WholeDataset(val, scale=scale, degradation=self.degradation)

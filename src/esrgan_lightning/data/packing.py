@@ -87,7 +87,7 @@ def pack(
             f"{output} will have {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: make room, or choose "
             "another disk"
         )
-    with writer, _progress() as bar:
+    with writer, progress() as bar:
         task = bar.add_task(f"packing {output.name}", total=len(chosen), completed=done)
         for item, photo in _decoded(chosen[done:], bad, threads or os.cpu_count() or 1, skip_bad=skip_bad):
             writer.add(item, photo)
@@ -149,7 +149,8 @@ def _reason(item: Item, error: InputError) -> str:
     return str(error).replace(str(item.path), item.path.name)[-120:]
 
 
-def _progress() -> Progress:
+def progress() -> Progress:
+    """A bar on the terminal, and nothing elsewhere."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -12,7 +12,8 @@ Integers = NDArray[np.int64]
 
 # Samples whose random numbers are drawn at once: a generator costs more to make than to use.
 _BLOCK = 4096
-# Streams of one seed; each has a counter word of its own, so that they never meet. 3 is the degradations'.
+# Streams of one seed; each has a counter word of its own, so that they never meet. 3 is the degradations',
+# 5 to 7 are those of the shards.
 _ROUND, _DRAW, _SOURCE = 1, 2, 4
 
 
@@ -68,13 +69,15 @@ class Placer:
             length = max(1000, sum(self._counts))
             self._places = [max(1, round(length * weight / sum(weights))) for weight in weights]
         self._ends = np.cumsum(self._places)
-        self._mirror, self._quarter = int(flips), 3 * int(rotations)
+        self._flips, self._rotations = flips, rotations
 
     def __call__(self, numbers: Sequence[int]) -> Placements:
         """The placements of these samples, each number from 0."""
         n = np.asarray(numbers, np.int64)
         rounds, position = np.divmod(n, self._ends[-1])
-        place = _each(rounds, position, lambda r, p: _order(self.seed, _ROUND, 0, r, int(self._ends[-1]))[p])
+        place = _each(
+            rounds, position, lambda r, p: shuffled(self.seed, _ROUND, 0, r, int(self._ends[-1]))[p]
+        )
         source = np.searchsorted(self._ends, place, side="right")
         photo = np.empty_like(n)
         for each in np.unique(source).tolist():
@@ -82,19 +85,17 @@ class Placer:
             # How many samples of this source came before, whole rounds of the mixture first.
             rank = rounds[mine] * self._places[each] + place[mine] - (self._ends[each] - self._places[each])
             photo[mine] = self._own_round(each, rank)
-        block, inside = np.divmod(n, _BLOCK)
-        draw = _each(block, inside, lambda b, i: _uniform(self.seed, b)[i])
+        draw = draws(self.seed, n)
         room = self._room[self._first[source] + photo]
-        eighth = (draw[:, 2] * 8).astype(np.int64)
-        turn = 4 * ((eighth >> 2) & self._mirror) + (eighth & self._quarter)
         top, left = (draw[:, :2] * room).astype(np.int64).T
+        turn = turns(draw[:, 2], flips=self._flips, rotations=self._rotations)
         return Placements(source, photo, top, left, turn)
 
     def _own_round(self, source: int, rank: Integers) -> Integers:
         """The photos that come at these ranks in the rounds of one source."""
         count = self._counts[source]
         turn, index = np.divmod(rank, count)
-        return _each(turn, index, lambda t, i: _order(self.seed, _SOURCE, source, t, count)[i])
+        return _each(turn, index, lambda t, i: shuffled(self.seed, _SOURCE, source, t, count)[i])
 
 
 def _each(group: Integers, inside: Integers, values: Callable[[int, Integers], NDArray[Any]]) -> NDArray[Any]:
@@ -105,9 +106,21 @@ def _each(group: Integers, inside: Integers, values: Callable[[int, Integers], N
     return np.stack([values(int(g), inside[i : i + 1])[0] for i, g in enumerate(group)])
 
 
+def draws(seed: int, numbers: Integers) -> NDArray[np.float64]:
+    """Three uniform numbers in [0,1) for each sample, (B,3): for its top, its left and its turn."""
+    block, inside = np.divmod(numbers, _BLOCK)
+    return _each(block, inside, lambda b, i: _uniform(seed, b)[i])
+
+
+def turns(draw: NDArray[np.float64], *, flips: bool, rotations: bool) -> Integers:
+    """4·mirrored + quarter turns, out of a uniform number for each sample."""
+    eighth = (draw * 8).astype(np.int64)
+    return 4 * ((eighth >> 2) & int(flips)) + (eighth & 3 * int(rotations))
+
+
 @lru_cache(maxsize=16)
-def _order(seed: int, stream: int, source: int, number: int, length: int) -> Integers:
-    """The shuffled order of a round."""
+def shuffled(seed: int, stream: int, source: int, number: int, length: int) -> Integers:
+    """The numbers below ``length`` in the order of a round of a source, in one of the seed's streams."""
     bits = np.random.Philox(key=seed, counter=[0, source, number, stream])
     return np.random.Generator(bits).permutation(length)
 
