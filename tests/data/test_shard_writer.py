@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_spans_overlap_and_end_with_the_side(side):
     assert spans[0][0] == 0
     assert spans[-1][0] + spans[-1][1] == side
     assert all(length <= 100 for _, length in spans)
-    for (start, length), (after, _) in zip(spans, spans[1:], strict=False):
+    for (start, length), (after, _) in pairwise(spans):
         assert start + length - after >= 30
         assert length >= 65  # half of tile and overlap: the patches' check relies on it
 

@@ -156,7 +156,7 @@ def streaming(
     """``data=streaming``: shards of ``esrgan data shard``, in a folder or in object storage.
 
     Args:
-        url: a folder, or ``s3://BUCKET/PREFIX`` and the like.
+        url: a folder, ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``.
         val_dir: HR photos for validation, in files; without it there is none.
         test_dir: HR photos for test.
         endpoint: address of an S3-compatible server.

@@ -172,7 +172,7 @@ class StreamingPatches(Dataset[Pair]):
         hr = np.empty((len(n), *[self.patch_size + 2 * margin] * 2, 3), np.uint8)
         names = []
         for i, (chunk, index) in enumerate(zip(*(each.tolist() for each in self.plan(n)), strict=True)):
-            tile = self.store.chunk(chunk, keep=2 * self.plan.streams).tile(index)
+            tile = self.store.chunk(chunk, keep=len(n) + 1).tile(index)
             names.append(tile.name)
             top, left = self.position(tile, draw[i])
             # Of a tile that reaches the photo's border: up to where the photo cut to the scale ends.

@@ -8,17 +8,18 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from esrgan_lightning.data.cache import cache_folder
-from esrgan_lightning.data.shard_cache import ShardCache, download
+from esrgan_lightning.data.shard_cache import ObjectStorage, ShardCache
 from esrgan_lightning.data.shards import INDEX, LONGEST_INDEX, Chunk, ShardIndex
 from esrgan_lightning.errors import InputError
 
-_SCHEMES = ("s3", "gs", "azure", "r2", "hf")  # litdata's
+_SCHEMES = ("s3", "gs")
 _DOWNLOADS = 4  # at a time, in each process
 
 
@@ -26,7 +27,7 @@ class ShardStore:
     """Chunks by number, each checked against the hash in the index when it is downloaded or first opened.
 
     Args:
-        url: a folder, or ``s3://BUCKET/PREFIX`` (``gs://``, ``azure://``, ``r2://``, ``hf://``).
+        url: a folder, ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``.
         cache_dir: see :func:`~esrgan_lightning.data.cache.cache_folder`; a folder's chunks are not copied.
         max_cache: largest size of the cache, in GB (10⁹ bytes).
         endpoint: address of an S3-compatible server; None for what the environment says. Credentials are
@@ -60,9 +61,11 @@ class ShardStore:
         self._coming: dict[int, Future[Path]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._checked: set[int] = set()
+        self._storage: ObjectStorage | None = None
+        self._making = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_open", "_coming", "_pool", "_checked")
+        own = ("_open", "_coming", "_pool", "_checked", "_storage", "_making")
         return {key: value for key, value in self.__dict__.items() if key not in own} | {"_pid": -1}
 
     def require_room(self, chunks: int) -> None:
@@ -117,8 +120,13 @@ class ShardStore:
     def _downloaded(self, number: int) -> Path:
         info = self.index.chunks[number]
 
+        # Clients of object storage are slow to make, and threads may share one.
+        with self._making:
+            self._storage = self._storage or ObjectStorage(self.url, self.endpoint)
+        storage = self._storage
+
         def fetch(to: Path) -> None:
-            download(f"{self.url}/{info.name}", to, self.endpoint)
+            storage.download(info.name, to, info.bytes)
             self._check(number, _mapped(to))
 
         return self._cache.get(f"{self.index.digest()[:16]}/{info.name}", info.bytes, fetch)
@@ -133,11 +141,14 @@ class ShardStore:
 
     def _read_index(self) -> bytes:
         if not self.remote:
-            return _short(self._file(INDEX))
+            path = self._file(INDEX)
+            if path.stat().st_size > LONGEST_INDEX:
+                raise InputError(f"{path} has {path.stat().st_size} bytes: it is no index of shards")
+            return path.read_bytes()
         self._cache.root.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="index-", dir=self._cache.root) as folder:
-            download(f"{self.url}/{INDEX}", Path(folder, INDEX), self.endpoint)
-            return _short(Path(folder, INDEX))
+            ObjectStorage(self.url, self.endpoint).download(INDEX, Path(folder, INDEX), LONGEST_INDEX)
+            return Path(folder, INDEX).read_bytes()
 
     def _file(self, name: str) -> Path:
         path = Path(self.url).expanduser() / name
@@ -151,10 +162,3 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
         return np.empty(0, np.uint8)
     with path.open("rb") as file:
         return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-
-
-def _short(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > LONGEST_INDEX:
-        raise InputError(f"{path} has {size} bytes: it is no index of shards")
-    return path.read_bytes()
