@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esrgan_lightning.cli.errors import complain, one_line_errors
+from esrgan_lightning.cli.shard import shard
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:
@@ -167,6 +168,9 @@ def make_pack(
     with one_line_errors("esrgan data pack"), _interruptible(output.parent):
         left_out = pack_files(sources, output, skip_bad=skip_bad, threads=threads, overwrite=overwrite)
     raise typer.Exit(1 if left_out else 0)
+
+
+app.command()(shard)
 
 
 @app.command()
