@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor
 
+from esrgan_lightning.ops.distributed import logged_means
+
 
 def color_shift(sr: Tensor, lr: Tensor) -> dict[str, Tensor]:
     """How much redder, greener and bluer the pictures came out than they went in.
 
-    The mean of SR − LR for each channel. Averaging SR over s×s pixels brings it to the size of LR and leaves
-    its mean as it is, so the means are all that it takes.
+    The mean of SR − LR for each channel, over the batch of all processes. Averaging SR over s×s pixels
+    brings it to the size of LR and leaves its mean as it is, so the means are all that it takes.
 
     Args:
         sr: (B,3,s·h,s·w) in [0,1].
@@ -18,5 +20,7 @@ def color_shift(sr: Tensor, lr: Tensor) -> dict[str, Tensor]:
         ``train/color_shift_r``, ``…_g`` and ``…_b``, each in [−1,1].
     """
     with torch.no_grad():
-        shift = sr.float().mean((0, 2, 3)) - lr.float().mean((0, 2, 3))
-    return {f"train/color_shift_{channel}": value for channel, value in zip("rgb", shift, strict=True)}
+        sr, lr = (each if each.dtype == torch.float64 else each.float() for each in (sr, lr))
+        shift = sr.mean((0, 2, 3)) - lr.mean((0, 2, 3))
+    names = (f"train/color_shift_{channel}" for channel in "rgb")
+    return logged_means(dict(zip(names, shift, strict=True)))
