@@ -64,7 +64,7 @@ def test_every_trainer_has_every_key(preset, choice):
 def test_every_logger_data_and_perceptual_choice_is_there():
     """Breaks if one of the names that users type is lost."""
     assert choices("logger") == ["csv", "tensorboard", "wandb"]
-    assert choices("data") == ["df2k", "df2k_ost", "div2k", "folder", "pack", "paired", "photos"]
+    assert choices("data") == ["df2k", "df2k_ost", "div2k", "folder", "pack", "paired", "photos", "streaming"]
     assert choices("degradation") == ["bicubic", "bicubic_noise", "jpeg", "realesrgan"]
     assert choices("loss/perceptual") == ["efficientnet_lite0", "none", "vgg16", "vgg19"]
     assert set(choices("preset")) >= {"basicsr", "demo", "paper"}

@@ -22,12 +22,15 @@ from esrgan_lightning.ops import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = [(ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("data",)]  # run as the README is
+PAGES = [
+    (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("data", "streaming")
+]  # run as the README is
 
 # Composed rather than run: words of a command, and why.
 COMPOSED = {
     "trainer=gpu": "needs a GPU",
     "data.root=": "photos by the gigabyte",
+    "data.url=s3:": "object storage: tests of their own have a server",
     "trainer=ddp": "several processes: tests of their own run them",
     "logger=wandb": "starts a service of its own",
     "loss.perceptual.weights=": "a file of 550 MB",
@@ -62,7 +65,7 @@ def picture(path: Path, height: int, width: int, seed: int) -> None:
 def stocked(tmp_path_factory):
     """A folder with the files that the README's commands name, all of them small."""
     from esrgan_lightning.config import compose
-    from esrgan_lightning.data import pack
+    from esrgan_lightning.data import pack, write_shards
     from esrgan_lightning.training import train
 
     home = tmp_path_factory.mktemp("stocked")
@@ -74,6 +77,7 @@ def stocked(tmp_path_factory):
     picture(home / "textures/a.png", 200, 192, 12)
     for name in ("mine", "textures"):
         pack([home / ("photos" if name == "mine" else name)], home / f"{name}.safetensors")
+    write_shards([home / "mine.safetensors"], home / "shards")
     for name in ("Set5", "Set14"):
         picture(home / f"benchmarks_of_mine/{name}/HR/a.png", 208, 208, 10)
     picture(home / "photo.jpg", 224, 200, 11)
@@ -172,6 +176,8 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
         monkeypatch.setattr("esrgan_lightning.cli.data._verify_sources", lambda *given: [])
     for output in (word for word in words if word.endswith(".safetensors") and "pack" in words):
         (home / output).unlink()
+    if words[1:3] == ["data", "shard"]:
+        shutil.rmtree(home / words[words.index("-o") + 1])
     before = set(home.rglob("*"))
     call(main, words, monkeypatch)
     tells = words[2] in ("list", "verify", "stats")
