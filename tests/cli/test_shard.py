@@ -3,19 +3,11 @@
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
+from typed import esrgan
 
-from esrgan_lightning.cli.app import app
 from esrgan_lightning.data import ShardStore, pack
 
 pytest.importorskip("litdata", reason="shards are written by litdata: the extra [streaming]")
-
-
-def esrgan(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture
