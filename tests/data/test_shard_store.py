@@ -78,7 +78,9 @@ def remote(server, cache, **settings):
 
 
 def chunk_files(cache):
-    return sorted(path for path in Path(cache).rglob("chunk-*.bin"))
+    """Downloads in the background make and remove folders meanwhile: os.walk passes over what has gone."""
+    found = [Path(folder, name) for folder, _, names in os.walk(cache) for name in names]
+    return sorted(path for path in found if path.match("chunk-*.bin"))
 
 
 def test_object_storage_gives_the_patches_of_the_folder(bucket, server, shards, tmp_path):
