@@ -2,29 +2,23 @@
 
 import copy
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import from_float, imresize, read_image, to_float
-from esrgan_lightning.ops.tiling import upscale_tiled
+from esrgan_lightning.inference.kinds import pil_pixels
+from esrgan_lightning.inference.runner import Runner
+from esrgan_lightning.ops import imresize, read_image
 from esrgan_lightning.weights import load_generator
 
 ImageLike = TypeVar("ImageLike", Image.Image, NDArray[Any], Tensor)
 
-# Pillow's modes of 8 bits → what they are enlarged as, without and with transparency.
-_MODES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    dict.fromkeys(("1", "L", "LA", "La"), ("L", "LA"))
-    | dict.fromkeys(("P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV"), ("RGB", "RGBA"))
-)
 # The overshoot of an earlier resampling may pass; 0..255 and −1..1 are mistaken for [0,1].
 _OVERSHOOT = 0.25
 
@@ -67,18 +61,15 @@ class Upscaler:
         overlap: int = 32,
         scale: int | None = None,
     ) -> None:
-        if (tile is not None and tile < 1) or overlap < 0:
-            raise InputError(f"tile={tile} must be at least 1 LR pixel or none, overlap={overlap} at least 0")
         generator = copy.deepcopy(model) if isinstance(model, nn.Module) else None
         parameter = None if generator is None else next(generator.parameters(), None)
         self.device = _device(parameter.device if device is None and parameter is not None else device)
         if generator is None:
             generator = load_generator(Path(model), scale=scale)  # type: ignore[arg-type]
-        self.scale, self.channels = _sizes(generator, scale)
-        self.tile, self.overlap = tile, overlap
-        self._align = int(getattr(generator, "fold", 1))
-        self._dtype = torch.float32 if parameter is None else parameter.dtype
-        self.generator = generator.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.runner = Runner(generator, device=self.device, tile=tile, overlap=overlap)
+        self.scale, self.generator = self.runner.scale, generator
+        if scale not in (None, self.scale):
+            raise InputError(f"scale={scale} was asked for and the generator has scale {self.scale}")
 
     def __call__(self, image: ImageLike | str | os.PathLike[str]) -> Any:
         """Enlarges one image.
@@ -98,7 +89,7 @@ class Upscaler:
         if isinstance(image, str | os.PathLike):
             return self.upscale(read_image(image))
         if isinstance(image, Image.Image):
-            return Image.fromarray(self._array(_pixels(image)))
+            return Image.fromarray(self._array(pil_pixels(image)))
         if isinstance(image, np.ndarray):
             return self._array(image)
         if isinstance(image, Tensor):
@@ -127,42 +118,11 @@ class Upscaler:
             )
         _check_values(batch)
         colors = batch.shape[1] - (batch.shape[1] in (2, 4))
-        large = upscale_tiled(
-            self._run,
-            batch[:, :colors],
-            scale=self.scale,
-            tile=self.tile,
-            overlap=self.overlap,
-            align=self._align,
-        )
+        large = self.runner(batch[:, :colors])
         if colors < batch.shape[1]:
             alpha = imresize(batch[:, colors:], self.scale)
             large = torch.cat([large, alpha.clamp(0, 1) if alpha.is_floating_point() else alpha], 1)
         return large if image.ndim == 4 else large[0]
-
-    # Not inference_mode: its tensors could never take part in a caller's training.
-    @torch.no_grad()
-    def _run(self, tile: Tensor) -> Tensor:
-        """(B,C,h,w), C 1 or 3 → (B,C,s·h,s·w) of the same dtype, on the network's device."""
-        batch, colors = tile.shape[:2]
-        x = to_float(tile.to(self.device), self._dtype)
-        if colors < self.channels:
-            x = x.expand(-1, self.channels, -1, -1)
-        elif colors > self.channels:
-            x = x.reshape(batch * colors, 1, *x.shape[-2:])
-        try:
-            sr: Tensor = self.generator(x)
-        except torch.OutOfMemoryError as error:
-            size = f"{x.shape[-2]}×{x.shape[-1]} LR pixels (H×W)"
-            raise InputError(f"{size} are too many for the memory of {self.device}: set tile=") from error
-        if not sr.isfinite().all():
-            raise InputError("the network's output is not finite: its weights or its precision do not serve")
-        sr = sr.to(torch.promote_types(sr.dtype, torch.float32)).clamp(0, 1)
-        if colors < self.channels:
-            sr = sr.mean(1, keepdim=True)
-        elif colors > self.channels:
-            sr = sr.reshape(batch, colors, *sr.shape[-2:])
-        return from_float(sr, tile.dtype)
 
     def _array(self, array: NDArray[Any]) -> NDArray[Any]:
         if array.ndim not in (2, 3):
@@ -186,20 +146,6 @@ def _device(device: str | torch.device | None) -> torch.device:
     return chosen
 
 
-def _sizes(generator: nn.Module, scale: int | None) -> tuple[int, int]:
-    """The scale and the channels that a generator states."""
-    own = getattr(generator, "scale", None)
-    if not isinstance(own, int) or own < 1:
-        raise InputError(f"{type(generator).__name__} has no whole number as its attribute scale: set one")
-    if scale not in (None, own):
-        raise InputError(f"scale={scale} was asked for and the generator has scale {own}")
-    channels = getattr(generator, "in_channels", 3)
-    if channels not in (1, 3) or getattr(generator, "out_channels", channels) != channels:
-        made = getattr(generator, "out_channels", channels)
-        raise InputError(f"a generator from {channels} to {made} channels: images need 3 to 3, or 1 to 1")
-    return own, channels
-
-
 def _check_values(image: Tensor) -> None:
     if image.dtype in (torch.uint8, torch.uint16):
         return
@@ -208,13 +154,3 @@ def _check_values(image: Tensor) -> None:
     low, high = float(image.min()), float(image.max())
     if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):  # NaN fails too
         raise InputError(f"floating images lie in [0,1], this one from {low:.4g} to {high:.4g}: rescale it")
-
-
-def _pixels(image: Image.Image) -> NDArray[Any]:
-    """(H,W) or (H,W,C), uint8 or uint16, upright."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):
-        return np.asarray(upright).astype(np.uint16)
-    if upright.mode not in _MODES:
-        raise InputError(f"a PIL image of mode {image.mode!r}: convert it to L, RGB or I;16")
-    return np.asarray(upright.convert(_MODES[upright.mode][upright.has_transparency_data]))

@@ -1,0 +1,6 @@
+"""Trained generators as functions from image to image."""
+
+from esrgan_lightning.inference.runner import Runner
+from esrgan_lightning.inference.upscaler import Upscaler
+
+__all__ = ["Runner", "Upscaler"]
