@@ -10,8 +10,9 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from esrgan_lightning.config import compose
 from esrgan_lightning.losses import PerceptualLoss
@@ -94,11 +95,30 @@ def repeated(batch: dict[str, Tensor], count: int) -> DataLoader[Any]:
     return DataLoader(cast(Any, [batch] * count), batch_size=None)
 
 
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """torch's FlopCounterMode follows modules as well, and cannot do so through torch.autograd.grad."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func._overloadpacket):
+            self.operations += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
 class CountOperations(pl.Callback):
     """Operations of one update, multiplications and additions each as one."""
 
     def __init__(self) -> None:
-        self.counter = FlopCounterMode(display=False)
+        self.counter = _Counter()
+
+    @property
+    def total(self) -> int:
+        """How many there were."""
+        return self.counter.operations
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Before the step."""

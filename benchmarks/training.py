@@ -67,7 +67,7 @@ def contest(args: argparse.Namespace) -> None:
     prepare(counted, settings)
     operations = CountOperations()
     fit(counted, settings, batch_of(1), 1, operations)
-    work = operations.counter.get_total_flops() * args.batch
+    work = operations.total * args.batch
     size = 1024 if args.quick else 4096 if DEVICE == "cpu" else 8192
     peaks = {OURS: gemm_peak(DEVICE, DTYPES[precision], size=size, clock=CLOCKS[args.clock])}
     peaks |= dict.fromkeys(

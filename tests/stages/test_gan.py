@@ -10,6 +10,7 @@ from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import StandardGAN, WeightedLoss
+from esrgan_lightning.networks import VGGDiscriminator
 from esrgan_lightning.stages import GANStage
 
 ORDERS = ("generator", "discriminator")
@@ -134,16 +135,45 @@ def gradients_in_generator_turn(stage, batch):
     return seen
 
 
-def test_adversarial_term_reaches_the_whole_generator_and_nothing_of_the_discriminator():
-    """Breaks if D(SR) is computed without graph, or if the generator's turn moves D."""
+@pytest.mark.parametrize("d_steps", [1, 2])
+def test_adversarial_term_reaches_the_whole_generator_and_nothing_of_the_discriminator(d_steps):
+    """Breaks if D(SR) is computed without graph, or if the generator's loss moves D.
+
+    With one step of the discriminator its own gradient is there already, and has to be its loss's alone.
+    """
     losses = WeightedLoss({}, {"adversarial": 1.0}, given=["adversarial"])
-    stage = gan_stage(losses=losses)
+    stage, batch = gan_stage(losses=losses, discriminator_steps=d_steps), batches(1)[0]
     before = [p.clone() for p in stage.discriminator.double().parameters()]
-    seen = gradients_in_generator_turn(stage, batches(1)[0])
+    seen = gradients_in_generator_turn(stage, batch)
     for gradient in seen["generator"]:
         assert gradient.abs().max() > 0
-    assert seen["discriminator"] == [None] * len(before)
     assert all(torch.equal(a, b) for a, b in zip(seen["unchanged"], before, strict=True))
+    if d_steps == 2:
+        assert seen["discriminator"] == [None] * len(before)
+        return
+    g, d = generator().double(), discriminator().double()
+    relativistic(d(batch["hr"].double()), d(g(batch["lr"].double()).detach()))[1].backward()
+    for mine, alone in zip(seen["discriminator"], d.parameters(), strict=True):
+        torch.testing.assert_close(mine, alone.grad, rtol=1e-7, atol=1e-12)
+
+
+class Counted(VGGDiscriminator):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("order", "d_steps", "calls"),
+    [("generator_first", 1, 2), ("generator_first", 2, 6), ("discriminator_first", 1, 4)],
+)
+def test_the_discriminator_runs_once_per_image_set_where_that_is_exact(order, d_steps, calls):
+    torch.manual_seed(2)
+    judge = Counted(num_features=2, patch_size=32)
+    fit(gan_stage(discriminator=judge, order=order, discriminator_steps=d_steps), batches(1))
+    assert judge.calls == calls
 
 
 def test_discriminator_learns_again_after_the_generators_turn():

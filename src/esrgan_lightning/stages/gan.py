@@ -14,8 +14,9 @@ from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.losses.adversarial import AdversarialLoss
 from esrgan_lightning.ops.distributed import logged_means
 from esrgan_lightning.stages.ema import averaged
+from esrgan_lightning.stages.relay import frozen, relay
 from esrgan_lightning.stages.signals import color_shift
-from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates, frozen
+from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
 from esrgan_lightning.weights import LINEAGE_KEY
 
@@ -102,26 +103,48 @@ class GANStage(pl.LightningModule):
         return self.ema.module if self.ema is not None else self.generator
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One batch; the update's last one is followed by both networks' turns, in the order asked for."""
-        self._batches.append(batch)
-        if not self.updates.completes(batch_idx):
-            return  # whoever moves second has to meet, on each batch, the other one after its step
-        batches, self._batches = self._batches, []
-        with torch.set_grad_enabled(len(batches) == 1):  # several graphs at a time: no memory would be saved
-            srs = [self.generator(each["lr"]) for each in batches]  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
-
-        if self.order == "generator_first":
-            taken = self._generator_turn(srs, batches)
-            taken &= self._discriminator_turn(srs, batches)
+        """One batch; the update's last one is followed by both networks' steps, in the order asked for."""
+        last = self.updates.completes(batch_idx)
+        if self.order == "generator_first" and self.discriminator_steps == 1:
+            self._learn_together(batch, last=last)
+            if not last:
+                return
+            taken = self._step("g") & self._step("d")
         else:
-            taken = self._discriminator_turn(srs, batches)
-            taken &= self._generator_turn(srs, batches)
+            self._batches.append(batch)
+            if not last:
+                return  # whoever moves second has to meet, on each batch, the other one after its step
+            taken = self._learn_by_turns()
 
         self.updates.finish(self, taken=taken)
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
         self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
-        self.log_dict(color_shift(srs[-1], batch["lr"]))
+
+    def _learn_together(self, batch: dict[str, Any], *, last: bool) -> None:
+        """Both gradients from one pass of each network over each set of images.
+
+        That is exact: the generator's step, which comes first, changes neither the picture that was made
+        before it nor the discriminator, so that the discriminator's turn would meet the same logits again.
+        """
+        sr = self.generator(batch["lr"])  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
+        seen = sr.detach().requires_grad_()
+        real, fake = self.discriminator(batch["hr"]), self.discriminator(seen)
+        given = {}
+        if self.losses.needs("adversarial"):
+            loss = self.adversarial.generator_loss(real.detach(), fake)
+            given["adversarial"] = relay(loss, seen=seen, picture=sr, scale=self.updates.scale(self))
+        # The discriminator first: its graph is gone before the perceptual network's is made.
+        self._discriminator_gradient(real, fake, batch, last=last)
+        self._generator_gradient(sr, given, batch, last=last)
+
+    def _learn_by_turns(self) -> bool:
+        batches, self._batches = self._batches, []
+        with torch.set_grad_enabled(len(batches) == 1):  # several graphs at a time: no memory would be saved
+            srs = [self.generator(each["lr"]) for each in batches]
+        turns = (self._generator_turn, self._discriminator_turn)
+        taken = [turn(srs, batches) for turn in (turns if self.order == "generator_first" else turns[::-1])]
+        return all(taken)
 
     def _generator_turn(self, srs: Sequence[Tensor], batches: Sequence[dict[str, Any]]) -> bool:
         for known, batch in zip(srs, batches, strict=True):
@@ -129,14 +152,8 @@ class GANStage(pl.LightningModule):
             with frozen(self.discriminator):  # it judges, and does not learn from this
                 wanted = self.losses.needs("adversarial")
                 given = {"adversarial": self._adversarial(sr, batch["hr"])} if wanted else {}
-                loss, terms = self.losses(sr, batch["hr"], **given)
-                self.updates.backward(self, loss, terms=terms, batch=batch, last=batch is batches[-1])
-        means = logged_means({"loss_g": loss, **terms})
-        self.log("train/loss_g", means.pop("loss_g"), prog_bar=True)
-        self.log_dict({f"train/{name}": value for name, value in means.items()})
-        taken = self.updates.step(self, self.optimizers()[0])  # type: ignore[index]
-        self.log("train/grad_norm_g", self.updates.norm)
-        return taken
+                self._generator_gradient(sr, given, batch, last=batch is batches[-1])
+        return self._step("g")
 
     def _adversarial(self, sr: Tensor, hr: Tensor) -> Tensor:
         fake = self.discriminator(sr)
@@ -149,14 +166,34 @@ class GANStage(pl.LightningModule):
         for _ in range(self.discriminator_steps):
             for sr, batch in zip(srs, batches, strict=True):
                 real, fake = self.discriminator(batch["hr"]), self.discriminator(sr.detach())
-                loss = self.adversarial.discriminator_loss(real, fake)
-                terms = {"discriminator": loss}
-                self.updates.backward(self, loss, terms=terms, batch=batch, last=batch is batches[-1])
-            taken &= self.updates.step(self, self.optimizers()[1])  # type: ignore[index]
-        means = logged_means({"loss_d": loss, "d_real": real.mean(), "d_fake": fake.mean()})
-        self.log("train/loss_d", means.pop("loss_d"), prog_bar=True)
-        self.log_dict({f"train/{name}": value for name, value in means.items()})
-        self.log("train/grad_norm_d", self.updates.norm)
+                self._discriminator_gradient(real, fake, batch, last=batch is batches[-1])
+            taken &= self._step("d")
+        return taken
+
+    def _generator_gradient(
+        self, sr: Tensor, given: Mapping[str, Tensor], batch: dict[str, Any], *, last: bool
+    ) -> None:
+        loss, terms = self.losses(sr, batch["hr"], **given)
+        self.updates.backward(self, loss, terms=terms, batch=batch, last=last)
+        if last:
+            self._log_means("loss_g", {"loss_g": loss, **terms})
+            self.log_dict(color_shift(sr, batch["lr"]))
+
+    def _discriminator_gradient(
+        self, real: Tensor, fake: Tensor, batch: dict[str, Any], *, last: bool
+    ) -> None:
+        loss = self.adversarial.discriminator_loss(real, fake)
+        self.updates.backward(self, loss, terms={"discriminator": loss}, batch=batch, last=last)
+        if last:
+            self._log_means("loss_d", {"loss_d": loss, "d_real": real.mean(), "d_fake": fake.mean()})
+
+    def _log_means(self, shown: str, values: Mapping[str, Tensor]) -> None:
+        for name, value in logged_means(values).items():
+            self.log(f"train/{name}", value, prog_bar=name == shown)
+
+    def _step(self, network: Literal["g", "d"]) -> bool:
+        taken = self.updates.step(self, self.optimizers()["gd".index(network)])  # type: ignore[index]
+        self.log(f"train/grad_norm_{network}", self.updates.norm)
         return taken
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

@@ -38,6 +38,9 @@ def speed_up(
             term.cast_features(_HALF[precision])
     if compiled:
         networks = [stage.generator, *(term.backbone for term in perceptual)]
-        networks += [stage.discriminator] if isinstance(stage, GANStage) else []
+        if isinstance(stage, GANStage):
+            networks.append(stage.discriminator)
+            # Its graph is walked twice (stages/relay.py): the first walk may not reuse what the second reads.
+            torch._functorch.config.donated_buffer = False
         for network in networks:
             network.compile()

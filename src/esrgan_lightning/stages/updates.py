@@ -5,8 +5,8 @@ Here the optimisers' own counting is silenced and each update is counted once: `
 checkpoint names and logs then all speak of the same thing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -37,19 +37,6 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         return f"update {self.update}: {self.cause}"
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Within the block no gradient reaches the module's parameters; through the module it still flows."""
-    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in learning:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
 
 
 class Updates:
@@ -109,6 +96,11 @@ class Updates:
         with _apart(stage) if not last else nullcontext():
             stage.manual_backward(loss * share)
 
+    def scale(self, stage: pl.LightningModule) -> Tensor | None:
+        """What fp16's losses are multiplied by before their backward pass; None in other precisions."""
+        scaler = _scaler(stage)
+        return None if scaler is None else scaler.scale(torch.ones((), device=stage.device))
+
     def step(self, stage: pl.LightningModule, optimizer: LightningOptimizer) -> bool:
         """One step with the gradients of all the update's batches. False if it was skipped."""
         taken = self._scaled_step(stage, optimizer) if _scaler(stage) else self._step(stage, optimizer)
@@ -131,7 +123,13 @@ class Updates:
         scaler = _scaler(stage)
         before = scaler.get_scale()
         _uncounted_step(optimizer)
-        return bool(scaler.get_scale() >= before)
+        after = scaler.get_scale()
+        if after != before:
+            # The other network's gradients may be there already, and will be divided by the new scale.
+            for other in stage.trainer.optimizers:
+                for gradient in gradients_of(other) if other is not optimizer.optimizer else ():
+                    gradient.mul_(after / before)
+        return bool(after >= before)
 
     def clip(self, stage: pl.LightningModule, optimizer: Optimizer) -> None:
         """Clips after unscaling, under fp16; to be called from ``on_before_optimizer_step``."""
