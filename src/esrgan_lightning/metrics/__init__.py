@@ -10,7 +10,8 @@ from esrgan_lightning.metrics.fidelity import (
     ssim_rgb,
     ssim_y,
 )
-from esrgan_lightning.metrics.niqe import NIQE, niqe
+from esrgan_lightning.metrics.niqe import NIQE, fit_niqe, niqe
+from esrgan_lightning.metrics.niqe_model import NaturalModel
 
 __all__ = [
     "CONVENTION",
@@ -18,6 +19,8 @@ __all__ = [
     "PSNRRGB",
     "PSNRY",
     "SSIMY",
+    "NaturalModel",
+    "fit_niqe",
     "niqe",
     "psnr_rgb",
     "psnr_y",

@@ -1,8 +1,9 @@
 """NIQE, the naturalness of an image without a reference."""
 
 import math
+import os
+from collections.abc import Iterable
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,14 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics.niqe_model import NaturalModel, gaussian_of, load_model, shipped
 from esrgan_lightning.ops import imresize, rgb_to_y, shave, to_uint8
 
 _BLOCK = 96
 _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # neighbours: right, below, both diagonals
 
 
-def niqe(image: Tensor, crop: int = 0) -> Tensor:
+def niqe(image: Tensor, crop: int = 0, model: NaturalModel | None = None) -> Tensor:
     """Natural image quality evaluator: the distance of the image's statistics from those of pristine photos.
 
     D = √((ν₁ − ν₂)ᵀ ((Σ₁ + Σ₂)/2)⁺ (ν₁ − ν₂)), ν and Σ being mean and covariance of 36 features per block of
@@ -32,6 +34,7 @@ def niqe(image: Tensor, crop: int = 0) -> Tensor:
     Args:
         image: (B, C, H, W), C = 3 or 1, uint8 or floating in [0,1] (clamped and rounded to 8 bits).
         crop: pixels left out on each side first.
+        model: what natural is; the authors' model by default, see :func:`fit_niqe` for another.
 
     Returns:
         (B,), float64; NaN for an image with fewer than two blocks that are not flat, where Σ₂ does not exist.
@@ -45,6 +48,68 @@ def niqe(image: Tensor, crop: int = 0) -> Tensor:
         Mittal, Soundararajan, Bovik, "Making a completely blind image quality analyzer", IEEE SPL 2013. The
         pristine model is theirs, see ``NIQE_PRISTINE.md`` beside this file.
     """
+    features, _ = _blocks(image, crop)
+    return torch.stack([_distance(blocks, model or shipped()) for blocks in features])
+
+
+def fit_niqe(images: Iterable[Tensor], *, sharpness: float = 0.75) -> NaturalModel:
+    """Fits NIQE's idea of natural to photos of your own, such as those that a model was trained on.
+
+    Of each photo the blocks of 96×96 count that are at least ``sharpness`` times as sharp as its sharpest, a
+    block's sharpness being the sum of its local standard deviations (section II.C of the paper).
+
+    Args:
+        images: photos one by one, as ``niqe`` takes them: (1, 3 or 1, H, W), in number at least dozens.
+        sharpness: T, 0 to 1.
+
+    Raises:
+        InputError: a photo below 96×192, a sharpness outside 0 to 1, or too few blocks in all.
+    """
+    if not 0 <= sharpness <= 1:
+        raise InputError(f"sharpness={sharpness} must lie from 0 (every block) to 1 (each photo's sharpest)")
+
+    def chosen(image: Tensor) -> Tensor:
+        features, sharp = (each[0] for each in _blocks(image, 0))
+        return features[sharp >= sharpness * sharp.max()]
+
+    return gaussian_of(chosen(image) for image in images)
+
+
+class NIQE(Metric):
+    """Mean of ``niqe`` over all images seen, on all processes.
+
+    Args:
+        crop: pixels left out on each side.
+        model: a file of ``esrgan metrics fit-niqe``; the authors' model by default.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, crop: int = 0, model: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.crop, self.model = crop, load_model(model) if model else None
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, sr: Tensor) -> None:
+        """Add the images of a batch, as in ``niqe``; ``sr`` is what the other metrics call them."""
+        self.total += niqe(sr, self.crop, self.model).sum()
+        self.count += sr.shape[0]
+
+    def compute(self) -> Tensor:
+        """The mean; NaN if one image had none."""
+        return self.total / self.count
+
+
+def _blocks(image: Tensor, crop: int) -> tuple[Tensor, Tensor]:
+    """Of each image's blocks the features, (B,blocks,36), and the sharpness, (B,blocks)."""
     if image.ndim != 4 or image.shape[1] not in (1, 3):
         raise InputError(f"NIQE takes (B, 1 or 3, H, W), got {tuple(image.shape)}")
     y = rgb_to_y(shave(to_uint8(image), crop), rounded=True)[:, 0]  # (B,H,W)
@@ -54,44 +119,21 @@ def niqe(image: Tensor, crop: int = 0) -> Tensor:
         raise InputError(f"NIQE needs two blocks of {_BLOCK}×{_BLOCK} pixels, 96×192 or 192×96, got {size}")
     y = y[:, : rows * _BLOCK, : columns * _BLOCK]
     half = imresize(y, 0.5, edges="symmetric")
-    features = torch.cat([_features(y, _BLOCK), _features(half, _BLOCK // 2)], dim=-1)  # (B,blocks,36)
-    return torch.stack([_distance(blocks) for blocks in features])
+    normalised, deviation = _local(y)
+    features = [_features(normalised, _BLOCK), _features(_local(half)[0], _BLOCK // 2)]
+    return torch.cat(features, dim=-1), _tiles(deviation, _BLOCK).sum((-2, -1))
 
 
-class NIQE(Metric):
-    """Mean of ``niqe`` over all images seen, on all processes.
-
-    Args:
-        crop: pixels left out on each side.
-    """
-
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, crop: int = 0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.crop = crop
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, sr: Tensor) -> None:
-        """Add the images of a batch, as in ``niqe``; ``sr`` is what the other metrics call them."""
-        self.total += niqe(sr, self.crop).sum()
-        self.count += sr.shape[0]
-
-    def compute(self) -> Tensor:
-        """The mean; NaN if one image had none."""
-        return self.total / self.count
+def _tiles(x: Tensor, block: int) -> Tensor:
+    """(B,H,W) → (B,blocks,block,block)."""
+    batch, height, width = x.shape
+    x = x.reshape(batch, height // block, block, width // block, block)
+    return x.transpose(2, 3).reshape(batch, -1, block, block)
 
 
-def _features(y: Tensor, block: int) -> Tensor:
-    """(B,H,W) luma on 0..255 → (B,blocks,18)."""
-    batch, height, width = y.shape
-    tiles = _normalised(y).reshape(batch, height // block, block, width // block, block)
-    tiles = tiles.transpose(2, 3).reshape(batch, -1, block, block)
+def _features(normalised: Tensor, block: int) -> Tensor:
+    """(B,H,W) locally normalised luma → (B,blocks,18)."""
+    tiles = _tiles(normalised, block)
     shape, left, right, _ = _fit(tiles)
     features = [shape, (left + right) / 2]
     for shift in _SHIFTS:
@@ -103,8 +145,8 @@ def _features(y: Tensor, block: int) -> Tensor:
     return torch.stack(features, dim=-1)
 
 
-def _normalised(y: Tensor) -> Tensor:
-    """(y − μ) / (σ + 1) with μ, σ under a 7×7 Gaussian window of σ = 7/6, edges replicated."""
+def _local(y: Tensor) -> tuple[Tensor, Tensor]:
+    """(y − μ) / (σ + 1) and σ, with μ, σ under a 7×7 Gaussian window of 7/6 pixels, edges replicated."""
     taps = torch.arange(-3, 4, device=y.device, dtype=y.dtype)
     taps = torch.exp(-taps.square() / (2 * (7 / 6) ** 2))
     taps = taps / taps.sum()
@@ -115,7 +157,7 @@ def _normalised(y: Tensor) -> Tensor:
 
     mean = blurred(y)
     deviation = (blurred(y.square()) - mean.square()).abs().sqrt()
-    return (y - mean) / (deviation + 1)
+    return (y - mean) / (deviation + 1), deviation
 
 
 def _fit(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -142,14 +184,14 @@ def _fit(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return shape, left, right, mean
 
 
-def _distance(features: Tensor) -> Tensor:
-    """(blocks,36) → the distance from the pristine model, ()."""
-    pristine_mean, pristine_covariance = (torch.from_numpy(part).to(features.device) for part in _pristine())
+def _distance(features: Tensor, model: NaturalModel) -> Tensor:
+    """(blocks,36) → the distance from the model, ()."""
+    natural_mean, natural_covariance = (part.to(features.device) for part in model)
     sound = features[~features.isnan().any(dim=1)]
     if len(sound) < 2:
         return features.new_tensor(math.nan)
-    offset = pristine_mean - features.nanmean(dim=0)
-    precision = torch.linalg.pinv((pristine_covariance + sound.T.cov()) / 2)
+    offset = natural_mean - features.nanmean(dim=0)
+    precision = torch.linalg.pinv((natural_covariance + sound.T.cov()) / 2)
     distance: Tensor = (offset @ precision @ offset).sqrt()
     return distance
 
@@ -160,13 +202,3 @@ def _shape_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     shapes = np.linspace(0.2, 10, 9801)
     log_ratios = [2 * math.lgamma(2 / a) - math.lgamma(1 / a) - math.lgamma(3 / a) for a in shapes]
     return shapes, np.exp(log_ratios)
-
-
-@lru_cache(maxsize=1)
-def _pristine() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (36,) and covariance (36,36) of the features of pristine photos."""
-    with (
-        files(__package__).joinpath("niqe_pristine.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as arrays,
-    ):
-        return arrays["mean"], arrays["covariance"]
