@@ -23,7 +23,7 @@ from esrgan_lightning.ops import write_image
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [
-    (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("data", "streaming")
+    (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("data", "models", "streaming")
 ]  # run as the README is
 
 # Composed rather than run: words of a command, and why.
@@ -67,6 +67,7 @@ def stocked(tmp_path_factory):
     from esrgan_lightning.config import compose
     from esrgan_lightning.data import pack, write_shards
     from esrgan_lightning.training import train
+    from esrgan_lightning.weights import convert_file
 
     home = tmp_path_factory.mktemp("stocked")
     for number in range(4):
@@ -88,6 +89,7 @@ def stocked(tmp_path_factory):
         file.write_text(text)
     train(compose("stage=psnr", *tiny.PSNR), home / "runs/psnr")
     train(compose("stage=psnr", "preset=demo", *tiny.PSNR), home / "runs/small_psnr")
+    convert_file(home / "runs/psnr/generator.safetensors", home / "esrgan_x4.pth", "basicsr")
     (home / "runs/gan").mkdir()
     shutil.copy(home / "runs/psnr/generator.safetensors", home / "runs/gan")
     return home
@@ -176,12 +178,14 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
         monkeypatch.setattr("esrgan_lightning.cli.data._verify_sources", lambda *given: [])
     for output in (word for word in words if word.endswith(".safetensors") and "pack" in words):
         (home / output).unlink()
+    if words[1] == "convert":
+        words.append("--overwrite")
     if words[1:3] == ["data", "shard"]:
         shutil.rmtree(home / words[words.index("-o") + 1])
     before = set(home.rglob("*"))
     call(main, words, monkeypatch)
-    tells = words[2] in ("list", "verify", "stats")
-    assert tells or set(home.rglob("*")) > before, "nothing was written"
+    tells = words[1] == "inspect" or words[2] in ("list", "verify", "stats")
+    assert tells or "--overwrite" in words or set(home.rglob("*")) > before, "nothing was written"
 
 
 def run_make(words: list[str], home: Path, monkeypatch) -> None:

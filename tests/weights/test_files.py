@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import zipfile
 
 import pytest
 import torch
@@ -73,6 +74,21 @@ def test_a_safetensors_tensor_outside_the_file(tmp_path):
     path = tmp_path / "outside.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 16)
     refused(path, "not readable as weights")
+
+
+def test_a_compressed_pth_is_refused(tmp_path):
+    """A kilobyte that unfolds to gigabytes: torch.save compresses nothing, torch.load would unfold it."""
+    path = tmp_path / "bomb.pth"
+    torch.save({"conv_first.weight": torch.zeros(10**6)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for entry in plain.infolist():
+            small.writestr(entry.filename, plain.read(entry))
+    assert path.stat().st_size < 20_000
+    assert torch.load(path, weights_only=True)["conv_first.weight"].numel() == 10**6
+    refused(path, r"bytes that unfold to 4\d{6}: weights are not compressed")
 
 
 def test_missing_folder_and_other_ending(tmp_path):

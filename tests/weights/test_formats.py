@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet, SRResNet
 from esrgan_lightning.weights import infer_spec, load_generator
-from esrgan_lightning.weights.formats import modern_keys, select_state
+from esrgan_lightning.weights.formats import select_state
+from esrgan_lightning.weights.layouts import to_today
 
 SMALL = {"num_features": 6, "num_blocks": 2, "growth_channels": 3}
 
@@ -73,7 +74,7 @@ def test_the_authors_layouts_give_the_same_image(layout, tmp_path):
 def test_the_2018_layout_counts_its_steps(settings):
     """The indices of conv_hr and conv_last move with the number of upsampling steps."""
     net = network(**settings)
-    modern = modern_keys(layout_2018(net))
+    modern = to_today(layout_2018(net))
     assert modern.keys() == net.state_dict().keys()
     assert all(torch.equal(modern[name], tensor) for name, tensor in net.state_dict().items())
 
@@ -145,6 +146,23 @@ def test_wrappings_and_prefixes_are_taken_off(prefix, keys):
     other = {name: tensor + 5 for name, tensor in named.items()}
     content = {key: named if key == keys[-1] else other for key in keys} if keys else named
     assert select_state(content) == wanted
+
+
+@pytest.mark.parametrize("average", ["generator_ema.", "generator_ema.module."])
+@pytest.mark.parametrize("outer", ["", "module."])
+def test_mmagic_checkpoints_give_the_averaged_generator(average, outer):
+    """Beside it lie the generator itself, the discriminator and counters, under one prefix of DDP or none."""
+    content = {
+        f"{outer}{average}conv_first.weight": torch.ones(1),
+        f"{outer}generator_ema.steps": torch.ones(1),
+        f"{outer}generator.conv_first.weight": torch.zeros(1),
+        f"{outer}discriminator.conv0.weight": torch.zeros(2),
+        f"{outer}step_counter": torch.zeros(1),
+    }
+    if average == "generator_ema.":
+        del content[f"{outer}generator_ema.steps"]
+    wrapped = {"meta": {"iter": 3}, "state_dict": content, "optimizer": {"generator": {}}}
+    assert select_state(wrapped) == {"conv_first.weight": torch.ones(1)}
 
 
 class Stage(torch.nn.Module):

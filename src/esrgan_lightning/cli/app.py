@@ -8,6 +8,7 @@ import typer
 from esrgan_lightning.cli.data import app as data
 from esrgan_lightning.cli.errors import one_line_errors
 from esrgan_lightning.cli.metrics import app as metrics
+from esrgan_lightning.cli.models import convert, inspect
 from esrgan_lightning.errors import InputError
 
 SCALE_HELP = "Only for files of other tools that do not tell their scale."
@@ -15,6 +16,8 @@ SCALE_HELP = "Only for files of other tools that do not tell their scale."
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 app.add_typer(data, name="data")
 app.add_typer(metrics, name="metrics")
+app.command()(convert)
+app.command()(inspect)
 
 
 @app.callback()

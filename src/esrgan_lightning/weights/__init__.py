@@ -7,6 +7,8 @@ from esrgan_lightning.weights.checkpoint import (
     save_generator,
     write_generator_file,
 )
+from esrgan_lightning.weights.conversion import convert_file
+from esrgan_lightning.weights.description import describe_file
 from esrgan_lightning.weights.files import LINEAGE_KEY
 from esrgan_lightning.weights.formats import infer_spec
 from esrgan_lightning.weights.interpolation import interpolate, interpolate_files
@@ -14,6 +16,8 @@ from esrgan_lightning.weights.state import state_hash
 
 __all__ = [
     "LINEAGE_KEY",
+    "convert_file",
+    "describe_file",
     "infer_spec",
     "interpolate",
     "interpolate_files",

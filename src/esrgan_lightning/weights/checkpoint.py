@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import build_network, network_spec
-from esrgan_lightning.weights.files import LINEAGE_KEY, plain_tensors, read_file
-from esrgan_lightning.weights.formats import infer_spec, modern_keys, select_state
+from esrgan_lightning.weights.files import LINEAGE_KEY, plain_tensors, read_file, widened
+from esrgan_lightning.weights.formats import infer_spec, select_state, where
+from esrgan_lightning.weights.layouts import layout_of, to_today
 from esrgan_lightning.weights.state import differences, require_finite, state_hash
 
 
@@ -63,15 +64,19 @@ def write_generator_file(
         partial.unlink(missing_ok=True)
 
 
-def read_generator_file(path: str | Path) -> GeneratorFile:
-    """Reads a generator's tensors, spec and provenance from any of the files that this library knows.
+class Contents(NamedTuple):
+    """What a file of weights holds, as it lies there."""
 
-    - .safetensors of :func:`save_generator`; .ckpt of a training run, where the moving average is preferred;
-    - RRDB networks of other tools as .safetensors or .pth: BasicSR and Real-ESRGAN (``params_ema`` is
-      preferred), the ESRGAN authors' layouts of 2018 and 2019. They state no spec: ``infer_spec`` tells it
-      from the shapes.
+    state: dict[str, Tensor]  # today's keys, on the CPU, in the file's own types
+    spec: dict[str, Any] | None
+    provenance: dict[str, Any]
+    layout: str  # of the names: today, esrgan2018, esrgan2019
+    within: str  # where in the file the tensors are, as "params_ema"; empty at the top
+    updates: int | None  # that a training run had done
 
-    Nothing in the file is run: .ckpt and .pth are read with ``weights_only=True``.
+
+def read_contents(path: str | Path) -> Contents:
+    """Reads a file as :func:`read_generator_file` does, and tells how it is laid out.
 
     Raises:
         InputError: Not a readable file of tensors.
@@ -81,12 +86,35 @@ def read_generator_file(path: str | Path) -> GeneratorFile:
     spec, provenance = lineage.get("spec"), lineage.get("provenance", {})
     if (spec is not None and not _is_spec(spec)) or not isinstance(provenance, Mapping):
         raise InputError(f"{path}: what it says under {LINEAGE_KEY!r} is not a spec: it is damaged")
-    if spec is not None and path.suffix == ".safetensors":
-        return GeneratorFile(plain_tensors(content, path), dict(spec), dict(provenance))
-    state = plain_tensors(select_state(content), path)
-    if spec is not None:
-        return GeneratorFile(state, dict(spec), dict(provenance))
-    return GeneratorFile(modern_keys(state), None, dict(provenance))
+    tensors = {name: value for name, value in content.items() if name != LINEAGE_KEY}
+    own = spec is not None and path.suffix == ".safetensors"
+    state = plain_tensors(tensors if own else select_state(tensors), path)
+    step = content.get("global_step")
+    return Contents(
+        to_today(state),
+        None if spec is None else dict(spec),
+        dict(provenance),
+        layout_of(state),
+        "" if own else where(tensors),
+        step if isinstance(step, int) else None,
+    )
+
+
+def read_generator_file(path: str | Path) -> GeneratorFile:
+    """Reads a generator's tensors, spec and provenance from any of the files that this library knows.
+
+    - .safetensors of :func:`save_generator`; .ckpt of a training run, where the moving average is preferred;
+    - RRDB networks of other tools as .safetensors or .pth: BasicSR, Real-ESRGAN and mmagic (the averaged
+      weights are preferred), the ESRGAN authors' layouts of 2018 and 2019. They state no spec: ``infer_spec``
+      tells it from the shapes.
+
+    Nothing in the file is run: .ckpt and .pth are read with ``weights_only=True``.
+
+    Raises:
+        InputError: Not a readable file of tensors.
+    """
+    contents = read_contents(path)
+    return GeneratorFile(widened(contents.state), contents.spec, contents.provenance)
 
 
 def _is_spec(value: object) -> bool:

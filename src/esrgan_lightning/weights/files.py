@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from safetensors import safe_open
@@ -15,11 +16,12 @@ from esrgan_lightning.weights.state import first_few
 # In a .ckpt the top-level key, in a .safetensors file the metadata key (as JSON) of
 # {"spec": {"architecture": …, "arguments": {…}}, "provenance": {…}}.
 LINEAGE_KEY = "esrgan_lightning"
+MAX_HEADER = 2**24  # bytes: names and shapes of a hundred thousand tensors
 PICKLED = (".ckpt", ".pth", ".pt")
 EXPECTED = (
     "expected a generator: .safetensors or .ckpt of this library, or an RRDB network as .safetensors or .pth "
-    "(keys conv_first, body.N.rdbM.convK, conv_body, conv_up1 …, conv_hr, conv_last, or the ESRGAN authors' "
-    "layouts of 2018 and 2019)"
+    "(keys conv_first, body.N.rdbM.convK, conv_body, conv_up1 …, conv_hr, conv_last, as of BasicSR, "
+    "Real-ESRGAN and mmagic, or the ESRGAN authors' layouts of 2018 and 2019)"
 )
 
 
@@ -38,6 +40,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(f"{path}: there is no such file")
     if path.suffix not in (".safetensors", *PICKLED):
         raise InputError(f"{path}: expected a file ending in .safetensors, {', '.join(PICKLED)}")
+    _check_size(path)
     try:
         content, lineage = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
         lineage = json.loads(json.dumps(lineage))  # plain values alone
@@ -50,6 +53,30 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(content, Mapping) or not isinstance(lineage, Mapping):
         raise InputError(f"{path}: found a {type(content).__name__} inside; {EXPECTED}")
     return {str(key): value for key, value in content.items()}, dict(lineage)
+
+
+def _check_size(path: Path) -> None:
+    """Refuses what would unfold in memory, before anything is unfolded."""
+    if path.suffix == ".safetensors":
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > min(MAX_HEADER, path.stat().st_size - 8):
+            raise InputError(
+                f"{path}: not readable as weights: it may be cut short (get it again): its header is said to "
+                f"have {header} bytes, and the file has {path.stat().st_size}"
+            )
+    elif is_zipfile(path):
+        try:
+            with ZipFile(path) as archive:
+                unfolded = sum(entry.file_size for entry in archive.infolist())
+        except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise InputError(
+                f"{path}: not readable as weights: it may be cut short (get it again): {error}"
+            ) from error
+        if unfolded > path.stat().st_size:  # torch.save compresses nothing
+            raise InputError(
+                f"{path}: {path.stat().st_size} bytes that unfold to {unfolded}: weights are not compressed"
+            )
 
 
 def _read_safetensors(path: Path) -> tuple[Any, Any]:
@@ -65,7 +92,7 @@ def _read_pickled(path: Path) -> tuple[Any, Any]:
 
 
 def plain_tensors(state: Mapping[str, Any], source: object) -> dict[str, Tensor]:
-    """The values as plain tensors on the CPU, half precision widened to float32.
+    """The values as plain tensors on the CPU, of the types that they have.
 
     Raises:
         InputError: Anything else than dense tensors that hold all of their values.
@@ -73,7 +100,15 @@ def plain_tensors(state: Mapping[str, Any], source: object) -> dict[str, Tensor]
     odd = [f"{name} ({type(value).__name__})" for name, value in state.items() if not _is_plain(value)]
     if odd or not state:
         raise InputError(f"{source}: found {first_few(odd) or 'nothing'} where tensors belong; {EXPECTED}")
-    return {name: _widened(tensor.detach()) for name, tensor in state.items()}
+    return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def widened(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Half precision as float32; everything else as it is."""
+    return {
+        name: tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
+        for name, tensor in state.items()
+    }
 
 
 def _is_plain(value: object) -> bool:
@@ -82,7 +117,3 @@ def _is_plain(value: object) -> bool:
     # A few bytes repeated by stride 0 can claim any size.
     whole = value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     return whole and not value.is_quantized and not value.is_complex()
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor

@@ -1,51 +1,65 @@
-"""Layouts of foreign RRDB weights: which keys they use, and the network that the shapes describe."""
+"""Files of other tools: where the generator's tensors are, and the network that the shapes describe."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.files import EXPECTED
+from esrgan_lightning.weights.layouts import count_blocks, count_steps
 from esrgan_lightning.weights.state import first_few
 
-# Left by DistributedDataParallel, torch.compile, Lightning.
-_PREFIXES = ("module.", "_orig_mod.", "generator.")
-# The names in the ESRGAN authors' release of 2019 → those of today.
-_NAMES_2019 = {
-    "trunk_conv": "conv_body",
-    "upconv1": "conv_up1",
-    "upconv2": "conv_up2",
-    "upconv3": "conv_up3",
-    "HRconv": "conv_hr",
-}
-_BLOCK_2019 = re.compile(r"RRDB_trunk\.(\d+)\.RDB([123])\.conv([1-5])\.(weight|bias)")
-_BLOCK_2018 = re.compile(r"model\.1\.sub\.(\d+)\.RDB([123])\.conv([1-5])\.0\.(weight|bias)")
-_BODY_2018 = re.compile(r"model\.1\.sub\.(\d+)\.(weight|bias)")
-_OUTER_2018 = re.compile(r"model\.(\d+)\.(weight|bias)")
+# Left by DistributedDataParallel and torch.compile; by mmagic and Lightning, the averaged weights first.
+_WRAPPERS = ("module.", "_orig_mod.")
+_GENERATORS = ("generator_ema.", "generator.")
+# Where a file keeps its state dict, the averaged weights first.
+_WRAPPINGS = ("state_dict", "params_ema", "params")
 
 
 def select_state(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Picks the generator's state dict out of what a file holds.
+    """Picks the generator's state dict out of what a file holds; :func:`where` says from where."""
+    return _selected(content)[0]
 
-    From a Lightning checkpoint the moving average (once it has averaged something), else the generator; else
-    BasicSR's ``params_ema``, else its ``params``, else the content itself. Prefixes ``module.``,
-    ``_orig_mod.`` and ``generator.`` that all names have are taken off.
+
+def where(content: Mapping[str, Any]) -> str:
+    """The way to the generator's tensors in a file's content, such as ``params_ema``; empty at the top."""
+    return _selected(content)[1]
+
+
+def _selected(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The state dict, and how it was found.
+
+    From a Lightning checkpoint the moving average (once it has averaged something), else the generator; from
+    mmagic's ``generator_ema``, else its ``generator``; else BasicSR's ``params_ema``, else its ``params``,
+    else the content itself. Prefixes that all names have are taken off.
     """
     state: Mapping[Any, Any] = content
-    for key in ("state_dict", "params_ema", "params"):
+    path = []
+    for key in _WRAPPINGS:
         if isinstance(content.get(key), Mapping):
-            state = content[key]
+            state, path = content[key], [key]
             break
-    if "state_dict" in content:
-        average, plain = _below(state, "ema.module."), _below(state, "generator.")
-        state = (average if _counts(state.get("ema.n_averaged")) else plain) or state
-    for _ in _PREFIXES:
-        for prefix in _PREFIXES:
-            if state and all(str(name).startswith(prefix) for name in state):
-                state = _below(state, prefix)
-    return {str(name): value for name, value in state.items()}
+    state = _bare(state)
+    parts: Sequence[str] = _GENERATORS
+    if "ema.n_averaged" in state:
+        parts = ["ema.module."] if _counts(state["ema.n_averaged"]) else ["generator."]
+    if found := next((part for part in parts if _below(state, part)), None):
+        state = _below(state, found)
+        path.append(found.removesuffix("."))
+        if found == "generator_ema.":  # an averaged model counts beside its module
+            state = _below(state, "module.") or state
+    return _bare(state), " → ".join(path)
+
+
+def _bare(state: Mapping[Any, Any]) -> dict[str, Any]:
+    """Without the prefixes that all names share, in whatever order."""
+    names = {str(name): value for name, value in state.items()}
+    while prefix := next((each for each in _WRAPPERS if all(name.startswith(each) for name in names)), ""):
+        if not names:
+            break
+        names = _below(names, prefix)
+    return names
 
 
 def _counts(updates: object) -> bool:
@@ -54,53 +68,10 @@ def _counts(updates: object) -> bool:
     return single and bool(updates)
 
 
-def _below(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _below(state: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
     return {
         str(key).removeprefix(prefix): value for key, value in state.items() if str(key).startswith(prefix)
     }
-
-
-def modern_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames the RRDB layouts of 2018 and 2019 to today's keys; any other state dict comes back as it is.
-
-    - 2018 (Sequential): ``model.0`` conv_first, ``model.1.sub.N.RDBM.convK.0`` blocks, ``model.1.sub.{nb}``
-      conv_body; then with k upsampling steps ``model.3 … model.3k`` conv_up1 … k, ``model.3k+2`` conv_hr,
-      ``model.3k+4`` conv_last.
-    - 2019: ``RRDB_trunk.N.RDBM.convK``, ``trunk_conv``, ``upconv1``, ``upconv2``, ``HRconv``.
-    """
-    if "model.0.weight" in state:
-        return _from_2018(state)
-    if "trunk_conv.weight" in state:
-        return {_name_2019(key): tensor for key, tensor in state.items()}
-    return dict(state)
-
-
-def _name_2019(key: str) -> str:
-    if block := _BLOCK_2019.fullmatch(key):
-        return "body.{}.rdb{}.conv{}.{}".format(*block.groups())
-    module, _, kind = key.rpartition(".")
-    return f"{_NAMES_2019.get(module, module)}.{kind}"
-
-
-def _from_2018(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    outer = sorted({int(match[1]) for key in state if (match := _OUTER_2018.fullmatch(key))})
-    names = {0: "conv_first"}
-    if len(outer) >= 3:
-        *steps, conv_hr, conv_last = outer[1:]
-        names |= {index: f"conv_up{step}" for step, index in enumerate(steps, start=1)}
-        names |= {conv_hr: "conv_hr", conv_last: "conv_last"}
-    modern = {}
-    for key, tensor in state.items():
-        if match := _BLOCK_2018.fullmatch(key):
-            name = "body.{}.rdb{}.conv{}.{}".format(*match.groups())
-        elif match := _BODY_2018.fullmatch(key):
-            name = f"conv_body.{match[2]}"
-        elif (match := _OUTER_2018.fullmatch(key)) and int(match[1]) in names:
-            name = f"{names[int(match[1])]}.{match[2]}"
-        else:
-            name = key  # the strict comparison with the network names it
-        modern[name] = tensor
-    return modern
 
 
 def infer_spec(
@@ -113,7 +84,7 @@ def infer_spec(
     as x3: then the scale has to be given. β is not in a file: it is 0.2, as everywhere.
 
     Args:
-        state: Today's keys (see :func:`modern_keys`).
+        state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_today`).
         scale: What the scale is, where it cannot be told or is to be checked.
         source: The file, for the message.
 
@@ -131,25 +102,24 @@ def infer_spec(
         raise InputError(f"{source}: found {len(state)} tensors: {first_few(list(state))}; {EXPECTED}")
     num_features, in_channels = state["conv_first.weight"].shape[:2]
     out_channels = len(state["conv_last.weight"])
-    steps = sum(re.fullmatch(r"conv_up\d\.weight", key) is not None for key in state)
+    steps = count_steps(state)
     fold = {4 * out_channels: 2, 16 * out_channels: 4}.get(in_channels, 1) if steps == 2 else 1
     scales = {0: (1,), 1: (2, 3), 2: (4 // fold,), 3: (8,)}.get(steps, ())
     if scale is None and len(scales) > 1:
         raise InputError(
-            f"{source}: one conv_up can be scale 2 or scale 3, the file does not say: give scale="
+            f"{source}: one conv_up can be scale 2 or scale 3, the file does not say: give scale= (--scale)"
         )
     if scale not in (None, *scales) or not scales:
         raise InputError(
             f"{source}: scale={scale} does not go with its {steps} conv_up: possible is {scales or 'none'}"
         )
-    blocks = {int(match[1]) for key in state if (match := re.match(r"body\.(\d{1,6})\.", key))}
     return {
         "architecture": "RRDBNet",
         "arguments": {
             "in_channels": in_channels // fold**2,
             "out_channels": out_channels,
             "num_features": num_features,
-            "num_blocks": len(blocks),
+            "num_blocks": count_blocks(state),
             "growth_channels": len(state["body.0.rdb1.conv1.weight"]),
             "scale": scales[0] if scale is None else scale,
             "residual_scaling": 0.2,

@@ -1,0 +1,95 @@
+"""``esrgan convert`` and ``esrgan inspect``: files of weights."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from esrgan_lightning.cli.errors import one_line_errors
+
+SCALE_HELP = "Only for files of other tools that do not tell their scale (x2 or x3)."
+
+
+def convert(
+    model: Annotated[Path, typer.Argument(help="A generator: .safetensors, .ckpt or .pth of any layout.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    to: Annotated[str, typer.Option("--to", help="safetensors, basicsr, esrgan2018 or mmagic.")],
+    scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write a generator as other tools read it; the tensors stay the same to the bit."""
+    from esrgan_lightning.weights.conversion import convert_file
+
+    with one_line_errors("esrgan convert"):
+        notes = convert_file(model, output, to, scale=scale, overwrite=overwrite)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"written: {output}")
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(help="A generator: .safetensors, .ckpt or .pth of any layout.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
+) -> None:
+    """Tell what a file of weights is: layout, network, size, and where it came from."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from esrgan_lightning.weights.description import describe_file
+
+    with one_line_errors("esrgan inspect"):
+        described = describe_file(model, scale=scale)
+    if as_json:
+        typer.echo(json.dumps(described, indent=2, ensure_ascii=False))
+        return
+    table = Table.grid(padding=(0, 2))
+    for label, value in _rows(described):
+        table.add_row(Text(label, style="bold"), Text(value, overflow="fold"))
+    Console().print(table)
+
+
+def _rows(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from esrgan_lightning.weights.description import LAYOUT_NAMES
+
+    arguments = described["arguments"]
+    told = "stated in the file" if described["stated"] else "told by the shapes"
+    yield "file", f"{described['file']}, {described['bytes'] / 2**20:.1f} MiB"
+    yield (
+        "layout",
+        LAYOUT_NAMES[described["layout"]] + (f", in {described['within']}" if described["within"] else ""),
+    )
+    yield "network", f"{described['architecture']} ({told})"
+    yield (
+        "scale",
+        f"x{arguments.get('scale')}" + (" after pixel-unshuffle" if arguments.get("unshuffle") else ""),
+    )
+    for label, key in (
+        ("blocks", "num_blocks"),
+        ("features", "num_features"),
+        ("growth", "growth_channels"),
+        ("residual scaling β", "residual_scaling"),
+    ):
+        if key in arguments:
+            yield label, str(arguments[key])
+    if "in_channels" in arguments:
+        yield "channels", f"{arguments['in_channels']} → {arguments.get('out_channels')}"
+    yield "parameters", f"{described['parameters']:,}, {', '.join(described['dtypes'])}"
+    yield "sha256", described["sha256"]
+    if described["updates"] is not None:
+        yield "updates", f"{described['updates']:,}"
+    yield from _lines(described["provenance"], "")
+
+
+def _lines(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _lines(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            for number, item in enumerate(value):
+                yield from _lines({str(number): item}, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", str(value)

@@ -1,0 +1,55 @@
+"""What a file of weights is, told without building the network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.weights.checkpoint import read_contents, resolve_spec
+from esrgan_lightning.weights.files import widened
+from esrgan_lightning.weights.state import state_hash
+
+LAYOUT_NAMES = {
+    "today": "today's (conv_first, body.N.rdbM.convK, …)",
+    "esrgan2018": "ESRGAN's first release, 2018 (model.N)",
+    "esrgan2019": "ESRGAN's release of 2019 (RRDB_trunk)",
+}
+
+
+def describe_file(path: str | Path, *, scale: int | None = None) -> dict[str, Any]:
+    """Layout, network, size and provenance of a generator's file, as plain values.
+
+    Args:
+        path: Any file that ``read_generator_file`` knows.
+        scale: For foreign files whose scale cannot be told; without it they are described as far as they go.
+
+    Returns:
+        ``{"file", "bytes", "layout", "within", "dtypes", "parameters", "sha256", "architecture",
+        "arguments", "stated", "updates", "provenance"}``; ``stated`` says whether the file itself tells what
+        network it is, else the shapes have told it; ``sha256`` is of the float32 tensors, as in provenance.
+
+    Raises:
+        InputError: Not a generator's file.
+    """
+    path = Path(path)
+    contents = read_contents(path)
+    dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in contents.state.values()})
+    described: dict[str, Any] = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "layout": contents.layout,
+        "within": contents.within,
+        "dtypes": dtypes,
+        "parameters": sum(tensor.numel() for tensor in contents.state.values() if tensor.is_floating_point()),
+        "sha256": state_hash(widened(contents.state)),
+        "updates": contents.updates,
+        "provenance": contents.provenance,
+        "stated": contents.spec is not None,
+    }
+    try:
+        spec: Mapping[str, Any] = resolve_spec(contents.state, contents.spec, scale=scale, source=path)
+    except InputError as error:
+        if "conv_up can be scale" not in str(error):
+            raise
+        return described | {"architecture": "RRDBNet", "arguments": {"scale": "2 or 3"}}
+    return described | {"architecture": spec["architecture"], "arguments": dict(spec["arguments"])}
