@@ -23,7 +23,7 @@ from esrgan_lightning.ops import write_image
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [
-    (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("data", "models", "streaming")
+    (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("data", "interpolation", "models", "streaming")
 ]  # run as the README is
 
 # Composed rather than run: words of a command, and why.
@@ -90,6 +90,8 @@ def stocked(tmp_path_factory):
     train(compose("stage=psnr", *tiny.PSNR), home / "runs/psnr")
     train(compose("stage=psnr", "preset=demo", *tiny.PSNR), home / "runs/small_psnr")
     convert_file(home / "runs/psnr/generator.safetensors", home / "esrgan_x4.pth", "basicsr")
+    for name in ("a", "b", "c"):
+        shutil.copy(home / "runs/psnr/generator.safetensors", home / f"{name}.safetensors")
     (home / "runs/gan").mkdir()
     shutil.copy(home / "runs/psnr/generator.safetensors", home / "runs/gan")
     return home

@@ -1,13 +1,17 @@
 """``esrgan interpolate``: two models in, their blend out, or one line."""
 
+import json
+
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from esrgan_lightning import Upscaler, load_generator
 from esrgan_lightning.cli.app import app
 from esrgan_lightning.networks import RRDBNet, SRResNet
-from esrgan_lightning.weights import read_generator_file, save_generator
+from esrgan_lightning.ops import read_image, to_uint8, write_image
+from esrgan_lightning.weights import read_generator_file, save_generator, state_hash
 
 
 def net(seed, **settings):
@@ -73,7 +77,7 @@ def test_a_model_is_not_written_over_and_other_formats_are_refused(files, tmp_pa
     before = files[1].read_bytes()
     result = run(*files, "-o", files[1])
     assert result.exit_code == 2
-    assert "is one of the two models" in result.stderr
+    assert "is one of the models" in result.stderr
     assert files[1].read_bytes() == before
     result = run(*files, "-o", tmp_path / "mid.pth")
     assert result.exit_code == 2
@@ -85,3 +89,82 @@ def test_a_place_where_nothing_can_be_written_is_one_line(files, tmp_path):
     result = run(*files, "-o", tmp_path / "file/mid.safetensors")
     assert result.exit_code == 2
     assert "mid.safetensors cannot be written" in result.stderr
+
+
+def test_several_models_by_their_weights(files, tmp_path):
+    save_generator(tmp_path / "third.safetensors", net(2))
+    models = [*files, tmp_path / "third.safetensors"]
+    result = run(*models, "--weights", "0.5,0.3,0.2", "-o", tmp_path / "mid.safetensors")
+    assert result.exit_code == 0, result.output
+    states = [load_generator(path).state_dict() for path in models]
+    for name, tensor in load_generator(tmp_path / "mid.safetensors").state_dict().items():
+        expected = sum(w * state[name] for w, state in zip((0.5, 0.3, 0.2), states, strict=True))
+        torch.testing.assert_close(tensor, expected, rtol=0, atol=1e-6)
+    for words, says in (
+        ((*models,), "3 models: --alpha blends two"),
+        ((*models, "--weights", "0.5,0.3"), "3 networks and 2 weights"),
+        ((*models, "--weights", "a,b,c"), "--weights a,b,c: give numbers"),
+        ((*files, "--weights", "0.5,0.5", "--alpha", "0.5"), "give one of them"),
+    ):
+        result = run(*words, "-o", tmp_path / "no.safetensors")
+        assert (result.exit_code, says in result.stderr) == (2, True), result.output
+    assert not (tmp_path / "no.safetensors").exists()
+
+
+def test_models_that_are_no_kin_are_told(files, tmp_path):
+    """A warning, and the blend is written nevertheless."""
+    origin = {"file": "psnr.safetensors", "sha256": state_hash(net(0).state_dict()), "metadata": {}}
+    save_generator(tmp_path / "child.safetensors", net(3), metadata={"init": origin})
+    result = run(files[0], tmp_path / "child.safetensors", "-o", tmp_path / "mid.safetensors")
+    assert (result.exit_code, result.stderr) == (0, "")
+    result = run(files[1], tmp_path / "child.safetensors", "-o", tmp_path / "mid.safetensors")
+    assert result.exit_code == 0
+    assert "warning: child.safetensors was not trained from gan.safetensors" in result.stderr
+
+
+@pytest.fixture
+def photos(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    for name in ("a", "b"):
+        noise = torch.rand(1, 3, 20, 24, generator=generator)
+        smooth = torch.nn.functional.interpolate(noise, scale_factor=8, mode="bicubic")[0]
+        write_image(tmp_path / f"photos/{name}.png", to_uint8(smooth.clamp(0, 1)))
+    return tmp_path / "photos"
+
+
+def test_a_sweep_leaves_pictures_and_figures(photos, tmp_path):
+    files, out = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"], tmp_path / "sweep"
+    for seed, file in enumerate(files):  # of a size at which frames differ: equal ones become one
+        save_generator(file, net(seed, init_scale=1.0))
+    words = ["alpha-sweep", *files, photos, "-o", out, "--alphas", "0:1:0.5", "--metrics", "psnr_y,psnr_rgb"]
+    result = CliRunner().invoke(app, list(map(str, words)))
+    assert result.exit_code == 0, result.output
+    found = json.loads((out / "sweep.json").read_text())
+    assert found["alphas"] == [0, 0.5, 1]
+    assert set(found["network_interpolation"]) == {"psnr_y", "psnr_rgb"}
+    for kind in ("gif", "webp"):
+        with Image.open(out / f"sweep.{kind}") as image:
+            assert (image.n_frames, image.size) == (4, (192, 160))
+    assert read_image(out / "strip.png").shape[0] == 3
+    assert read_image(out / "curves.png").shape[-1] > 500
+    assert sorted(path.name for path in out.iterdir()) == [
+        "curves.png", "strip.png", "sweep.gif", "sweep.json", "sweep.webp",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--alphas", "0:1", "give START:END:STEP"),
+        ("--alphas", "0:1:0.001", "1000 steps"),
+        ("--alphas", "0:1:0", "give START:END:STEP"),
+        ("--alphas", "0.5,0.2", "ascending"),
+        ("--alphas", "0,2", "alpha=2"),
+        ("--metrics", "psnr", "psnr"),
+    ],
+)
+def test_a_sweep_refuses_before_any_work(files, photos, tmp_path, option, value, says):
+    words = ["alpha-sweep", *files, photos, "-o", tmp_path / "sweep", option, value]
+    result = CliRunner().invoke(app, list(map(str, words)))
+    assert (result.exit_code, says in result.stderr) == (2, True), result.output
+    assert not (tmp_path / "sweep").exists()

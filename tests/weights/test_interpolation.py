@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet, SRResNet
 from esrgan_lightning.weights import (
+    blend,
+    blend_files,
+    convert_file,
     interpolate,
     interpolate_files,
     load_generator,
@@ -14,6 +18,7 @@ from esrgan_lightning.weights import (
     save_generator,
     state_hash,
 )
+from esrgan_lightning.weights.interpolation import kinship, read_alike
 
 SMALL = {"num_features": 4, "num_blocks": 1, "growth_channels": 2}
 
@@ -123,6 +128,83 @@ def test_files_of_other_networks_are_refused_by_name(tmp_path):
         interpolate_files(
             tmp_path / "a.safetensors", tmp_path / "b.safetensors", 0.5, tmp_path / "o.safetensors"
         )
-    with pytest.raises(InputError, match=r"a\.safetensors and .*c\.pth: .*30 not expected: body\.1"):
+    with pytest.raises(
+        InputError, match=r"c\.pth is not of the same kind as .*a\.safetensors: 30 not expected"
+    ):
         interpolate_files(tmp_path / "a.safetensors", tmp_path / "c.pth", 0.5, tmp_path / "o.safetensors")
     assert not (tmp_path / "o.safetensors").exists()
+
+
+def test_several_networks_by_their_weights():
+    """Σ w_i θ_i in NumPy float64; breaks if weights are taken in another order or renormalised."""
+    states = [RRDBNet(**SMALL).state_dict() for _ in range(4)]
+    weights = [0.5, 0.0, 0.3, 0.2]
+    mixed = blend(states, weights)
+    for name in states[0]:
+        expected = sum(w * state[name].double().numpy() for w, state in zip(weights, states, strict=True))
+        np.testing.assert_allclose(mixed[name].numpy(), expected, rtol=0, atol=1e-6)
+    alone = blend(states, [0.0, 0.0, 1.0, 0.0])
+    assert all(torch.equal(alone[name], tensor) for name, tensor in states[2].items())
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [([0.5, 0.5, 0.5], "together they are 1, not 1.5"), ([1.5, -0.5], "each lies from 0 to 1"),
+     ([1.0], "1 weights"), ([0.5, 0.5], "3 networks and 2 weights")],
+)  # fmt: skip
+def test_weights_are_checked(weights, says):
+    states = [RRDBNet(**SMALL).state_dict()] * (3 if len(weights) != 1 else 2)
+    with pytest.raises(InputError, match=says):
+        blend(states[: 2 if weights == [1.5, -0.5] else 3], weights)
+
+
+def test_files_of_several_layouts_are_blended(tmp_path):
+    """Breaks if names of one layout are compared with those of another."""
+    nets = [RRDBNet(**SMALL) for _ in range(3)]
+    for index, (net, layout) in enumerate(zip(nets, ("basicsr", "esrgan2018", "mmagic"), strict=True)):
+        save_generator(tmp_path / f"{index}.safetensors", net)
+        convert_file(tmp_path / f"{index}.safetensors", tmp_path / f"{index}.pth", layout)
+    files = [tmp_path / f"{index}.pth" for index in range(3)]
+    written = blend_files(files, [0.2, 0.3, 0.5], tmp_path / "mix.safetensors")
+    assert written["interpolation"]["weights"] == [0.2, 0.3, 0.5]
+    mixed = blend([net.state_dict() for net in nets], [0.2, 0.3, 0.5])
+    assert state_hash(load_generator(tmp_path / "mix.safetensors").state_dict()) == state_hash(mixed)
+
+
+def record(name, metadata=None, sha256=None):
+    return {"file": name, "sha256": sha256 or name, "metadata": metadata or {}}
+
+
+def test_a_blend_of_strangers_is_told():
+    """Breaks if only the direct parent is looked at, or a missing lineage is taken for a wrong one."""
+    psnr = record("psnr")
+    child = record("gan", {"init": record("psnr")})
+    grandchild = record("gan2", {"init": child})
+    assert kinship(psnr, child) is None
+    assert kinship(psnr, grandchild) is None
+    assert kinship(psnr, record("mix", {"interpolation": {}})) is None
+    assert kinship(psnr, record("copy", sha256="psnr")) is None
+    assert "does not say" in kinship(psnr, record("foreign"))
+    assert "but from random weights" in kinship(psnr, record("alone", {"init": None}))
+    assert "gan2 was not trained from other, but from gan" in kinship(record("other"), grandchild)
+
+
+@pytest.mark.slow
+def test_the_lineage_of_a_real_run_is_recognised(tmp_path):
+    """Breaks if training records another hash than the one of the file that it began from."""
+    from esrgan_lightning.config import compose
+    from esrgan_lightning.training import train
+
+    train(compose("stage=psnr", *tiny.PSNR), tmp_path / "psnr")
+    train(compose("stage=psnr", "seed=1", *tiny.PSNR), tmp_path / "other")
+    psnr = tmp_path / "psnr/generator.safetensors"
+    train(compose("stage=gan", f"init={psnr}", *tiny.GAN), tmp_path / "gan")
+    train(compose("stage=gan", "init=null", *tiny.GAN), tmp_path / "alone")
+
+    def told(first, second):
+        files = [tmp_path / name / "generator.safetensors" for name in (first, second)]
+        return kinship(*read_alike(files)[2])
+
+    assert told("psnr", "gan") is None
+    assert "but from generator.safetensors" in told("other", "gan")
+    assert "random weights" in told("psnr", "alone")

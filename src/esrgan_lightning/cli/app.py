@@ -7,15 +7,17 @@ import typer
 
 from esrgan_lightning.cli.data import app as data
 from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.cli.interpolate import alpha_sweep, interpolate
 from esrgan_lightning.cli.metrics import app as metrics
 from esrgan_lightning.cli.models import convert, inspect
-from esrgan_lightning.errors import InputError
 
 SCALE_HELP = "Only for files of other tools that do not tell their scale."
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 app.add_typer(data, name="data")
 app.add_typer(metrics, name="metrics")
+app.command()(interpolate)
+app.command()(alpha_sweep)
 app.command()(convert)
 app.command()(inspect)
 
@@ -46,27 +48,6 @@ def upscale(
             inputs, model, output, tile=tile, overlap=overlap, suffix=suffix, device=device, scale=scale
         )
     raise typer.Exit(1 if failed else 0)
-
-
-@app.command()
-def interpolate(
-    psnr: Annotated[Path, typer.Argument(help="Weights at α = 0, usually of the PSNR stage.")],
-    gan: Annotated[Path, typer.Argument(help="Weights at α = 1, usually of the GAN stage.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The blended .safetensors file.")],
-    alpha: Annotated[float, typer.Option(help="Share of the second model, 0 to 1.")] = 0.8,
-    scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
-) -> None:
-    """Blend two models: θ = (1−α)·θ_PSNR + α·θ_GAN (ESRGAN §3.4)."""
-    from esrgan_lightning.weights import interpolate_files
-
-    with one_line_errors("esrgan interpolate"):
-        if output.resolve() in (psnr.resolve(), gan.resolve()):
-            raise InputError(f"{output} is one of the two models: choose another name with -o")
-        try:
-            interpolate_files(psnr, gan, alpha, output, scale=scale)
-        except OSError as error:
-            raise InputError(f"{output} cannot be written: {error.strerror}") from error
-    typer.echo(f"written: {output}")
 
 
 @app.command()

@@ -11,11 +11,13 @@ from esrgan_lightning.weights.conversion import convert_file
 from esrgan_lightning.weights.description import describe_file
 from esrgan_lightning.weights.files import LINEAGE_KEY
 from esrgan_lightning.weights.formats import infer_spec
-from esrgan_lightning.weights.interpolation import interpolate, interpolate_files
+from esrgan_lightning.weights.interpolation import blend, blend_files, interpolate, interpolate_files
 from esrgan_lightning.weights.state import state_hash
 
 __all__ = [
     "LINEAGE_KEY",
+    "blend",
+    "blend_files",
     "convert_file",
     "describe_file",
     "infer_spec",

@@ -1,6 +1,6 @@
 """Network interpolation: between fidelity and perceptual quality without training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,16 @@ def interpolate(a: Mapping[str, Tensor], b: Mapping[str, Tensor], alpha: float) 
     >>> interpolate({"w": torch.tensor([0.0])}, {"w": torch.tensor([4.0])}, 0.25)
     {'w': tensor([1.])}
     """
-    if not 0 <= alpha <= 1:
-        raise InputError(f"alpha={alpha} must lie from 0 (the first network) to 1 (the second)")
+    check_alpha(alpha)
     if difference := differences(a, b):
         raise InputError(f"the second network is not of the same kind as the first: {difference}")
     return {name: _between(a[name], b[name], alpha) for name in a}
+
+
+def check_alpha(alpha: float) -> None:
+    """Raises InputError where α is outside [0,1]."""
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha={alpha} must lie from 0 (the first network) to 1 (the second)")
 
 
 def _between(a: Tensor, b: Tensor, alpha: float) -> Tensor:
@@ -49,40 +54,139 @@ def _between(a: Tensor, b: Tensor, alpha: float) -> Tensor:
     return ((1 - alpha) * a.to(dtype) + alpha * b.to(dtype)).to(result)
 
 
+def blend(states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
+    """θ = Σ_i w_i·θ_i over several networks; :func:`interpolate` is the case of two.
+
+    Args:
+        states: State dicts of networks of one kind, at least two.
+        weights: w_i, from 0 to 1 each, 1 together.
+
+    Raises:
+        InputError: Weights that are not such, another number of them than networks, or networks that differ
+            in names or shapes.
+    """
+    shown = ", ".join(f"{weight:g}" for weight in weights)
+    if len(weights) != len(states) or len(states) < 2:
+        raise InputError(
+            f"{len(states)} networks and {len(weights)} weights ({shown}): give one for each, of two or more"
+        )
+    if not all(0 <= weight <= 1 for weight in weights) or abs(sum(weights) - 1) > 1e-6:
+        raise InputError(
+            f"weights {shown}: each lies from 0 to 1, and together they are 1, not {sum(weights):g}"
+        )
+    if len(states) == 2:
+        return interpolate(states[0], states[1], weights[1])
+    result, total = dict(states[0]), weights[0]
+    for state, weight in zip(states[1:], weights[1:], strict=True):
+        total += weight
+        # The next network, and the mean of those before it.
+        result = interpolate(result, state, min(1.0, weight / total) if total > 0 else 0.0)
+    return result
+
+
+def blend_files(
+    paths: Sequence[str | Path], weights: Sequence[float], out: str | Path, *, scale: int | None = None
+) -> dict[str, Any]:
+    """Blends several generators' files into a .safetensors file that says which they were.
+
+    Args:
+        paths: Files that ``read_generator_file`` knows, of any layout.
+        weights: As in :func:`blend`.
+        out: Ends in .safetensors.
+        scale: For foreign files whose scale cannot be told.
+
+    Returns:
+        The provenance written: ``{"interpolation": {"weights": [w_1, …], "parents": [{"file": name,
+        "sha256": of its tensors, "metadata": its own provenance}, …]}}``, for two files with ``"alpha"``.
+
+    Raises:
+        InputError: As :func:`blend`; files that cannot be read.
+    """
+    files = [Path(path) for path in paths]
+    states, spec, parents = read_alike(files, scale=scale)
+    try:
+        state = blend(states, weights)
+    except InputError as error:
+        raise InputError(f"{', '.join(map(str, files))}: {error}") from error
+    record: dict[str, Any] = {"weights": list(weights)} if len(files) != 2 else {"alpha": weights[1]}
+    provenance = {"interpolation": record | {"parents": parents}}
+    write_generator_file(out, state, spec, provenance)
+    return provenance
+
+
 def interpolate_files(
     path_a: str | Path, path_b: str | Path, alpha: float, out: str | Path, *, scale: int | None = None
 ) -> dict[str, Any]:
-    """Interpolates two generators' files into a .safetensors file that says which they were.
+    """Interpolates two generators' files: :func:`blend_files` with the weights 1 − α and α.
 
     Args:
-        path_a: The PSNR-oriented generator; any file that ``read_generator_file`` knows.
+        path_a: The PSNR-oriented generator.
         path_b: The GAN-trained generator.
         alpha: α in [0,1].
         out: Ends in .safetensors.
         scale: For foreign files whose scale cannot be told.
 
     Returns:
-        The provenance written: ``{"interpolation": {"alpha": …, "parents": […, …]}}``, a parent being
-        ``{"file": name, "sha256": of its tensors, "metadata": its own provenance}``.
+        The provenance written: ``{"interpolation": {"alpha": …, "parents": […, …]}}``.
 
     Raises:
         InputError: α outside [0,1], files that cannot be read or are not of the same network.
     """
-    paths = [Path(path_a), Path(path_b)]
+    check_alpha(alpha)
+    return blend_files([path_a, path_b], [1 - alpha, alpha], out, scale=scale)
+
+
+def read_alike(
+    paths: Sequence[Path], *, scale: int | None = None
+) -> tuple[list[dict[str, Tensor]], dict[str, Any], list[dict[str, Any]]]:
+    """Generators of one kind: their state dicts, the spec of them all, and a record of each for provenance.
+
+    Raises:
+        InputError: Files that cannot be read, or are not of the same network.
+    """
     files = [read_generator_file(path) for path in paths]
     # A foreign file states no scale or residual scaling: its partner's spec then speaks for both.
-    stated = [file.spec for file in files if file.spec is not None]
-    if len(stated) == 2 and (different := different_settings(*stated)):
-        raise InputError(f"{paths[1]} does not fit {paths[0]}: {different}")
-    try:
-        state = interpolate(files[0].state, files[1].state, alpha)
-    except InputError as error:
-        raise InputError(f"{paths[0]} and {paths[1]}: {error}") from error
-    spec = resolve_spec(state, stated[0] if stated else None, scale=scale, source=paths[0])
+    stated = [(path, file.spec) for path, file in zip(paths, files, strict=True) if file.spec is not None]
+    for path, spec in stated[1:]:
+        if different := different_settings(stated[0][1], spec):
+            raise InputError(f"{path} does not fit {stated[0][0]}: {different}")
+    for path, file in zip(paths[1:], files[1:], strict=True):
+        if difference := differences(files[0].state, file.state):
+            raise InputError(f"{path} is not of the same kind as {paths[0]}: {difference}")
+    spec = resolve_spec(files[0].state, stated[0][1] if stated else None, scale=scale, source=paths[0])
     parents = [
         {"file": path.name, "sha256": state_hash(file.state), "metadata": file.metadata}
         for path, file in zip(paths, files, strict=True)
     ]
-    provenance = {"interpolation": {"alpha": alpha, "parents": parents}}
-    write_generator_file(out, state, spec, provenance)
-    return provenance
+    return [file.state for file in files], spec, parents
+
+
+def kinship(psnr: Mapping[str, Any], gan: Mapping[str, Any]) -> str | None:
+    """Whether the second network was trained from the first, as network interpolation presumes.
+
+    Networks that have not the same start lie in different valleys, and what is between them is worse than
+    both (ESRGAN §3.4 interpolates a GAN with the PSNR network that it was fine-tuned from).
+
+    Args:
+        psnr: Record of the first: ``{"file", "sha256", "metadata"}``, as :func:`read_alike` gives it.
+        gan: Of the second; its provenance names what its training began from, and that one's what before.
+
+    Returns:
+        None where it was, or where either is a blend itself; else a sentence that says what is known.
+    """
+    if any("interpolation" in each["metadata"] for each in (psnr, gan)) or psnr["sha256"] == gan["sha256"]:
+        return None
+    if "init" not in gan["metadata"]:
+        return (
+            f"{gan['file']} does not say what it was trained from: blends are good only where it began as "
+            f"{psnr['file']}"
+        )
+    origin = gan["metadata"]["init"]
+    began = f"but from {origin['file']}" if origin else "but from random weights"
+    while origin:
+        if origin["sha256"] == psnr["sha256"]:
+            return None
+        origin = origin["metadata"].get("init")
+    return (
+        f"{gan['file']} was not trained from {psnr['file']}, {began}: expect blends that are worse than both"
+    )

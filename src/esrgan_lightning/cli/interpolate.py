@@ -1,0 +1,140 @@
+"""``esrgan interpolate`` and ``esrgan alpha-sweep``: what lies between models."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.errors import InputError
+
+SCALE_HELP = "Only for files of other tools that do not tell their scale (x2 or x3)."
+
+
+def interpolate(
+    models: Annotated[
+        list[Path], typer.Argument(help="Two models, at α = 0 (PSNR) and 1 (GAN); or several with --weights.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The blended .safetensors file.")],
+    alpha: Annotated[
+        float | None, typer.Option(help="Share of the second model, 0 to 1. [default: 0.8]")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="A share for each model, as 0.5,0.3,0.2.")] = None,
+    scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
+) -> None:
+    """Blend models: θ = (1−α)·θ_PSNR + α·θ_GAN (ESRGAN §3.4), or Σ w·θ of several."""
+    from esrgan_lightning.weights.interpolation import blend_files, interpolate_files, kinship
+
+    with one_line_errors("esrgan interpolate"):
+        if output.resolve() in (model.resolve() for model in models):
+            raise InputError(f"{output} is one of the models: choose another name with -o")
+        try:
+            if weights is not None:
+                if alpha is not None:
+                    raise InputError("--alpha and --weights say the same: give one of them")
+                blend_files(models, numbers(weights, "--weights"), output, scale=scale)
+            elif len(models) != 2:
+                raise InputError(
+                    f"{len(models)} models: --alpha blends two; give --weights for another number"
+                )
+            else:
+                share = 0.8 if alpha is None else alpha
+                written = interpolate_files(models[0], models[1], share, output, scale=scale)
+                if warning := kinship(*written["interpolation"]["parents"]):
+                    typer.echo(f"esrgan interpolate: warning: {warning}", err=True)
+        except OSError as error:
+            raise InputError(f"{output} cannot be written: {error.strerror}") from error
+    typer.echo(f"written: {output}")
+
+
+def alpha_sweep(
+    psnr: Annotated[Path, typer.Argument(help="The model at α = 0.")],
+    gan: Annotated[Path, typer.Argument(help="The model at α = 1.")],
+    images: Annotated[list[Path], typer.Argument(help="HR images, or folders; their LR is made from them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    alphas: Annotated[str, typer.Option(help="Values of α, or START:END:STEP.")] = "0:1:0.2",
+    metrics: Annotated[str, typer.Option(help="Names as of esrgan-evaluate.")] = "psnr_y,ssim_y",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Side of the squares processed one by one, LR pixels.")
+    ] = None,
+    scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
+) -> None:
+    """Show what lies between two models: a strip of pictures, curves, an animation, figures."""
+    from esrgan_lightning.evaluation.alpha_pictures import animation, curves, strip
+    from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep as sweep_over
+    from esrgan_lightning.evaluation.alpha_sweep import as_json
+    from esrgan_lightning.evaluation.report import write_json
+    from esrgan_lightning.evaluation.sets import TestPair
+    from esrgan_lightning.ops import list_images, write_image
+    from esrgan_lightning.stages.checkpoints import write_whole
+    from esrgan_lightning.weights.interpolation import kinship, read_alike
+
+    with one_line_errors("esrgan alpha-sweep"):
+        values, names = steps(alphas), [name.strip() for name in metrics.split(",")]
+        files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
+        (first, second), spec, parents = read_alike([psnr, gan], scale=scale)
+        if warning := kinship(*parents):
+            typer.echo(f"esrgan alpha-sweep: warning: {warning}", err=True)
+        pairs = [TestPair(file) for file in files]
+        found = sweep_over(
+            (first, second), spec, pairs, alphas=values, metrics=names, device=device, tile=tile
+        )
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            write_image(output / "strip.png", strip(found))
+            write_whole(
+                output / "curves.png", curves(found, f"{psnr.name} → {gan.name}, {len(files)} images")
+            )
+            for kind in ("gif", "webp"):
+                write_whole(output / f"sweep.{kind}", animation(found, kind.upper()))
+        except OSError as error:
+            raise InputError(f"{output} cannot be written: {error.strerror}") from error
+        write_json(output / "sweep.json", as_json(found, [psnr, gan]))
+    _print(found.alphas, found.values)
+    typer.echo(f"written: {output}/strip.png, curves.png, sweep.gif, sweep.webp, sweep.json")
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """``0.5,0.3,0.2`` as numbers.
+
+    Raises:
+        InputError: something else.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} {text}: give numbers with commas between, as 0.5,0.3,0.2") from None
+
+
+def steps(text: str) -> list[float]:
+    """``0,0.5,1`` or ``0:1:0.25`` as numbers, the end included.
+
+    Raises:
+        InputError: something else, or more than 101 values.
+
+    >>> steps("0:1:0.25")
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    if ":" not in text:
+        return numbers(text, "--alphas")
+    try:
+        start, end, step = (float(part) for part in text.split(":"))
+        count = round((end - start) / step)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise InputError(f"--alphas {text}: give START:END:STEP, as 0:1:0.2, or values with commas") from None
+    if not 0 < count <= 100:
+        raise InputError(f"--alphas {text}: that is {count} steps, 1 to 100 are possible")
+    return [round(start + index * step, 10) for index in range(count + 1)]
+
+
+def _print(alphas: Sequence[float], values: dict[str, list[float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("α", *values)
+    for index, alpha in enumerate(alphas):
+        table.add_row(f"{alpha:g}", *(f"{row[index]:.4f}" for row in values.values()))
+    Console(file=sys.stdout).print(table)
