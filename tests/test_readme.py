@@ -23,7 +23,8 @@ from esrgan_lightning.ops import write_image
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [
-    (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("data", "interpolation", "models", "streaming")
+    (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+    for name in ("data", "interpolation", "models", "streaming")
 ]  # run as the README is
 
 # Composed rather than run: words of a command, and why.
