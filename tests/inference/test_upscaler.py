@@ -294,7 +294,7 @@ class Failing(Nearest):
 
 
 def test_too_little_memory_names_the_remedy():
-    with pytest.raises(InputError, match=r"9×7 LR pixels .* set tile="):
+    with pytest.raises(InputError, match=r"9×7 LR pixels .* too many for the memory of cpu.*another device"):
         Upscaler(Failing(torch.OutOfMemoryError("CUDA out of memory")))(picture())
 
 

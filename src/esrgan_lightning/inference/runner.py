@@ -1,11 +1,22 @@
 """A network over the pixels of an image: where, in which number format, whole or in pieces."""
 
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import from_float, to_float
-from esrgan_lightning.ops.tiling import upscale_tiled
+from esrgan_lightning.inference.gate import Gate
+from esrgan_lightning.inference.layers import require_streams, steps_of
+from esrgan_lightning.inference.memory import out_of_memory
+from esrgan_lightning.inference.plan import Plan, Planner, Tile
+from esrgan_lightning.inference.precision import Precision, check_precision, computing
+from esrgan_lightning.inference.streaming import Stream
+from esrgan_lightning.ops.tiling import spans, upscale_tiled
+
+Read = Callable[[int, int], Tensor]
 
 
 class Runner:
@@ -18,61 +29,155 @@ class Runner:
         generator: (B,C,h,w) → (B,C,s·h,s·w) in [0,1], C 3 or 1, with the attribute ``scale``; it is moved and
             put in eval mode.
         device: Where it runs; only what it works on is moved there.
-        tile: Side of the squares, in LR pixels, that go through the network one by one; None for the whole
-            image at once.
+        tile: ``exact`` streams the image by rows, with the result of the whole image in bounded memory
+            (RRDBNet and SRResNet); a number goes through it in squares of so many LR pixels a side, which
+            leaves seams; None takes the whole image at once. ``auto`` is exact, or the whole image, where the
+            network can be streamed; else the whole image, or the largest tiles for which the memory suffices.
         overlap: LR pixels of surroundings on each side of a tile.
+        precision: fp32 computes in the network's own format, bf16 and fp16 by autocast: faster where the
+            hardware has them, at an error that can be seen (docs/tiling.md). What comes before and after the
+            network stays in fp32.
+        notice: Called with a line of text when memory is too little and pieces become smaller; by default
+            that is a warning.
 
     Raises:
-        InputError: A generator without ``scale`` or of other channels than 3 or 1, a tile below 1 or an
-            overlap below 0.
+        InputError: A generator without ``scale`` or of other channels than 3 or 1, a tile below 1, an overlap
+            below 0, ``exact`` with a network that cannot be streamed, an unknown precision.
     """
 
     def __init__(
-        self, generator: nn.Module, *, device: torch.device, tile: int | None = None, overlap: int = 32
+        self,
+        generator: nn.Module,
+        *,
+        device: torch.device,
+        tile: Tile = "auto",
+        overlap: int = 32,
+        precision: Precision = "fp32",
+        notice: Callable[[str], None] | None = None,
     ) -> None:
-        if (tile is not None and tile < 1) or overlap < 0:
-            raise InputError(f"tile={tile} must be at least 1 LR pixel or none, overlap={overlap} at least 0")
+        check_precision(precision)
         self.scale, self.channels = _sizes(generator)
-        self.device, self.tile, self.overlap = device, tile, overlap
+        self.device, self.tile, self.overlap, self.precision = device, tile, overlap, precision
+        self.notice = notice or functools.partial(warnings.warn, stacklevel=4)
         self._align = int(getattr(generator, "fold", 1))
         parameter = next(generator.parameters(), None)
-        self._dtype = torch.float32 if parameter is None else parameter.dtype
+        dtype = torch.float32 if parameter is None else parameter.dtype
+        self._gate = Gate(device, dtype, self.channels)
         self.generator = generator.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._within = functools.partial(computing, device, precision)
+        self._planner = Planner(
+            generator, device, tile=tile, overlap=overlap, itemsize=dtype.itemsize, align=self._align
+        )
 
     def __call__(self, colors: Tensor) -> Tensor:
         """(B,C,H,W), C 1 or 3 → (B,C,s·H,s·W), of the same dtype and on the same device.
 
         Raises:
-            InputError: A network whose output is not finite or not s times its input, or an image or tile for
-                which the device has not enough memory.
+            InputError: A network whose output is not finite or not s times its input, or a device whose
+                memory does not suffice for the least piece.
         """
+        batch, channels, height, width = colors.shape
+        while True:
+            plan = self._planner.plan(height, width, batch * max(1, channels // self.channels))
+            try:
+                return self._exact(plan, colors) if plan.mode == "exact" else self._pieces(plan, colors)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if not self._planner.shrink(plan):
+                    raise InputError(
+                        f"{height}×{width} LR pixels (H×W) are too many for the memory of {self.device}, "
+                        f"even {plan}: free some of it, or choose another device"
+                    ) from error
+            self._tell(plan)
+
+    def plan(self, height: int, width: int, batch: int = 1) -> Plan:
+        """How such images, of LR pixels, will go through the network; ``str`` of it tells a person."""
+        return self._planner.plan(height, width, batch)
+
+    def strips(self, read: Read, height: int, width: int) -> Iterator[Tensor]:
+        """An image that may be larger than memory, exactly, strip by strip from top to bottom.
+
+        The rows that are kept have the image's full width: :meth:`plan` knows the memory.
+
+        Args:
+            read: LR rows ``top`` to ``bottom`` as (B,C,bottom − top,width), C 1 or 3, uint8, uint16 or
+                floating in [0,1]; called for one block after another, for each row once.
+            height: Of the image in LR pixels.
+            width: Of the image in LR pixels.
+
+        Returns:
+            Strips (B,C,s·n,s·width) of the same dtype, on the network's device; the n add up to the height.
+
+        Raises:
+            InputError: A network that cannot be streamed, an image without pixels; later a network whose
+                output is not finite.
+        """
+        if height < 1 or width < 1:
+            raise InputError(f"an image of {height}×{width} (H×W) has no pixels")
+        require_streams(self.generator)
+        return self._strips(read, height, width, self._planner.exact(height, width, bands=False))
+
+    def _pieces(self, plan: Plan, colors: Tensor) -> Tensor:
+        """At once, or tile by tile."""
+
+        def enlarge(piece: Tensor) -> Tensor:
+            with self._within():
+                sr = self.generator(self._gate.enter(piece))
+            return self._gate.leave(sr, piece)
+
+        tile = None if plan.mode == "whole" else plan.rows
         return upscale_tiled(
-            self._run, colors, scale=self.scale, tile=self.tile, overlap=self.overlap, align=self._align
+            enlarge, colors, scale=self.scale, tile=tile, overlap=plan.overlap, align=self._align
         )
 
-    # Not inference_mode: its tensors could never take part in a caller's training.
-    @torch.no_grad()
-    def _run(self, tile: Tensor) -> Tensor:
-        """(B,C,h,w), C 1 or 3 → (B,C,s·h,s·w) of the same dtype, on the network's device."""
-        batch, colors = tile.shape[:2]
-        x = to_float(tile.to(self.device), self._dtype)
-        if colors < self.channels:
-            x = x.expand(-1, self.channels, -1, -1)
-        elif colors > self.channels:
-            x = x.reshape(batch * colors, 1, *x.shape[-2:])
-        try:
-            sr: Tensor = self.generator(x)
-        except torch.OutOfMemoryError as error:
-            size = f"{x.shape[-2]}×{x.shape[-1]} LR pixels (H×W)"
-            raise InputError(f"{size} are too many for the memory of {self.device}: set tile=") from error
-        if not sr.isfinite().all():
-            raise InputError("the network's output is not finite: its weights or its precision do not serve")
-        sr = sr.to(torch.promote_types(sr.dtype, torch.float32)).clamp(0, 1)
-        if colors < self.channels:
-            sr = sr.mean(1, keepdim=True)
-        elif colors > self.channels:
-            sr = sr.reshape(batch, colors, *sr.shape[-2:])
-        return from_float(sr, tile.dtype)
+    def _exact(self, plan: Plan, colors: Tensor) -> Tensor:
+        """Streamed by rows, in bands of columns where the plan has them."""
+        (height, width), s = colors.shape[-2:], self.scale
+        size = (*colors.shape[:2], height * s, width * s)
+        result = torch.empty(size, dtype=colors.dtype, device=colors.device)
+        for left, right, before, after in spans(width, plan.columns, plan.overlap, self._align):
+            columns, done = slice((before - left) * s, (after - left) * s), 0
+            read = functools.partial(_rows, colors[..., left:right])
+            for strip in self._strips(read, height, width, plan):
+                rows = slice(done, done + strip.shape[2])
+                result[..., rows, before * s : after * s] = strip[..., columns]
+                done = rows.stop
+        return result
+
+    def _strips(self, read: Read, height: int, width: int, plan: Plan) -> Iterator[Tensor]:
+        """Strips of the columns that ``read`` gives, of an image of this height and width."""
+
+        def shrink(rows: int) -> None:
+            nonlocal plan
+            if rows // 2 < plan.rows and self._planner.shrink(plan._replace(rows=rows)):
+                self._tell(plan)
+                plan = plan._replace(rows=self._planner.most(plan.rows))
+
+        mirrors = all(-length % self._align < length for length in (height, width))
+        steps = steps_of(self.generator, mirrors=mirrors)
+        streamed = Stream(steps, most=lambda: plan.rows, within=self._within, shrink=shrink)
+        rest, top, left = None, 0, height * self.scale  # rows of no full LR row; LR rows read; rows to come
+        while top < height:
+            # The last block of a folding network is one that can be mirrored.
+            bottom = height if height - top - plan.rows < self._align else top + plan.rows
+            image = read(top, bottom)
+            for sr in streamed(self._gate.enter(image), bottom == height):
+                strip = self._gate.leave(sr[:, :, :left, : image.shape[3] * self.scale], image)
+                left -= strip.shape[2]
+                strip = strip if rest is None else torch.cat((rest, strip), 2)
+                full = strip.shape[2] // self.scale * self.scale
+                rest = strip[:, :, full:].clone()
+                if full:
+                    yield strip[:, :, :full]
+            top = bottom
+
+    def _tell(self, plan: Plan) -> None:
+        self.notice(f"{plan}: too much for the memory of {self.device}, smaller from here on")
+
+
+def _rows(colors: Tensor, top: int, bottom: int) -> Tensor:
+    return colors[..., top:bottom, :]
 
 
 def _sizes(generator: nn.Module) -> tuple[int, int]:

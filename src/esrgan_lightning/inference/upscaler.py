@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.kinds import pil_pixels
+from esrgan_lightning.inference.plan import Tile
 from esrgan_lightning.inference.runner import Runner
 from esrgan_lightning.ops import imresize, read_image
 from esrgan_lightning.weights import load_generator
@@ -57,7 +58,7 @@ class Upscaler:
         model: str | os.PathLike[str] | nn.Module,
         *,
         device: str | torch.device | None = None,
-        tile: int | None = None,
+        tile: Tile = "auto",
         overlap: int = 32,
         scale: int | None = None,
     ) -> None:

@@ -53,8 +53,8 @@ def upscale_tiled(
     height, width = image.shape[-2:]
     tile = max(height, width) if tile is None else tile
     result: Tensor | None = None
-    for top, bottom, upper, lower in _spans(height, tile, overlap, align):
-        for left, right, before, after in _spans(width, tile, overlap, align):
+    for top, bottom, upper, lower in spans(height, tile, overlap, align):
+        for left, right, before, after in spans(width, tile, overlap, align):
             piece = network(image[..., top:bottom, left:right])
             expected = ((bottom - top) * scale, (right - left) * scale)
             if tuple(piece.shape[-2:]) != expected:
@@ -74,8 +74,15 @@ def upscale_tiled(
     return result
 
 
-def _spans(length: int, tile: int, overlap: int, align: int) -> Iterator[Span]:
-    """Along one side: (read from, read to, keep from, keep to) of each tile."""
+def spans(length: int, tile: int, overlap: int, align: int) -> Iterator[Span]:
+    """Along one side: (read from, read to, keep from, keep to) of each tile.
+
+    Args:
+        length: Of the side in LR pixels.
+        tile: What is kept of each.
+        overlap: What is read around that, less at the image's border.
+        align: What is read begins and ends at multiples of this, or at the image's border.
+    """
     for start in range(0, length, tile):
         end = min(start + tile, length)
         read_from = max(0, start - overlap) // align * align
