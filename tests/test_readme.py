@@ -22,10 +22,8 @@ from esrgan_lightning.ops import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = [
-    (ROOT / "docs" / f"{name}.md").read_text("utf-8")
-    for name in ("data", "interpolation", "models", "streaming")
-]  # run as the README is
+DOCS = ("data", "interpolation", "models", "streaming")  # run as the README is
+PAGES = [(ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in DOCS]
 
 # Composed rather than run: words of a command, and why.
 COMPOSED = {
