@@ -42,7 +42,7 @@ def psnr_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
     Source:
         The tables of ESRGAN (arXiv 1809.00219) and of the papers it compares with.
     """
-    return _psnr(*_luma(*_checked(sr, hr, crop)))
+    return _psnr(*_luma(*checked(sr, hr, crop)))
 
 
 def ssim_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
@@ -60,17 +60,17 @@ def ssim_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
         Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP
         2004, section III-B.
     """
-    return _ssim(*_luma(*_checked(sr, hr, crop)))
+    return _ssim(*_luma(*checked(sr, hr, crop)))
 
 
 def psnr_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
     """As ``psnr_y``, with the squared error averaged over all channels of the 8-bit images."""
-    return _psnr(*_checked(sr, hr, crop))
+    return _psnr(*checked(sr, hr, crop))
 
 
 def ssim_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
     """As ``ssim_y``, of each channel of the 8-bit images, then the mean over channels."""
-    return _ssim(*_checked(sr, hr, crop))
+    return _ssim(*checked(sr, hr, crop))
 
 
 class MeanFidelity(Metric, ABC):
@@ -133,12 +133,12 @@ class PSNRRGB(MeanFidelity):
         return psnr_rgb(sr, hr, self.crop)
 
 
-def _checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
+def checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
     """Both as uint8, without the border."""
     if sr.shape != hr.shape:
         raise InputError(f"the images to compare differ in shape: {tuple(sr.shape)} and {tuple(hr.shape)}")
     if sr.ndim != 4 or sr.shape[1] not in (1, 3):
-        raise InputError(f"PSNR and SSIM take (B, 1 or 3, H, W), got {tuple(sr.shape)}")
+        raise InputError(f"images to compare are (B, 1 or 3, H, W), got {tuple(sr.shape)}")
     return shave(to_uint8(sr), crop), shave(to_uint8(hr), crop)
 
 

@@ -1,7 +1,10 @@
-"""Reading a file of tensors that somebody else wrote."""
+"""Tensors that somebody else wrote: a file on disk, or torchvision's download."""
 
+import http.client
+import pickle
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -62,3 +65,27 @@ def matching(
         if not state[key].isfinite().all():
             raise InputError(f"{source}: {key} holds values that are not finite")
     return {key: state[key].to(known[key].dtype) for key in needed}
+
+
+def download(name: str, weights: Any, *, otherwise: str = "") -> Mapping[str, Tensor]:
+    """A state dict of torchvision, from the torch hub cache or its address, checked against its hash.
+
+    Args:
+        name: Of the network, for an error message.
+        weights: A member of one of torchvision's enumerations of weights.
+        otherwise: What else the user could do, at the end of an error message.
+
+    Raises:
+        InputError: It cannot be had.
+    """
+    try:
+        state: Mapping[str, Tensor] = weights.get_state_dict(
+            progress=False, check_hash=True, weights_only=True, map_location="cpu"
+        )
+    except (OSError, RuntimeError, http.client.HTTPException, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"the ImageNet weights of {name} could not be downloaded from {weights.url} ({error}): give a "
+            f"local file, weights=PATH ({Path(weights.url).name} or a .safetensors with the same keys), or "
+            f"put it into {Path(torch.hub.get_dir()) / 'checkpoints'}{otherwise}"
+        ) from error
+    return state

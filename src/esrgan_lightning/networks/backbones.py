@@ -1,8 +1,6 @@
 """Frozen ImageNet feature extractors for the perceptual loss: VGG16, VGG19 and EfficientNet-Lite0."""
 
-import http.client
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self, final
 
@@ -12,13 +10,14 @@ from torch import Tensor, nn
 from torchvision import models  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks._pretrained import matching, read_tensors
+from esrgan_lightning.networks._pretrained import download, matching, read_tensors
 from esrgan_lightning.networks.efficientnet_lite import BLOCK_COUNT, EfficientNetLite0
 
 _VGG = {
     "vgg16": (models.vgg16, models.VGG16_Weights.IMAGENET1K_V1),
     "vgg19": (models.vgg19, models.VGG19_Weights.IMAGENET1K_V1),
 }
+_NO_DOWNLOAD = ", or choose the backbone efficientnet_lite0, which needs no download"
 
 
 @final
@@ -80,7 +79,11 @@ class VGGFeatures(nn.Module):
                 if isinstance(layer, nn.Conv2d):
                     layer.reset_parameters()
         else:
-            state = _download(arch) if weights is None else read_tensors(weights)
+            state = (
+                download(arch, _VGG[arch][1], otherwise=_NO_DOWNLOAD)
+                if weights is None
+                else read_tensors(weights)
+            )
             state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
             source = f"weights={weights}" if weights is not None else "the download"
             needed = {f"features.{key}" for key in self.features.state_dict()}
@@ -183,22 +186,6 @@ def _chosen(layers: Sequence[str], *, known: tuple[str, ...]) -> tuple[str, ...]
     if len(set(layers)) != len(layers):
         raise InputError(f"layers={list(layers)}: each may stand only once")
     return tuple(sorted(layers, key=known.index))
-
-
-def _download(arch: str) -> Mapping[str, Tensor]:
-    weights = _VGG[arch][1]
-    try:
-        state: Mapping[str, Tensor] = weights.get_state_dict(
-            progress=False, check_hash=True, weights_only=True, map_location="cpu"
-        )
-    except (OSError, RuntimeError, http.client.HTTPException, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"the ImageNet weights of {arch} could not be downloaded from {weights.url} ({error}): give a "
-            f"local file, weights=PATH ({Path(weights.url).name} or a .safetensors with the same keys), put "
-            f"it into {Path(torch.hub.get_dir()) / 'checkpoints'}, or choose the backbone "
-            "efficientnet_lite0, which needs no download"
-        ) from error
-    return state
 
 
 def _check_image(image: Tensor, *, smallest: int) -> None:

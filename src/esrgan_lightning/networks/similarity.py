@@ -1,0 +1,172 @@
+"""Learned similarity of two pictures, differentiable: LPIPS and DISTS, frozen, from ImageNet features."""
+
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Literal, Self, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks._imagenet import BACKBONES, ImageNetFeatures
+from esrgan_lightning.networks._pretrained import read_tensors
+
+# What keeps the quotients finite.
+_TINY = 1e-16
+_C1 = _C2 = 1e-6
+
+
+@final
+class LPIPSNetwork(nn.Module):
+    """LPIPS: d = Σ_l mean_{h,w} Σ_c w_lc (φ̂_l(sr) − φ̂_l(hr))², φ̂ the features of unit length over channels.
+
+    The heads w (version 0.1) are those that torchmetrics carries; the ImageNet features come from a local
+    file or torchvision's download. Everything is frozen, and gradients flow to both pictures.
+
+    Args:
+        backbone: ``alex`` (AlexNet, what papers print), ``vgg`` (VGG16) or ``squeeze`` (SqueezeNet 1.1).
+        weights: A .pth or .safetensors file with torchvision's keys ``features.N.…``; half precision is
+            widened, ``classifier.*`` is ignored. None downloads torchvision's into the torch hub cache.
+
+    Shape:
+        sr, hr: (B,3,H,W), RGB in [0,1] → (B,), 0 for equal pictures. That range is scaled to [−1,1] and
+        normalised by the authors' constants, which together are ImageNet's mean and deviation.
+
+    Raises:
+        InputError: An unknown backbone, weights that cannot be downloaded or do not fit, pictures that are
+            not (B,3,H,W) of one shape, or too small.
+
+    Source:
+        Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018,
+        equation 1.
+    """
+
+    def __init__(
+        self, backbone: Literal["alex", "vgg", "squeeze"] = "alex", *, weights: str | Path | None = None
+    ) -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise InputError(f"backbone={backbone}: expected one of {', '.join(BACKBONES)}")
+        self.features = ImageNetFeatures(backbone, weights)
+        self.smallest = BACKBONES[backbone].smallest
+        heads = _bundled(f"lpips_models/{backbone}.pth")
+        for index in range(len(BACKBONES[backbone].channels)):
+            self.register_buffer(f"head{index}", heads[f"lin{index}.model.1.weight"])
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in eval mode: a fixed yardstick."""
+        return super().train(False)
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """The distance of each pair, (B,)."""
+        _check_pair(sr, hr, self.smallest)
+        total = sr.new_zeros(len(sr))
+        for index, (a, b) in enumerate(zip(self.features(sr), self.features(hr), strict=True)):
+            difference = (_unit(a) - _unit(b)).square()  # (B,C,h,w)
+            total = total + F.conv2d(difference, self.get_buffer(f"head{index}")).mean((1, 2, 3))
+        return total
+
+
+@final
+class DISTSNetwork(nn.Module):
+    """DISTS: d = 1 − Σ_l Σ_c (α_lc l(φ_lc(sr), φ_lc(hr)) + β_lc s(φ_lc(sr), φ_lc(hr))).
+
+    l = (2 μ_x μ_y + c₁)/(μ_x² + μ_y² + c₁) compares the means of a feature map (texture), s =
+    (2 σ_xy + c₂)/(σ_x² + σ_y² + c₂) its structure; φ_0 is the picture itself, φ_1 to φ_5 are VGG16's, with
+    smooth L2 pooling in place of max-pooling; Σα + Σβ = 1. α and β are those that torchmetrics carries.
+    Everything is frozen, and gradients flow to both pictures. Pictures are compared as they are: the
+    authors' own program first shrinks large ones to 256 pixels on the shorter side.
+
+    Args:
+        weights: VGG16's, as in :class:`LPIPSNetwork`.
+
+    Shape:
+        sr, hr: (B,3,H,W), RGB in [0,1] → (B,), 0 for equal pictures.
+
+    Raises:
+        InputError: Weights that cannot be downloaded or do not fit, or pictures that are not (B,3,H,W) of
+            one shape.
+
+    Source:
+        Ding et al., "Image quality assessment: unifying structure and texture similarity", TPAMI 2020,
+        equations 4 to 7.
+    """
+
+    alpha: Tensor
+    beta: Tensor
+
+    def __init__(self, *, weights: str | Path | None = None) -> None:
+        super().__init__()
+        self.features = ImageNetFeatures("vgg", weights)
+        layers = self.features.layers
+        for index, layer in enumerate(layers):
+            if isinstance(layer, nn.MaxPool2d):
+                layers[index] = _L2Pooling()
+        shares = _bundled("dists_models/weights.pt")
+        total = shares["alpha"].sum() + shares["beta"].sum()
+        self.register_buffer("alpha", shares["alpha"].flatten() / total)
+        self.register_buffer("beta", shares["beta"].flatten() / total)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in eval mode: a fixed yardstick."""
+        return super().train(False)
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """The distance of each pair, (B,)."""
+        _check_pair(sr, hr, 1)
+        channels = [3, *BACKBONES["vgg"].channels]
+        similarity = sr.new_zeros(len(sr))
+        for x, y, alpha, beta in zip(
+            (sr, *self.features(sr)),
+            (hr, *self.features(hr)),
+            torch.split(self.alpha, channels),
+            torch.split(self.beta, channels),
+            strict=True,
+        ):
+            mean_x, mean_y = x.mean((2, 3)), y.mean((2, 3))  # (B,C)
+            away_x, away_y = x - mean_x[..., None, None], y - mean_y[..., None, None]
+            both = (away_x * away_y).mean((2, 3))
+            spread = (away_x.square() + away_y.square()).mean((2, 3))
+            texture = (2 * mean_x * mean_y + _C1) / (mean_x.square() + mean_y.square() + _C1)
+            structure = (2 * both + _C2) / (spread + _C2)
+            similarity = similarity + (alpha * texture + beta * structure).sum(1)
+        return 1 - similarity
+
+
+class _L2Pooling(nn.Module):
+    """√(g ∗ x²) at every second position, g a Hann window of 3×3: pooling without aliasing."""
+
+    window: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        taps = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("window", (taps[:, None] * taps)[None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,C,H,W) → (B,C,⌈H/2⌉,⌈W/2⌉)."""
+        channels = x.shape[1]
+        power = F.conv2d(x.square(), self.window.expand(channels, -1, -1, -1), None, 2, 1, groups=channels)
+        return (power + 1e-12).sqrt()  # the authors' step: the root has no slope at zero
+
+
+def _bundled(name: str) -> dict[str, Tensor]:
+    """The weights of the heads, a file of a few kB in the package torchmetrics."""
+    with as_file(files("torchmetrics.functional.image") / name) as path:
+        return read_tensors(path)
+
+
+def _unit(features: Tensor) -> Tensor:
+    return features / (features.square().sum(1, keepdim=True) + _TINY).sqrt()
+
+
+def _check_pair(sr: Tensor, hr: Tensor, smallest: int) -> None:
+    if sr.shape != hr.shape or sr.ndim != 4 or sr.shape[1] != 3:
+        raise InputError(f"two images (B,3,H,W) of one shape: got {tuple(sr.shape)} and {tuple(hr.shape)}")
+    if min(sr.shape[-2:]) < smallest:
+        raise InputError(
+            f"an image of {sr.shape[-2]}×{sr.shape[-1]} (H×W): this network needs {smallest} or more"
+        )

@@ -1,0 +1,71 @@
+"""LPIPS and DISTS of 8-bit pictures: preparation and means; the networks have tests of their own."""
+
+import pytest
+import torch
+from torch import nn
+from torchmetrics import MetricCollection
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics.perceptual import DISTS, LPIPS, dists, lpips
+
+
+class Difference(nn.Module):
+    """In place of a network: the mean absolute difference, and what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, sr, hr):
+        self.given = sr
+        return self.scale * (sr - hr).abs().mean((1, 2, 3))
+
+
+def noise(*shape, seed=0):
+    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("function", [lpips, dists])
+def test_the_network_sees_eight_bits_without_the_border(function):
+    """Breaks where unrounded or uncropped pictures are compared, which gives other figures than papers'."""
+    network = Difference()
+    sr, hr = noise(2, 3, 20, 24), noise(2, 3, 20, 24, seed=1)
+    found = function(sr / 255 + 0.4 / 255, hr, 4, network)
+    assert torch.equal(network.given, sr[..., 4:-4, 4:-4] / 255)
+    assert found.dtype is torch.float64
+    expected = (sr.double() - hr.double()).abs()[..., 4:-4, 4:-4].mean((1, 2, 3)) / 255
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert not found.requires_grad
+
+
+def test_gray_is_repeated():
+    network = Difference()
+    lpips(noise(1, 1, 20, 24), noise(1, 1, 20, 24, seed=1), 0, network)
+    assert network.given.shape == (1, 3, 20, 24)
+
+
+@pytest.mark.parametrize(("metric", "function"), [(LPIPS, lpips), (DISTS, dists)])
+def test_the_metric_is_the_mean_over_images(metric, function):
+    network = Difference()
+    sr, hr = noise(3, 3, 20, 24), noise(3, 3, 20, 24, seed=1)
+    running = MetricCollection({"m": metric(network, crop=2)})
+    running.update(sr[:2], hr[:2])
+    running.update(sr[2:], hr[2:])
+    assert running.compute()["m"].item() == pytest.approx(
+        function(sr, hr, 2, network).mean().item(), abs=1e-12
+    )
+    assert not running["m"].higher_is_better
+    assert list(metric(network, crop=2).state_dict()) == []  # a checkpoint must not grow by a VGG
+
+
+def test_the_network_follows_the_metric():
+    network = Difference()
+    LPIPS(network, crop=0).to("meta")
+    assert network.scale.device.type == "meta"
+
+
+def test_pictures_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="differ in shape"):
+        lpips(noise(1, 3, 20, 24), noise(1, 3, 20, 20), 0, Difference())
+    with pytest.raises(ValueError, match="NaN"):
+        dists(torch.full((1, 3, 20, 20), float("nan")), noise(1, 3, 20, 20), 0, Difference())

@@ -1,0 +1,176 @@
+"""LPIPS and DISTS against other people's programs with the same weights."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torchmetrics.functional.image import dists as their_dists
+from torchmetrics.functional.image.lpips import _LPIPS
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
+from esrgan_lightning.ops import imresize, modcrop, read_image, shave
+
+MODELS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
+SHARED = {
+    "alex": "weights/alexnet_features_fp16.safetensors",
+    "vgg": "weights/vgg16_features_fp16.safetensors",
+}
+# The PyPI package lpips 0.1.4 with the same features: Set5, MATLAB's bicubic x4 in 8 bits, border 4.
+THEIRS = {
+    "alex": {"img_002": 0.23628446, "img_003": 0.39943415},
+    "vgg": {"img_002": 0.19838926, "img_003": 0.31602803},
+}
+
+
+def features(name):
+    """Untrained convolutions; the classifier of over 100 M parameters is never made."""
+    with torch.device("meta"):
+        network = getattr(torchvision.models, MODELS[name])(weights=None).features
+    torch.manual_seed(0)
+    for layer in network.to_empty(device="cpu").modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.reset_parameters()
+    return network
+
+
+@pytest.fixture(scope="module")
+def weights_of(tmp_path_factory):
+    """A file of weights in torchvision's layout, by the backbone's name."""
+
+    def write(name):
+        file = tmp_path_factory.getbasetemp() / f"{name}.safetensors"
+        if not file.exists():
+            save_file({f"features.{k}": v for k, v in features(name).state_dict().items()}, file)
+        return file
+
+    return write
+
+
+@pytest.fixture
+def pair():
+    noise = torch.rand(2, 2, 3, 65, 50, generator=torch.Generator().manual_seed(0))
+    return noise[0], 0.7 * noise[0] + 0.3 * noise[1]
+
+
+def bicubic(shared, name):
+    hr = modcrop(read_image(shared(f"data/Set5/HR/{name}.png")), 4)
+    sr = imresize(imresize(hr, 0.25), 4)
+    return tuple(shave(image, 4)[None] / 255 for image in (sr, hr))
+
+
+@pytest.mark.parametrize("name", ["alex", "vgg"])
+def test_lpips_is_that_of_its_authors_package(shared, name):
+    network = LPIPSNetwork(name, weights=shared(SHARED[name]))
+    for image, expected in THEIRS[name].items():
+        with torch.no_grad():
+            assert network(*bicubic(shared, image)).item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_lpips_is_that_of_torchmetrics(weights_of, pair, name):
+    """Breaks where another layer, head, normalisation or mean is taken; for the squeeze there are seven."""
+    with pytest.MonkeyPatch.context() as patch:
+        made = SimpleNamespace(features=features(name))
+        patch.setattr(torchvision.models, MODELS[name], lambda weights: made)
+        theirs = _LPIPS(net=name, pnet_rand=True, pretrained=False)
+    ours = LPIPSNetwork(name, weights=weights_of(name))
+    for index, head in enumerate(theirs.lins):
+        head.model[-1].weight.data = ours.get_buffer(f"head{index}")
+    with torch.no_grad():
+        expected = theirs(*pair, normalize=True).flatten()
+        assert torch.allclose(ours(*pair), expected, rtol=1e-4, atol=0)
+
+
+def test_lpips_by_the_book(shared, pair):
+    """Equation 1 in sums over positions; the two ranges and normalisations of the paper are one."""
+    from torchmetrics.functional.image import lpips as module
+
+    heads = torch.load(
+        f"{module.__file__.removesuffix('.py')}_models/alex.pth", map_location="cpu", weights_only=True
+    )
+    weights = {k: v.double() for k, v in load_file(shared(SHARED["alex"])).items()}
+    shift, scale = (
+        torch.tensor(v).double().view(3, 1, 1) for v in ([-0.030, -0.088, -0.188], [0.458, 0.448, 0.450])
+    )
+    x, y = ((2 * image.double() - 1 - shift) / scale for image in pair)
+    expected = 0
+    for number, (layer, stride, padding) in enumerate(
+        [(0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1)]
+    ):
+        if layer in (3, 6):
+            x, y = (torch.nn.functional.max_pool2d(image, 3, 2) for image in (x, y))
+        kernel, bias = weights[f"features.{layer}.weight"], weights[f"features.{layer}.bias"]
+        x, y = (torch.nn.functional.conv2d(i, kernel, bias, stride, padding).relu() for i in (x, y))
+        apart = (x / x.norm(dim=1, keepdim=True) - y / y.norm(dim=1, keepdim=True)) ** 2
+        expected = expected + (heads[f"lin{number}.model.1.weight"][0] * apart).sum(1).mean((1, 2))
+    found = LPIPSNetwork("alex", weights=shared(SHARED["alex"])).double()(*(image.double() for image in pair))
+    assert torch.allclose(found, expected, rtol=1e-6, atol=0)
+
+
+def test_dists_is_that_of_torchmetrics(weights_of, pair, monkeypatch):
+    monkeypatch.setattr(their_dists, "vgg16", lambda weights: SimpleNamespace(features=features("vgg")))
+    theirs = their_dists.DISTSNetwork(load_weights=False)
+    # Their file was saved on a GPU, and they load it as it is.
+    shares = torch.load(their_dists._PATH_WEIGHT_DISTS, map_location="cpu", weights_only=True)
+    theirs.alpha.data, theirs.beta.data = shares["alpha"], shares["beta"]
+    with torch.no_grad():
+        expected = theirs(*pair)
+        assert torch.allclose(DISTSNetwork(weights=weights_of("vgg"))(*pair), expected, atol=1e-5)
+
+
+def make(name, weights_of):
+    return (
+        DISTSNetwork(weights=weights_of("vgg"))
+        if name == "dists"
+        else LPIPSNetwork(name, weights=weights_of(name))
+    )
+
+
+@pytest.mark.parametrize("name", ["alex", "squeeze", "dists"])
+def test_a_loss_could_be_made_of_it(weights_of, pair, name):
+    """Finite gradients reach the picture, black areas included, and none reach the network."""
+    network = make(name, weights_of).train()
+    sr, hr = pair[0].clone(), pair[1]
+    sr[:, :, :40] = 0
+    sr.requires_grad_()
+    network(sr, hr).sum().backward()
+    assert sr.grad.isfinite().all()
+    assert sr.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert not network.training
+    with torch.no_grad():
+        assert network(hr, hr).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("alex", 31), ("vgg", 16), ("squeeze", 17)])
+def test_the_smallest_picture_is_known(weights_of, name, smallest):
+    network = LPIPSNetwork(name, weights=weights_of(name))
+    assert network(*torch.rand(2, 1, 3, smallest, smallest)).isfinite().all()
+    with pytest.raises(InputError, match=f"needs {smallest} or more"):
+        network(*torch.rand(2, 1, 3, smallest - 1, 40))
+
+
+def test_wrong_pictures_and_weights_are_refused(weights_of, tmp_path):
+    with pytest.raises(InputError, match="backbone=resnet: expected one of alex, vgg, squeeze"):
+        LPIPSNetwork("resnet")
+    with pytest.raises(InputError, match="not alexnet: unexpected key"):
+        LPIPSNetwork("alex", weights=weights_of("vgg"))
+    with pytest.raises(InputError, match="no such file"):
+        DISTSNetwork(weights=tmp_path / "vgg16.pth")
+    network = LPIPSNetwork("squeeze", weights=weights_of("squeeze"))
+    for shapes in (((1, 1, 40, 40), (1, 1, 40, 40)), ((1, 3, 40, 40), (1, 3, 40, 44))):
+        with pytest.raises(InputError, match="of one shape"):
+            network(*(torch.rand(shape) for shape in shapes))
+
+
+def test_a_failed_download_names_the_file_to_give(monkeypatch):
+    def fail(url, **kwargs):
+        assert kwargs["weights_only"] is True
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    with pytest.raises(InputError, match=r"of alexnet .*alexnet-owt-7be5be79\.pth.*weights=PATH.*or put it"):
+        LPIPSNetwork()
