@@ -2,14 +2,21 @@
 
 import json
 import math
+import os
 
 import pytest
 import torch
+import torchvision
+from safetensors.torch import save_file
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation import METRICS, TestPair, evaluate, find_set, load_models
+from esrgan_lightning.evaluation import METRICS, Bicubic, Gallery, TestPair, evaluate, find_set, load_models
 from esrgan_lightning.metrics import niqe, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from esrgan_lightning.metrics.perceptual import lpips
+from esrgan_lightning.networks import RRDBNet
+from esrgan_lightning.networks.similarity import LPIPSNetwork
 from esrgan_lightning.ops import imresize, write_image
+from esrgan_lightning.weights import save_generator
 
 
 def table(shared, folder, scale):
@@ -78,7 +85,7 @@ def test_every_metric_of_every_model_on_every_image(pairs):
             values = [row["images"][pair.name][metric] for pair in part]
             assert row[metric] == pytest.approx(sum(values) / len(values), abs=1e-12)
         assert results[name]["black"]["psnr_y"] < row["psnr_y"]
-    assert set(METRICS) == {*functions, "niqe"}
+    assert set(METRICS) == {*functions, "niqe", "lpips", "lpips_vgg", "lpips_squeeze", "dists"}
 
 
 def test_niqe_is_of_the_result_within_the_border(tmp_path):
@@ -144,3 +151,79 @@ def test_a_pair_in_the_last_set_is_checked_before_the_first_is_run(pairs, tmp_pa
 def test_a_model_of_another_scale_is_named(pairs):
     with pytest.raises(InputError, match=r"wrong made \(3, 80, 120\) of img0, and the HR is \(3, 40, 60\)"):
         evaluate({"wrong": lambda lr: imresize(lr, 4)}, {"s": pairs}, scale=2)
+
+
+def random_weights(file):
+    """SqueezeNet's features, untrained."""
+    torch.manual_seed(0)
+    state = torchvision.models.squeezenet1_1(weights=None).features.state_dict()
+    save_file({f"features.{key}": value for key, value in state.items()}, file)
+    return file
+
+
+def test_lpips_takes_local_weights(pairs, tmp_path):
+    """Breaks where the file given is another metric's, or the border another than that of the others."""
+    weights = random_weights(tmp_path / "squeeze.safetensors")
+    rows = evaluate(
+        {"m": Bicubic(2)},
+        {"s": pairs},
+        scale=2,
+        metrics=["lpips_squeeze"],
+        weights={"lpips_squeeze": weights},
+    )["s"]["m"]["images"]
+    network = LPIPSNetwork("squeeze", weights=weights)
+    for pair in pairs:
+        lr, hr = (image[None] for image in pair.load(2))
+        assert rows[pair.name]["lpips_squeeze"] == lpips(imresize(lr, 2), hr, 2, network).item()
+
+
+def test_real_lpips_of_bicubic_on_set5(shared):
+    """The mean of what the PyPI package lpips 0.1.4 gives with the same features: 0.343442."""
+    pairs = find_set(shared("data/Set5").parent, "set5", 4)
+    results = evaluate(
+        {"bicubic": Bicubic(4)},
+        {"set5": pairs},
+        scale=4,
+        metrics=["lpips"],
+        weights={"lpips": shared("weights/alexnet_features_fp16.safetensors")},
+        device="cpu",
+    )
+    assert results["set5"]["bicubic"]["lpips"] == pytest.approx(0.343442, abs=1e-5)
+
+
+def test_weights_that_do_not_serve_are_named_before_a_model_runs(pairs, tmp_path):
+    for weights, message in (
+        ({"lpips": tmp_path / "gone.pth"}, r"weights\.lpips: weights=.*gone\.pth: there is no such file"),
+        ({"psnr_y": tmp_path}, r"weights\.psnr_y: weights are for lpips, lpips_vgg, lpips_squeeze, dists"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate({"m": never}, {"s": pairs}, scale=2, metrics=["lpips"], weights=weights)
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_same_bits_in_the_same_order(pairs, tmp_path):
+    torch.manual_seed(0)
+    net = RRDBNet(num_features=4, num_blocks=1, growth_channels=2, scale=2, init_scale=1.0)
+    save_generator(tmp_path / "net.safetensors", net)
+    weights = {"lpips_squeeze": random_weights(tmp_path / "squeeze.safetensors")}
+    models = load_models(["bicubic", str(tmp_path / "net.safetensors")], 2, device="cpu")
+    sets = {"b": pairs[1:], "a": pairs[:1]}
+    given = {"scale": 2, "metrics": ["ssim_y", "lpips_squeeze"], "weights": weights, "device": "cpu"}
+    galleries = Gallery(crop=16), Gallery(crop=16)
+    one, two = (
+        evaluate(models, sets, processes=number, gallery=gallery, **given)
+        for number, gallery in enumerate(galleries, 1)
+    )
+    assert json.dumps(one) == json.dumps(two)
+    assert galleries[0] == galleries[1]
+
+
+def dying(lr):
+    os._exit(1)
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_is_an_error(pairs):
+    """One that the system kills must not leave the others waiting for ever."""
+    with pytest.raises(InputError, match="processes=2 ended before"):
+        evaluate({"m": dying}, {"s": pairs[:1]}, scale=2, processes=2)

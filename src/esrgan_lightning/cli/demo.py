@@ -17,8 +17,16 @@ from esrgan_lightning.config import compose
 from esrgan_lightning.data import embedded_photos
 from esrgan_lightning.data.sources import HELD_OUT_PHOTOS
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation import TestPair, evaluate, find_set, load_models, print_table, write_json
-from esrgan_lightning.evaluation.benchmark import Model
+from esrgan_lightning.evaluation import (
+    Bicubic,
+    Generator,
+    Model,
+    TestPair,
+    evaluate,
+    find_set,
+    print_table,
+    write_json,
+)
 from esrgan_lightning.metrics import CONVENTION
 from esrgan_lightning.ops import write_image
 from esrgan_lightning.ops.picture import comparison
@@ -107,8 +115,8 @@ def run_demo(run_dir: Path, *, minutes: float, sets_root: Path | None) -> dict[s
     interpolate_files(psnr / "generator.safetensors", gan / "generator.safetensors", ALPHA, blend)
 
     files = {"psnr": psnr / "generator.safetensors", "interp": blend, "gan": gan / "generator.safetensors"}
-    models = load_models(["bicubic"], SCALE)
-    models |= {name: load_models([str(file)], SCALE)[file.stem] for name, file in files.items()}
+    models: dict[str, Model] = {"bicubic": Bicubic(SCALE)}
+    models |= {name: Generator(file, SCALE) for name, file in files.items()}
     results = evaluate(models, sets, scale=SCALE, metrics=METRICS)
     print_table(results, METRICS, scale=SCALE)
     write_image(run_dir / "comparison.png", draw(models, sets))

@@ -1,50 +1,34 @@
 """Models × sets → metrics, as the literature's tables have them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation.gallery import Gallery
+from esrgan_lightning.evaluation.measures import METRICS, check_metrics
+from esrgan_lightning.evaluation.pictures import Pictures
 from esrgan_lightning.evaluation.sets import TestPair
-from esrgan_lightning.metrics import niqe, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from esrgan_lightning.evaluation.workers import Bench, Model, measured
 
-#: LR → SR, (C,h,w) uint8 → (C,s·h,s·w), uint8 or floating in [0,1].
-Model = Callable[[Tensor], Tensor]
 #: {set: {model: {metric: mean, …, "images": {image: {metric: value}}}}}
 Results = dict[str, dict[str, dict[str, Any]]]
 
-#: name → (sr, hr, crop) → (B,)
-METRICS: Mapping[str, Callable[[Tensor, Tensor, int], Tensor]] = MappingProxyType(
-    {
-        "psnr_y": psnr_y,
-        "ssim_y": ssim_y,
-        "psnr_rgb": psnr_rgb,
-        "ssim_rgb": ssim_rgb,
-        "niqe": lambda sr, _hr, crop: niqe(sr, crop),
-    }
-)
-# What must be left within the border: squares of this side, and how many.
-_NEEDED = {"ssim_y": (11, 1), "ssim_rgb": (11, 1), "niqe": (96, 2)}
-
-
-def check_metrics(metrics: Sequence[str]) -> None:
-    """Raises InputError where a name is not one of :data:`METRICS`, or none is given."""
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown or not metrics:
-        raise InputError(f"metrics: {', '.join(unknown) or 'none given'}; known are {', '.join(METRICS)}")
-
 
 def evaluate(
-    models: Mapping[str, Model],
+    models: Mapping[str, Model | Pictures],
     sets: Mapping[str, Sequence[TestPair]],
     *,
     scale: int,
     metrics: Sequence[str] = ("psnr_y", "ssim_y"),
+    weights: Mapping[str, str | Path | None] | None = None,
+    device: str | None = None,
+    processes: int = 1,
+    gallery: Gallery | None = None,
     progress: bool = True,
 ) -> Results:
     """Metrics of each model on each image, and their means over the images of a set.
@@ -52,10 +36,16 @@ def evaluate(
     Everything that the files' headers tell is checked before a model runs.
 
     Args:
-        models: From LR to SR, by name.
+        models: From LR to SR, by name, or folders of pictures.
         sets: Image pairs, by set.
         scale: s; also the border that the metrics leave out.
-        metrics: Names among :data:`METRICS`.
+        metrics: Names among :data:`~esrgan_lightning.evaluation.METRICS`.
+        weights: Files of ImageNet weights for the metrics that need them, by metric; torchvision's are
+            downloaded where none is given.
+        device: Where the metrics' networks compute; by default a GPU if there is one.
+        processes: That share the images. Models must then be such as can be sent to another process: those of
+            :func:`~esrgan_lightning.evaluation.load_models` can.
+        gallery: Takes what is to be seen: the crops in which the models differ most.
         progress: Show a bar on a terminal.
 
     Returns:
@@ -63,17 +53,34 @@ def evaluate(
         equals HR, and so is then its mean; NIQE is NaN where an image has no figure, and so is its mean.
 
     Raises:
-        InputError: No model, no set, an empty set or one that names an image twice, an unknown metric, files
-            that are no pair, an image too small for a metric, or a model whose SR is not of the HR's size.
+        InputError: No model, no set, an empty set or one that names an image twice, an unknown metric,
+            weights that do not serve, files that are no pair, an image too small for a metric, a folder of
+            pictures that lacks one, or a model whose SR is not of the HR's size.
     """
     check_metrics(metrics)
     if not models or not sets:
         raise InputError(f"nothing to evaluate: {len(models)} models, {len(sets)} sets")
     for name, pairs in sets.items():
         _check_set(name, pairs, scale, metrics)
+        for model in models.values():
+            if isinstance(model, Pictures):
+                model.find(name, pairs, scale)
+    bench = Bench(models, metrics, weights or {}, scale, device, gallery.crop if gallery else None)
+    bench.figures  # noqa: B018 (weights that are missing are better told now, and downloaded once)
+    tasks = [(name, pair) for name, pairs in sets.items() for pair in pairs]
+    rows: dict[str, dict[str, dict[str, dict[str, float]]]] = {s: {m: {} for m in models} for s in sets}
+    shown = progress and Console().is_terminal  # into a file the bar would be empty lines
+    outcomes = track(
+        measured(bench, tasks, processes), "evaluating", len(tasks), disable=not shown, transient=True
+    )
+    for (name, pair), (figures, view) in zip(tasks, outcomes, strict=True):
+        for model_name, values in figures.items():
+            rows[name][model_name][pair.name] = values
+        if gallery is not None and view is not None:
+            gallery.add(name, view)
     return {
-        name: _evaluate_set(models, pairs, name, scale=scale, metrics=metrics, progress=progress)
-        for name, pairs in sets.items()
+        name: {model: _means(images, metrics) | {"images": images} for model, images in by_model.items()}
+        for name, by_model in rows.items()
     }
 
 
@@ -83,39 +90,12 @@ def _check_set(name: str, pairs: Sequence[TestPair], scale: int, metrics: Sequen
     for pair in pairs:
         height, width = (length - 2 * scale for length in pair.size(scale))
         for metric in metrics:
-            side, count = _NEEDED.get(metric, (1, 1))
+            side, count = METRICS[metric].squares
             if max(0, height) // side * (max(0, width) // side) < count:
                 raise InputError(
                     f"{pair.hr} leaves {height}×{width} pixels (H×W) within the border of {scale}, and "
                     f"{metric} needs {count} of {side}×{side}: leave out the image or the metric"
                 )
-
-
-def _evaluate_set(
-    models: Mapping[str, Model],
-    pairs: Sequence[TestPair],
-    set_name: str,
-    *,
-    scale: int,
-    metrics: Sequence[str],
-    progress: bool,
-) -> dict[str, dict[str, Any]]:
-    images: dict[str, dict[str, dict[str, float]]] = {name: {} for name in models}
-    shown = progress and Console().is_terminal  # into a file the bar would be empty lines
-    for pair in track(pairs, description=set_name, disable=not shown, transient=True):
-        lr, hr = pair.load(scale)
-        for name, model in models.items():
-            sr = model(lr)
-            if sr.shape != hr.shape:
-                raise InputError(
-                    f"{name} made {tuple(sr.shape)} of {pair.name}, and the HR is {tuple(hr.shape)}: it is "
-                    f"no model of scale {scale}"
-                )
-            sr = sr.to(hr.device)[None]
-            images[name][pair.name] = {
-                metric: METRICS[metric](sr, hr[None], scale).item() for metric in metrics
-            }
-    return {name: _means(rows, metrics) | {"images": rows} for name, rows in images.items()}
 
 
 def _means(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> dict[str, Any]:

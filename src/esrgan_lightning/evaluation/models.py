@@ -1,15 +1,68 @@
-"""What is compared: interpolation, and generators from files, by names that tell them apart."""
+"""What is compared: interpolation, generators from files, others' pictures, by names that differ."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import final
+
+from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation.benchmark import Model
+from esrgan_lightning.evaluation.pictures import Pictures
+from esrgan_lightning.evaluation.workers import Model
 from esrgan_lightning.inference import Upscaler
 from esrgan_lightning.ops import imresize
 
 #: The name that stands for MATLAB's bicubic interpolation instead of a file.
 BICUBIC = "bicubic"
+
+
+@final
+@dataclass(frozen=True)
+class Bicubic:
+    """MATLAB's bicubic interpolation as a model."""
+
+    scale: int
+
+    def __call__(self, lr: Tensor) -> Tensor:
+        """(C,h,w) → (C,s·h,s·w)."""
+        return imresize(lr, self.scale)
+
+
+@final
+class Generator:
+    """A generator from a file as a model; another process, to which it is sent, reads the file itself.
+
+    Args:
+        file: Of weights.
+        scale: That it must have.
+        device: As in :class:`~esrgan_lightning.inference.Upscaler`.
+        tile: Likewise.
+        overlap: Likewise.
+
+    Raises:
+        InputError: As :class:`~esrgan_lightning.inference.Upscaler`.
+    """
+
+    def __init__(
+        self,
+        file: str | Path,
+        scale: int,
+        *,
+        device: str | None = None,
+        tile: int | None = None,
+        overlap: int = 32,
+    ) -> None:
+        self._again = partial(Generator, file, scale, device=device, tile=tile, overlap=overlap)
+        self._upscaler = Upscaler(file, device=device, tile=tile, overlap=overlap, scale=scale)
+
+    def __call__(self, lr: Tensor) -> Tensor:
+        """(C,h,w) → (C,s·h,s·w)."""
+        return self._upscaler.upscale(lr)
+
+    def __reduce__(self) -> tuple[Callable[[], "Generator"], tuple[()]]:
+        return self._again, ()
 
 
 def load_models(
@@ -19,11 +72,12 @@ def load_models(
     device: str | None = None,
     tile: int | None = None,
     overlap: int = 32,
-) -> dict[str, Model]:
-    """``bicubic`` or files of weights → functions from LR to SR, uint8 (C,h,w) both.
+) -> dict[str, Model | Pictures]:
+    """``bicubic``, files of weights, or folders of pictures → what :func:`evaluate` compares.
 
     Args:
-        names: ``bicubic``, or files that ``load_generator`` knows, also foreign ones.
+        names: ``bicubic``, files that ``load_generator`` knows, also foreign ones, or folders of pictures
+            that another program made (:class:`~esrgan_lightning.evaluation.pictures.Pictures`).
         scale: That all of them must have.
         device: As in :class:`~esrgan_lightning.inference.Upscaler`.
         tile: Likewise.
@@ -31,22 +85,24 @@ def load_models(
 
     Returns:
         By the files' stems; where two share one, by as many of the folders above them as tell them apart.
+        They can be sent to other processes.
 
     Raises:
         InputError: A file that is missing, no generator, given twice, or of another scale. That all files are
             there is checked before the first is read.
     """
     for name in names:
-        if name != BICUBIC and not Path(name).is_file():
-            known = f"give {BICUBIC} or a file of weights"
-            raise InputError(f"models: {name} is {'a folder' if Path(name).is_dir() else 'missing'}; {known}")
-    models: dict[str, Model] = {}
+        if name != BICUBIC and not Path(name).exists():
+            known = f"give {BICUBIC}, a file of weights or a folder of pictures"
+            raise InputError(f"models: {name} is missing; {known}")
+    models: dict[str, Model | Pictures] = {}
     for name, unique in zip(names, unique_names(names), strict=True):
         if name == BICUBIC:
-            models[unique] = lambda lr: imresize(lr, scale)
-            continue
-        upscaler = Upscaler(name, device=device, tile=tile, overlap=overlap, scale=scale)
-        models[unique] = upscaler.upscale
+            models[unique] = Bicubic(scale)
+        elif Path(name).is_dir():
+            models[unique] = Pictures(Path(name))
+        else:
+            models[unique] = Generator(name, scale, device=device, tile=tile, overlap=overlap)
     return models
 
 
@@ -69,7 +125,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
         if name == BICUBIC:
             choices.append([name])
             continue
-        parts = path.with_suffix("").parts
+        parts = path.parts if path.is_dir() else path.with_suffix("").parts
         choices.append(["/".join(parts[-n:]) for n in range(1, len(parts))] + [str(path)])
     lengths = [0] * len(names)
     while True:

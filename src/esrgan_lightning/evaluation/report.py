@@ -13,7 +13,7 @@ from rich.text import Text
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.benchmark import Results
-from esrgan_lightning.metrics import CONVENTION
+from esrgan_lightning.evaluation.measures import METRICS, convention
 
 
 def print_table(
@@ -30,9 +30,9 @@ def print_table(
         for metric in metrics:
             table.add_column(metric, justify="right", no_wrap=True)
         for name, row in rows.items():
-            table.add_row(Text(name), *(f"{row[m]:.{4 if 'ssim' in m else 2}f}" for m in metrics))
+            table.add_row(Text(name), *(f"{row[m]:.{METRICS[m].digits}f}" for m in metrics))
         console.print(table)
-    console.print(CONVENTION, style="dim", markup=False, highlight=False)
+    console.print(convention(metrics), style="dim", markup=False, highlight=False)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -51,8 +51,8 @@ class TestPair:
             InputError: as :meth:`size`, or one is gray and the other in colour.
         """
         self.size(scale)
-        hr = modcrop(_eight_bit(read_image(self.hr)), scale)
-        lr = imresize(hr, 1 / scale) if self.lr is None else _eight_bit(read_image(self.lr))
+        hr = modcrop(eight_bit(read_image(self.hr)), scale)
+        lr = imresize(hr, 1 / scale) if self.lr is None else eight_bit(read_image(self.lr))
         if lr.shape[0] != hr.shape[0]:
             # Some sets hold the LR of a gray image as RGB: what is compared has the channels of the HR.
             gray, color = (self.lr, self.hr) if lr.shape[0] == 1 else (self.hr, self.lr)
@@ -75,14 +75,14 @@ def find_set(root: Path, name: str, scale: int) -> list[TestPair]:
         InputError: No such folder, no ``HR/`` or no image in it, two images of one name, an ``LRbicx…/`` that
             lacks an image, or an LR file of the wrong size.
     """
-    folder = _inner(root, name)
+    folder = inner_folder(root, name)
     if folder is None:
         held = ", ".join(path.name for path in _folders(root)) or "no folder"
         raise InputError(f"sets: root={root} has no folder {name!r}; it holds {held}")
-    hr_folder, lr_folder = _inner(folder, "HR"), _inner(folder, f"LRbicx{scale}")
+    hr_folder, lr_folder = inner_folder(folder, "HR"), inner_folder(folder, f"LRbicx{scale}")
     if hr_folder is None:
         raise InputError(f"{folder} has no folder HR/ with the original images")
-    hr, lr = _by_name(hr_folder), _by_name(lr_folder) if lr_folder else {}
+    hr, lr = by_name(hr_folder), by_name(lr_folder) if lr_folder else {}
     pairs = []
     for image, path in hr.items():
         given = lr.get(image) or lr.get(f"{image}x{scale}")
@@ -94,7 +94,8 @@ def find_set(root: Path, name: str, scale: int) -> list[TestPair]:
     return pairs
 
 
-def _eight_bit(image: Tensor) -> Tensor:
+def eight_bit(image: Tensor) -> Tensor:
+    """Gray or RGB, uint8: alpha plays no part."""
     return to_uint8(image[: 1 if image.shape[0] < 3 else 3])
 
 
@@ -104,13 +105,13 @@ def _folders(root: Path) -> Sequence[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir())
 
 
-def _inner(root: Path, name: str) -> Path | None:
+def inner_folder(root: Path, name: str) -> Path | None:
     """The folder of that name, or else one that differs in case alone."""
     alike = [path for path in _folders(root) if path.name.lower() == name.lower()]
     return next((path for path in alike if path.name == name), alike[0] if alike else None)
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def by_name(folder: Path) -> dict[str, Path]:
     """The images below a folder by their paths in it, without the suffix."""
     images: dict[str, Path] = {}
     for path in list_images(folder):

@@ -1,0 +1,126 @@
+"""What is to be seen of an evaluation: the crops in which the models differ most."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import rgb_to_y, to_uint8
+
+#: Longest side of a view of the whole picture, in pixels.
+WHOLE = 960
+
+
+@final
+@dataclass(frozen=True)
+class Picture:
+    """The crop, lossless, and the whole picture, reduced, as bytes of WebP."""
+
+    crop: bytes
+    whole: bytes
+
+
+@final
+@dataclass(frozen=True)
+class View:
+    """An image as each model made it.
+
+    Attributes:
+        image: Its name.
+        score: How far the models differ within the crop, in levels of luma.
+        size: Height and width of the HR image.
+        place: Top, left and side of the crop in HR pixels.
+        lr: The LR, its pixels repeated.
+        models: By name.
+        hr: The truth.
+    """
+
+    image: str
+    score: float
+    size: tuple[int, int]
+    place: tuple[int, int, int]
+    lr: Picture
+    models: Mapping[str, Picture]
+    hr: Picture
+
+
+@final
+@dataclass
+class Gallery:
+    """Keeps the views of each set in which the models differ most.
+
+    Args:
+        crop: Side of a crop in HR pixels, at least 16.
+        each: Views of each set.
+
+    Raises:
+        InputError: A crop or a number that is too small.
+    """
+
+    crop: int = 128
+    each: int = 6
+    views: dict[str, list[View]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.crop < 16 or self.each < 1:
+            raise InputError(f"crops of {self.crop} pixels, {self.each} of each set: give 16 and 1 at least")
+
+    def add(self, set_name: str, view: View) -> None:
+        """Keeps it if it is among the first; of equals the one that came first."""
+        views = sorted([*self.views.get(set_name, []), view], key=lambda view: -view.score)
+        self.views[set_name] = views[: self.each]
+
+
+def look(name: str, lr: Tensor, pictures: Mapping[str, Tensor], hr: Tensor, *, side: int) -> View:
+    """The crop of an image in which its pictures differ most, and the whole of each.
+
+    The place is that where the mean over the crop of the deviation between models, in luma, is largest; a
+    single model is compared with the HR.
+
+    Args:
+        name: Of the image.
+        lr: (C,h,w) uint8, C 1 or 3.
+        pictures: (C,s·h,s·w), uint8 or floating in [0,1], by model.
+        hr: (C,s·h,s·w) uint8.
+        side: Of the crop; of the image where that is smaller.
+    """
+    height, width = hr.shape[-2:]
+    side = min(side, height, width)
+    eight_bit = {model: to_uint8(sr) for model, sr in pictures.items()}
+    compared = [*eight_bit.values(), *([hr] if len(eight_bit) == 1 else [])]
+    luma = torch.stack([rgb_to_y(image[None], rounded=True)[0] for image in compared]).float()  # (M,1,H,W)
+    step = max(1, side // 8)
+    scores = F.avg_pool2d(luma.std(0, correction=0)[None], side, step)[0, 0]
+    best = int(scores.argmax())
+    top, left = (index * step for index in divmod(best, scores.shape[1]))
+
+    def picture(image: Tensor) -> Picture:
+        cut = image[:, top : top + side, left : left + side]
+        return Picture(_webp(cut, lossless=True), _webp(image, longest=WHOLE))
+
+    scale = height // lr.shape[-2]
+    return View(
+        image=name,
+        score=float(scores.flatten()[best]),
+        size=(height, width),
+        place=(top, left, side),
+        lr=picture(lr.repeat_interleave(scale, -2).repeat_interleave(scale, -1)),
+        models={model: picture(image) for model, image in eight_bit.items()},
+        hr=picture(hr),
+    )
+
+
+def _webp(image: Tensor, *, lossless: bool = False, longest: int | None = None) -> bytes:
+    array = image.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+    picture = Image.fromarray(array)
+    if longest is not None:
+        picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", lossless=lossless, quality=80 if lossless else 88)
+    return buffer.getvalue()

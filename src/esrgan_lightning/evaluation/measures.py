@@ -1,0 +1,122 @@
+"""The figures of quality by name: how each is computed, which way is better, how it is printed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics import CONVENTION, niqe, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from esrgan_lightning.metrics.perceptual import dists, lpips
+from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
+
+#: (sr, hr, crop) → (B,)
+Figure = Callable[[Tensor, Tensor, int], Tensor]
+
+
+@final
+@dataclass(frozen=True)
+class Measure:
+    """A figure of quality.
+
+    Attributes:
+        figure: (sr, hr, crop) → (B,); with a network, (sr, hr, crop, network) → (B,).
+        higher_is_better: As the name says.
+        digits: Behind the point, in tables.
+        squares: Side and number of the squares of pixels that must be left within the border.
+        network: Makes the network that the figure needs, from a file of weights or None; None for none.
+        convention: What is to be said under a table besides ``CONVENTION``.
+    """
+
+    figure: Callable[..., Tensor]
+    higher_is_better: bool = True
+    digits: int = 2
+    squares: tuple[int, int] = (1, 1)
+    network: Callable[..., Any] | None = None
+    convention: str = ""
+
+
+def _no_reference(sr: Tensor, _hr: Tensor, crop: int) -> Tensor:
+    return niqe(sr, crop)
+
+
+def _lpips(backbone: str, name: str, smallest: int) -> Measure:
+    network = partial(LPIPSNetwork, backbone)  # type: ignore[arg-type]
+    convention = f"{name}, version 0.1, on 8-bit RGB, same border, lower is better."
+    return Measure(lpips, False, 4, (smallest, 1), network, convention)
+
+
+METRICS: Mapping[str, Measure] = MappingProxyType(
+    {
+        "psnr_y": Measure(psnr_y),
+        "ssim_y": Measure(ssim_y, digits=4, squares=(11, 1)),
+        "psnr_rgb": Measure(psnr_rgb),
+        "ssim_rgb": Measure(ssim_rgb, digits=4, squares=(11, 1)),
+        "niqe": Measure(_no_reference, False, squares=(96, 2)),
+        "lpips": _lpips("alex", "LPIPS: AlexNet", 31),
+        "lpips_vgg": _lpips("vgg", "LPIPS-VGG: VGG16", 16),
+        "lpips_squeeze": _lpips("squeeze", "LPIPS-Squeeze: SqueezeNet 1.1", 17),
+        "dists": Measure(
+            dists,
+            False,
+            4,
+            network=DISTSNetwork,
+            convention="DISTS: on 8-bit RGB, same border, images not shrunk, lower is better.",
+        ),
+    }
+)
+
+
+def check_metrics(metrics: Sequence[str]) -> None:
+    """Raises InputError where a name is not one of :data:`METRICS`, stands twice, or none is given."""
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown or not metrics:
+        raise InputError(f"metrics: {', '.join(unknown) or 'none given'}; known are {', '.join(METRICS)}")
+    if len(set(metrics)) < len(metrics):
+        raise InputError(f"metrics: {', '.join(metrics)}; each may stand only once")
+
+
+def convention(metrics: Sequence[str]) -> str:
+    """What figures of these metrics mean, to be printed under a table."""
+    return " ".join([CONVENTION, *(METRICS[name].convention for name in metrics if METRICS[name].convention)])
+
+
+def load_figures(
+    metrics: Sequence[str],
+    weights: Mapping[str, str | Path | None] | None = None,
+    *,
+    device: str | torch.device | None = None,
+) -> dict[str, Figure]:
+    """The figures by name, their networks loaded.
+
+    Args:
+        metrics: Names among :data:`METRICS`.
+        weights: Files of ImageNet weights, by metric; without one torchvision's are downloaded.
+        device: Where networks compute; by default a GPU if there is one.
+
+    Raises:
+        InputError: An unknown metric, weights for a metric that takes none, or weights that cannot be had.
+    """
+    check_metrics(metrics)
+    for name in weights or {}:
+        if name not in METRICS or METRICS[name].network is None:
+            known = ", ".join(name for name, measure in METRICS.items() if measure.network)
+            raise InputError(f"weights.{name}: weights are for {known}")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    figures: dict[str, Figure] = {}
+    for name in metrics:
+        measure = METRICS[name]
+        if measure.network is None:
+            figures[name] = measure.figure
+            continue
+        try:
+            network = measure.network(weights=(weights or {}).get(name))
+        except InputError as error:
+            raise InputError(f"weights.{name}: {error}") from error
+        figures[name] = partial(measure.figure, network=network.to(device))
+    return figures
