@@ -97,7 +97,7 @@ def test_a_home_folder_may_be_abbreviated(root, monkeypatch):
         (["models=bicubic", "sets=[tiny,set99]"], "no folder 'set99'; it holds Bare, Tiny"),
         (["models=bicubic", "sets=bare"], "no folder HR/"),
         (["models=bicubic", "root=nowhere"], "root=nowhere is not a folder"),
-        (["models=bicubic", "sets=tiny", "metrics=[psnr_y,lpips]"], "lpips; known are psnr_y"),
+        (["models=bicubic", "sets=tiny", "metrics=[psnr_y,vmaf]"], "vmaf; known are psnr_y"),
         (["models=bicubic", "sets=tiny", "metrics=[]"], "metrics has no value"),
         (["models=[]"], r"models has no value: models=\[bicubic"),
         (["models=null"], "models has no value"),
@@ -105,7 +105,6 @@ def test_a_home_folder_may_be_abbreviated(root, monkeypatch):
         (["models=bicubic", "sets=null"], "sets has no value"),
         (["models=bicubic", "root=null"], "root has no value"),
         (["models=[bicubic,gone.pth]", "sets=tiny"], r"gone\.pth is missing"),
-        (["models=runs", "sets=tiny"], "runs is a folder"),
         (["models=runs/p/generator.safetensors", "sets=tiny", "scale=2"], "file holds scale 4"),
         (["models=[bicubic,bicubic]", "sets=tiny"], "given twice"),
         (["models=bicubic", "sets=tiny", "scale=0"], "scale=0 must be"),
@@ -113,7 +112,11 @@ def test_a_home_folder_may_be_abbreviated(root, monkeypatch):
         (["models=bicubic", "sets=tiny", "scale=true"], "scale=True must be"),
         (["models=bicubic", "sets=tiny", "tile=0"], "tile=0 must be"),
         (["models=bicubic", "sets=tiny", "overlap=-1"], "overlap=-1 must be"),
-        (["models=bicubic", "sets=tiny", "out=sets"], "out=sets is a folder"),
+        (["models=bicubic", "sets=tiny", "out=f.txt"], r"out=f\.txt: give a name ending in \.json"),
+        (["models=bicubic", "sets=tiny", "processes=0"], "processes=0 must be"),
+        (["models=bicubic", "sets=tiny", "out=new", "crop=4"], "crops of 4 pixels"),
+        (["models=bicubic", "sets=tiny", "tolerances.psnr_y=-1"], r"tolerances\.psnr_y=-1 must be"),
+        (["models=bicubic", "sets=tiny", "against=gone.json"], r"against=gone\.json cannot be read"),
         (["models=runs/p/generator.safetensors", "sets=tiny", "device=toaster"], "device=toaster"),
     ],
 )
@@ -197,6 +200,104 @@ def test_through_the_command_bicubic_has_the_published_figures(shared, tmp_path,
         assert row[metric] == pytest.approx(expected["mean"][metric], abs=tolerance)
         for name, value in zip(expected["images"], expected[metric], strict=True):
             assert row["images"][name][metric] == pytest.approx(value, abs=tolerance)
+
+
+def test_bicubic_stands_beside_unless_it_is_left_out(root):
+    given = ("models=runs/p/generator.safetensors", "sets=tiny", "root=sets", "metrics=psnr_y", "device=cpu")
+    assert list(evaluate(*given)["tiny"]) == ["bicubic", "generator"]
+    assert list(evaluate(*given, "bicubic=false")["tiny"]) == ["generator"]
+
+
+@pytest.mark.parametrize("out", ["new", "new/", "v1.0"])
+def test_a_folder_takes_tables_and_the_page(root, out, capsys):
+    Path("v1.0").mkdir()
+    evaluate("models=bicubic", "sets=tiny", "root=sets", f"out={out}", "crop=16")
+    files = {path.suffix: path for path in Path(out).iterdir()}
+    assert set(files) == {".json", ".csv", ".md", ".tex", ".html"}
+    assert {file.stem for file in files.values()} == {"evaluation"}
+    told = "".join(capsys.readouterr().out.split())
+    assert all(f"evaluation{suffix}" in told for suffix in files)
+    assert "bicubic" in json.loads(files.pop(".json").read_text())["tiny"]
+    assert all(CONVENTION in file.read_text() for file in files.values())
+
+
+def test_a_folder_of_pictures_is_a_model(root):
+    """Of the pictures that bicubic makes the figures are those of bicubic."""
+    hr = modcrop(read_image("sets/Tiny/HR/one.png"), 4)
+    write_image("theirs/one_out.png", imresize(imresize(hr, 0.25), 4))
+    rows = evaluate("models=theirs", "sets=tiny", "root=sets")["tiny"]
+    assert rows["theirs"] == rows["bicubic"]
+
+
+def call(monkeypatch, *arguments):
+    """The command as typed; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["esrgan-evaluate", *arguments])
+    try:
+        main()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def test_against_earlier_results(root, monkeypatch, capsys):
+    """Code 1 where a figure is worse, by more than its tolerance, and the table says which."""
+    given = ("models=bicubic", "sets=tiny", "root=sets", "against=old.json")
+    assert call(monkeypatch, *given[:3], "out=old.json") == 0
+    assert call(monkeypatch, *given, "out=old.json") == 2
+    assert "would replace what is compared with" in capsys.readouterr().err
+    assert call(monkeypatch, *given) == 0
+    assert "nothing moved" in capsys.readouterr().out
+    old = json.loads(Path("old.json").read_text())
+    old["tiny"]["bicubic"]["images"]["one"]["psnr_y"] += 0.02
+    Path("old.json").write_text(json.dumps(old))
+    assert call(monkeypatch, *given) == 1
+    out = capsys.readouterr().out
+    assert "-0.02000" in out
+    assert "worse" in out
+    assert call(monkeypatch, *given, "tolerances.psnr_y=0.05") == 0
+    assert call(monkeypatch, *given, "metrics=ssim_y") == 1
+    assert "missing: metric psnr_y of bicubic on tiny" in capsys.readouterr().out
+
+
+def test_every_metric_has_its_tolerance_and_its_weights():
+    from esrgan_lightning.evaluation import METRICS
+
+    cfg = compose("models=bicubic", config="evaluate")
+    assert set(cfg.tolerances) == set(METRICS)
+    assert set(cfg.weights) == {name for name, measure in METRICS.items() if measure.network}
+
+
+def test_lpips_by_local_weights_through_the_command(shared, root):
+    weights = shared("weights/alexnet_features_fp16.safetensors")
+    row = evaluate("models=bicubic", "sets=tiny", "root=sets", "metrics=lpips", f"weights.lpips={weights}")
+    assert 0.1 < row["tiny"]["bicubic"]["lpips"] < 1
+
+
+@pytest.mark.slow
+def test_set14_and_two_processes_through_the_command(shared, tmp_path, monkeypatch):
+    """Both published tables at once; the images are shared by two processes."""
+    root = shared("data/Set5").parent
+    expected = json.loads(shared("oracles/bicubic_psnr_ssim.json").read_text())
+    monkeypatch.chdir(tmp_path)
+    given = ("models=bicubic", "sets=[set5,set14]", f"root={root}", "processes=2")
+    assert call(monkeypatch, *given) == 0
+    results = json.loads(Path("evaluation.json").read_text())
+    for name in ("Set5", "Set14"):
+        row, table = results[name.lower()]["bicubic"], expected[f"{name}/x4"]
+        for metric, tolerance in (("psnr_y", 1e-3), ("ssim_y", 1e-5)):
+            assert row[metric] == pytest.approx(table["mean"][metric], abs=tolerance)
+            found = [row["images"][image][metric] for image in table["images"]]
+            assert found == pytest.approx(table[metric], abs=tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "psnr", "ssim"), [("BSD100", 25.96, 0.6675), ("Urban100", 23.14, 0.6577)])
+def test_the_larger_sets_have_the_published_figures(shared, tmp_path, monkeypatch, name, psnr, ssim):
+    root = shared(f"data/{name}").parent
+    monkeypatch.chdir(tmp_path)
+    row = evaluate("models=bicubic", f"sets={name}", f"root={root}")[name.lower()]["bicubic"]
+    assert row["psnr_y"] == pytest.approx(psnr, abs=0.01)
+    assert row["ssim_y"] == pytest.approx(ssim, abs=1e-4)
 
 
 def test_foreign_weights_without_metadata_are_a_model(shared, tmp_path):

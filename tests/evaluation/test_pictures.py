@@ -26,7 +26,7 @@ def write(folder, pairs, ending="", change=lambda sr: sr):
 
 @pytest.mark.parametrize("ending", ["", "_x4", "0_out"])
 def test_pictures_have_the_figures_of_the_model_that_made_them(tmp_path, sets, ending):
-    """ "10" must not be taken for "1" with an ending."""
+    """Breaks where "10" is taken for "1" with an ending."""
     write(tmp_path / "theirs/a", sets["a"], ending)
     write(tmp_path / "theirs/B", sets["b"], ending)
     models = load_models(["bicubic", str(tmp_path / "theirs")], 2)

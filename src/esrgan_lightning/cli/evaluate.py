@@ -1,5 +1,6 @@
 """``esrgan-evaluate``: models × sets."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +21,99 @@ def as_list(cfg: DictConfig, key: str, example: str) -> list[str]:
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
-    """Prints the table and writes the JSON file; everything is checked before a model runs."""
+    """Prints the table and writes the files; everything is checked before a model runs.
+
+    Raises:
+        SystemExit: With code 1, after all is printed and written, where ``against`` finds anything worse.
+    """
     # Imported here: `--help` and `--cfg job` answer at once.
     from esrgan_lightning.evaluation import (
         BICUBIC,
+        Gallery,
         check_metrics,
+        compare,
         evaluate,
         find_set,
         load_models,
+        print_comparison,
         print_table,
-        write_json,
+        read_results,
     )
 
     names = [
         name if name == BICUBIC else str(Path(name).expanduser())
         for name in as_list(cfg, "models", "[bicubic,generator.safetensors]")
     ]
+    if cfg.bicubic and BICUBIC not in names:
+        names.insert(0, BICUBIC)
     root = Path(as_list(cfg, "root", "FOLDER_OF_SETS")[0]).expanduser()
-    out = Path(as_list(cfg, "out", "evaluation.json")[0]).expanduser()
     metrics = as_list(cfg, "metrics", "[psnr_y,ssim_y]")
     check_metrics(metrics)
-    scale = _count(cfg, "scale", least=1)
+    weights = {name: Path(str(path)).expanduser() for name, path in cfg.weights.items() if path is not None}
+    tolerances = {str(name): _tolerance(cfg, str(name)) for name in cfg.tolerances}
+    scale, processes = _count(cfg, "scale", least=1), _count(cfg, "processes", least=1)
     tile = None if cfg.tile is None else _count(cfg, "tile", least=1)
     overlap = _count(cfg, "overlap", least=0)
-    if out.is_dir():
-        raise InputError(f"out={out} is a folder: give the name of a file")
+    out, folder = _output(as_list(cfg, "out", "evaluation.json")[0])
+    gallery = Gallery(_count(cfg, "crop", least=1), _count(cfg, "crops", least=1)) if folder else None
+    against = None if cfg.against is None else Path(str(cfg.against)).expanduser()
+    earlier = None if against is None else read_results(against)
+    if against is not None and against.resolve() == out.resolve():
+        raise InputError(f"out={out} would replace what is compared with: give another out=")
     sets = {name.lower(): find_set(root, name, scale) for name in as_list(cfg, "sets", "[set5,set14]")}
     models = load_models(names, scale, device=cfg.device, tile=tile, overlap=overlap)
-    results = evaluate(models, sets, scale=scale, metrics=metrics)
+    results = evaluate(
+        models,
+        sets,
+        scale=scale,
+        metrics=metrics,
+        weights=weights,
+        device=cfg.device,
+        processes=processes,
+        gallery=gallery,
+    )
     print_table(results, metrics, scale=scale)
-    write_json(out, results)
-    print(f"written: {out}")
+    _write(out, results, metrics, scale, gallery)
+    if earlier is not None:
+        comparison = compare(results, earlier, tolerances)
+        print_comparison(comparison)
+        if comparison.failed:
+            sys.exit(1)
     return results
+
+
+def _output(given: str) -> tuple[Path, bool]:
+    """The JSON file, and whether it lies in a folder made for all that there is to write."""
+    out = Path(given).expanduser()
+    if out.is_dir() or given.endswith("/") or not out.suffix:
+        return out / "evaluation.json", True
+    if out.suffix != ".json":
+        raise InputError(f"out={given}: give a name ending in .json for that file alone, or a folder for all")
+    return out, False
+
+
+def _write(out: Path, results: dict[str, Any], metrics: list[str], scale: int, gallery: Any) -> None:
+    from esrgan_lightning.evaluation import (
+        csv_table,
+        html_page,
+        latex_table,
+        markdown_table,
+        write_json,
+        write_text,
+    )
+
+    write_json(out, results)
+    written = [out]
+    if gallery is not None:
+        for suffix, text in {
+            ".csv": csv_table(results, metrics),
+            ".md": markdown_table(results, metrics, scale=scale),
+            ".tex": latex_table(results, metrics, scale=scale),
+            ".html": html_page(results, gallery, metrics, scale=scale),
+        }.items():
+            written.append(out.with_suffix(suffix))
+            write_text(written[-1], text)
+    print(f"written: {', '.join(map(str, written))}")
 
 
 def _count(cfg: DictConfig, key: str, *, least: int) -> int:
@@ -59,6 +121,13 @@ def _count(cfg: DictConfig, key: str, *, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError(f"{key}={value} must be a whole number, at least {least}")
     return value
+
+
+def _tolerance(cfg: DictConfig, name: str) -> float:
+    value = cfg.tolerances[name]
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
+        raise InputError(f"tolerances.{name}={value} must be a number, at least 0")
+    return float(value)
 
 
 @hydra.main(config_path="pkg://esrgan_lightning.conf", config_name="evaluate", version_base="1.3")

@@ -4,15 +4,19 @@ from esrgan_lightning.evaluation.benchmark import Results, evaluate
 from esrgan_lightning.evaluation.gallery import Gallery
 from esrgan_lightning.evaluation.measures import METRICS, Measure, check_metrics, convention
 from esrgan_lightning.evaluation.models import BICUBIC, Bicubic, Generator, load_models, unique_names
+from esrgan_lightning.evaluation.page import html_page
 from esrgan_lightning.evaluation.pictures import Pictures
-from esrgan_lightning.evaluation.report import print_table, write_json
+from esrgan_lightning.evaluation.regression import Comparison, compare, print_comparison, read_results
+from esrgan_lightning.evaluation.report import print_table, write_json, write_text
 from esrgan_lightning.evaluation.sets import TestPair, find_set
+from esrgan_lightning.evaluation.tables import csv_table, latex_table, markdown_table
 from esrgan_lightning.evaluation.workers import Model
 
 __all__ = [
     "BICUBIC",
     "METRICS",
     "Bicubic",
+    "Comparison",
     "Gallery",
     "Generator",
     "Measure",
@@ -21,11 +25,19 @@ __all__ = [
     "Results",
     "TestPair",
     "check_metrics",
+    "compare",
     "convention",
+    "csv_table",
     "evaluate",
     "find_set",
+    "html_page",
+    "latex_table",
     "load_models",
+    "markdown_table",
+    "print_comparison",
     "print_table",
+    "read_results",
     "unique_names",
     "write_json",
+    "write_text",
 ]

@@ -44,7 +44,15 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         InputError: The file cannot be written there.
     """
-    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 as :func:`write_json` does: whole or not at all, missing folders made.
+
+    Raises:
+        InputError: The file cannot be written there.
+    """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,152 @@
+"""Results against earlier ones: what moved by more than is tolerated, and what is missing."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation.benchmark import Results
+from esrgan_lightning.evaluation.measures import METRICS
+
+#: Name of the mean among those of images.
+MEAN = "mean"
+_LARGEST = 1 << 28  # bytes: millions of figures
+
+
+class _Row(BaseModel):
+    """A model's means, and its figures of each image."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | None]
+    images: dict[str, dict[str, float | None]]
+
+
+_FILE = TypeAdapter(dict[str, dict[str, _Row]])
+
+
+@final
+@dataclass(frozen=True)
+class Change:
+    """A figure that is not what it was.
+
+    Attributes:
+        place: Set, model, image (``mean`` for the mean) and metric.
+        before: None where the file has none: infinite, or undefined.
+        after: None likewise.
+        worse: Whether it moved to the worse side, or cannot be compared.
+    """
+
+    place: tuple[str, str, str, str]
+    before: float | None
+    after: float | None
+    worse: bool
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """What moved by more than is tolerated, and what the earlier results have and these lack."""
+
+    changes: tuple[Change, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything is worse or missing."""
+        return bool(self.missing) or any(change.worse for change in self.changes)
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Reads what ``esrgan-evaluate`` wrote.
+
+    Raises:
+        InputError: The file is missing, larger than 256 MiB, or something else.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"against={path} has more than {_LARGEST >> 20} MiB: give a file of results")
+        return dict(_FILE.dump_python(_FILE.validate_json(path.read_bytes())))
+    except OSError as error:
+        raise InputError(f"against={path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise InputError(f"against={path} is no file of results: {error.errors()[0]['msg']}") from error
+
+
+def compare(results: Results, earlier: Mapping[str, Any], tolerances: Mapping[str, float]) -> Comparison:
+    """Each image's figures, and the means, against earlier ones.
+
+    Only what the earlier results have is looked at: sets, models and metrics that are new pass.
+
+    Args:
+        results: Of :func:`~esrgan_lightning.evaluation.evaluate`.
+        earlier: Of :func:`read_results`.
+        tolerances: How far a figure may move, by metric; 0 where a metric is not named.
+    """
+    now = dict(_figures(results))
+    changes, missing = [], set()
+    for place, before in _figures(earlier):
+        if place not in now:
+            missing.add(_first_missing(place, results))
+            continue
+        after = now[place]
+        if before is None or after is None:
+            if before is not after:
+                changes.append(Change(place, before, after, worse=True))
+        elif abs(after - before) > tolerances.get(place[-1], 0.0):
+            better = METRICS[place[-1]].higher_is_better == (after > before)
+            changes.append(Change(place, before, after, worse=not better))
+    return Comparison(tuple(changes), tuple(sorted(missing)))
+
+
+def print_comparison(comparison: Comparison, *, console: Console | None = None) -> None:
+    """Prints a table of what moved, then a line for each set, model, image or metric that is missing."""
+    console = console or Console()
+    if comparison.changes:
+        table = Table(title="moved by more than is tolerated")
+        for name in ("set", "model", "image", "metric"):
+            table.add_column(name, overflow="fold")
+        for name in ("before", "now", "change"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("")
+        for change in comparison.changes:
+            both = change.before is not None and change.after is not None
+            difference = f"{change.after - change.before:+.5f}" if both else ""  # type: ignore[operator]
+            figures = ("none" if v is None else f"{v:.5f}" for v in (change.before, change.after))
+            verdict = Text("worse", "bold red") if change.worse else Text("better", "green")
+            table.add_row(*map(Text, change.place), *figures, difference, verdict)
+        console.print(table)
+    for line in comparison.missing:
+        console.print(Text(f"missing: {line}"))
+    if not comparison.changes and not comparison.missing:
+        console.print("nothing moved by more than is tolerated")
+
+
+def _figures(results: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str, str, str], float | None]]:
+    """Every figure with its place; what is infinite or undefined as None, as in a file."""
+    for set_name, by_model in results.items():
+        for model, row in by_model.items():
+            means = {metric: value for metric, value in row.items() if metric != "images"}
+            for image, values in [(MEAN, means), *row["images"].items()]:
+                for metric, value in values.items():
+                    if metric in METRICS:
+                        finite = value is not None and math.isfinite(value)
+                        yield (set_name, model, image, metric), value if finite else None
+
+
+def _first_missing(place: tuple[str, str, str, str], results: Mapping[str, Any]) -> str:
+    """The largest part of a place that is not there: a set, a model of it, an image of that, a metric."""
+    set_name, model, image, metric = place
+    if set_name not in results:
+        return f"set {set_name}"
+    if model not in results[set_name]:
+        return f"model {model} on {set_name}"
+    if image != MEAN and image not in results[set_name][model]["images"]:
+        return f"image {image} of {model} on {set_name}"
+    return f"metric {metric} of {model} on {set_name}"

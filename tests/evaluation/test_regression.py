@@ -1,0 +1,133 @@
+"""Against earlier results: what moved to the worse side, and what is gone."""
+
+import copy
+import io
+import json
+import math
+
+import pytest
+from rich.console import Console
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation import compare, print_comparison, read_results, write_json
+
+EARLIER = {
+    "set5": {
+        "net": {
+            "psnr_y": 30.0,
+            "niqe": 5.0,
+            "images": {"a": {"psnr_y": 31.0, "niqe": 5.0}, "b": {"psnr_y": 29.0, "niqe": 5.0}},
+        }
+    }
+}
+TOLERANCES = {"psnr_y": 0.01, "niqe": 0.01}
+
+
+def changed(*path, value):
+    results = copy.deepcopy(EARLIER)
+    place = results["set5"]["net"]
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return results
+
+
+def test_what_is_the_same_passes():
+    comparison = compare(EARLIER, EARLIER, {})
+    assert not comparison.failed
+    assert comparison.changes == comparison.missing == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "moved", "failed"),
+    [
+        (("images", "a", "psnr_y"), 30.995, False, False),
+        (("images", "a", "psnr_y"), 30.98, True, True),
+        (("images", "a", "psnr_y"), 31.02, True, False),  # better: told, and no failure
+        (("images", "b", "niqe"), 5.02, True, True),  # lower is better
+        (("images", "b", "niqe"), 4.9, True, False),
+        (("psnr_y",), 29.9, True, True),
+        (("images", "b", "niqe"), math.nan, True, True),
+        (("images", "b", "psnr_y"), math.inf, True, True),  # in a file it cannot be told from NaN
+    ],
+)
+def test_worse_by_more_than_is_tolerated_fails(path, value, moved, failed):
+    comparison = compare(changed(*path, value=value), EARLIER, TOLERANCES)
+    assert len(comparison.changes) == moved
+    assert comparison.failed is failed
+    if moved:
+        image = path[1] if len(path) > 1 else "mean"
+        assert comparison.changes[0].place == ("set5", "net", image, path[-1])
+
+
+def test_without_a_tolerance_nothing_may_be_worse():
+    assert compare(changed("psnr_y", value=30.0 - 1e-9), EARLIER, {}).failed
+
+
+@pytest.mark.parametrize(
+    ("results", "missing"),
+    [
+        ({}, "set set5"),
+        ({"set5": {"other": EARLIER["set5"]["net"]}}, "model net on set5"),
+        (changed("images", value={"a": {"psnr_y": 31.0, "niqe": 5.0}}), "image b of net on set5"),
+        (
+            {
+                "set5": {
+                    "net": {"psnr_y": 30.0, "images": {k: {"psnr_y": v} for k, v in (("a", 31), ("b", 29))}}
+                }
+            },
+            "metric niqe of net on set5",
+        ),
+    ],
+)
+def test_what_is_gone_is_named_once_and_fails(results, missing):
+    """A figure that is no longer computed must not count as one that did not move."""
+    comparison = compare(results, EARLIER, TOLERANCES)
+    assert comparison.missing == (missing,)
+    assert comparison.failed
+
+
+def test_what_is_new_passes():
+    results = copy.deepcopy(EARLIER)
+    results["set14"] = EARLIER["set5"]
+    results["set5"]["bicubic"] = EARLIER["set5"]["net"]
+    assert not compare(results, EARLIER, TOLERANCES).failed
+
+
+def test_the_table_says_what_moved():
+    text = io.StringIO()
+    comparison = compare(changed("images", "a", "psnr_y", value=30.5), EARLIER, TOLERANCES)
+    print_comparison(comparison, console=Console(file=text, width=120))
+    for part in ("set5", "net", "31.00000", "30.50000", "-0.50000", "worse"):
+        assert part in text.getvalue()
+    text = io.StringIO()
+    print_comparison(compare(EARLIER, EARLIER, {}), console=Console(file=text))
+    assert "nothing moved" in text.getvalue()
+
+
+def test_a_written_file_is_read_again(tmp_path):
+    """Infinite figures are null in it."""
+    results = changed("psnr_y", value=math.inf)
+    write_json(tmp_path / "r.json", results)
+    earlier = read_results(tmp_path / "r.json")
+    assert earlier["set5"]["net"]["psnr_y"] is None
+    assert not compare(results, earlier, {}).failed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        json.dumps({"set5": {"net": {"images": 3}}}),
+        json.dumps({"set5": {"net": {"psnr_y": 1.0}}}),
+        json.dumps({"set5": {"net": {"psnr_y": "a", "images": {}}}}),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path, text):
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(InputError, match=r"against=.*r\.json is no file of results"):
+        read_results(tmp_path / "r.json")
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_results(tmp_path / "gone.json")

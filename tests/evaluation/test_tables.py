@@ -1,0 +1,81 @@
+"""CSV, Markdown and LaTeX: the figures, what stands out, and names that could break a table."""
+
+import csv
+import io
+import math
+import re
+
+import pytest
+
+from esrgan_lightning.evaluation import convention, csv_table, latex_table, markdown_table
+from esrgan_lightning.evaluation.tables import BEST, PLAIN, SECOND, ranks
+
+NASTY = r"=a|b_50%&{\x}<u>"
+METRICS = ["psnr_y", "lpips"]
+
+
+def row(psnr, lpips):
+    return {"psnr_y": psnr, "lpips": lpips, "images": {"img,1": {"psnr_y": psnr, "lpips": lpips}}}
+
+
+RESULTS = {
+    name: {"bicubic": row(28.4167, 0.34), NASTY: row(30.1234567, 0.2), "gan": row(29.0, 0.1)}
+    for name in ("set5", "my_set")
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "expected"),
+    [
+        ([28.4, 30.1, 29.0], "psnr_y", [PLAIN, BEST, SECOND]),
+        ([0.34, 0.2, 0.1], "lpips", [PLAIN, SECOND, BEST]),  # lower is better
+        ([28.001, 28.004, 27.0], "psnr_y", [BEST, BEST, SECOND]),  # equal as printed
+        ([28.0, 28.0], "psnr_y", [PLAIN, PLAIN]),
+        ([28.0], "psnr_y", [PLAIN]),
+        ([math.inf, 28.0, 27.0], "psnr_y", [BEST, SECOND, PLAIN]),
+        ([math.nan, 5.0, 6.0], "niqe", [PLAIN, BEST, SECOND]),
+    ],
+)
+def test_the_best_and_the_second_stand_out(values, metric, expected):
+    assert ranks(values, metric) == expected
+
+
+def test_csv_holds_every_figure_in_full():
+    text = csv_table(RESULTS, METRICS)
+    *lines, last = text.splitlines()
+    assert last == f"# {convention(METRICS)}"
+    rows = list(csv.DictReader(io.StringIO("\n".join(lines))))
+    assert [(r["set"], r["image"]) for r in rows[:2]] == [("set5", "img,1"), ("set5", "mean")]
+    assert rows[2]["model"] == f"'{NASTY}"  # no formula for a spreadsheet
+    assert float(rows[2]["psnr_y"]) == 30.1234567
+    assert len(rows) == 2 * 3 * 2
+
+
+def test_markdown_keeps_names_in_their_cells():
+    text = markdown_table(RESULTS, METRICS, scale=4)
+    assert "## my\\_set ×4, 1 image" in text
+    for line in [line for line in text.splitlines() if line.startswith("|")]:
+        assert len(re.findall(r"(?<!\\)\|", line)) in (4, 5), line  # 3 columns of means, 4 of images
+    assert "| gan | <u>29.00</u> | **0.1000** |" in text
+    assert r"=a\|b\_50%&{\\x}\<u\>" in text
+    assert "| img,1 | 28.42 | 30.12 | 29.00 |" in text
+    assert "L = 255" in text.splitlines()[-1]
+
+
+def test_latex_is_a_table_of_papers():
+    text = latex_table(RESULTS, METRICS, scale=4)
+    for part in (
+        r"\begin{tabular}{lrrrr}",
+        r"\multicolumn{2}{c}{my\_set $\times$4}",
+        r"\cmidrule(lr){2-3} \cmidrule(lr){4-5}",
+        r"Model & PSNR-Y $\uparrow$ & LPIPS $\downarrow$ & PSNR-Y",
+        r"gan & \underline{29.00} & \textbf{0.1000} & \underline{29.00} & \textbf{0.1000} \\",
+        r"=a|b\_50\%\&\{\textbackslash{}x\}<u> & \textbf{30.12}",
+        "L = 255",
+    ):
+        assert part in text
+    body = text[text.index(r"\begin{table}") :]
+    depth = re.sub(r"\\[{}]", "", body)
+    assert depth.count("{") == depth.count("}")
+    rows = [line for line in body.splitlines() if line.endswith(r"\\") and not line.startswith("& ")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {4}
