@@ -1,12 +1,13 @@
 """Images through a generator: every kind in, the same kind out, and nothing of the caller's changed."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import nn
 
 import esrgan_lightning
@@ -36,6 +37,8 @@ def tiny(**settings):
 def picture(channels=3, height=9, width=7, dtype=torch.uint8):
     generator = torch.Generator().manual_seed(channels)
     values = torch.rand(channels, height, width, generator=generator)
+    if channels in (2, 4):
+        values[-1].clamp_(min=0.01)  # wholly transparent pixels take other colours: tests of their own
     peak = {torch.uint8: 255, torch.uint16: 65535}.get(dtype)
     return values.to(dtype) if peak is None else (values * peak).to(torch.int32).to(dtype)
 
@@ -328,7 +331,7 @@ def test_other_errors_of_a_network_keep_their_traceback():
         (np.zeros((4, 4), bool), "bool"),
         (Image.new("F", (4, 4)), "mode 'F'"),
         (Image.new("I", (4, 4)), "mode 'I'"),
-        ([[1]], "list"),
+        (object(), "object"),
         ("no/such/file.png", "missing"),
     ],
 )
@@ -342,7 +345,7 @@ def test_what_is_no_image_is_refused(image, message):
     [
         (Nearest(), {"tile": 0}, "tile=0"),
         (Nearest(), {"overlap": -1}, "overlap=-1"),
-        (Nearest(), {"scale": 4}, "generator has scale 2"),
+        (Nearest(), {"model_scale": 4}, "generator has scale 2"),
         (Nearest(), {"device": "toaster"}, "device=toaster"),
         (Nearest(), {"device": "cuda:99"}, "device=cuda:99"),
         (Nearest(channels=4), {}, "from 4 to 4 channels"),
@@ -363,7 +366,7 @@ def test_a_scale_that_the_file_does_not_tell_can_be_given(tmp_path):
     save_file(net.state_dict(), tmp_path / "foreign.safetensors")
     with pytest.raises(InputError, match="scale 2 or scale 3"):
         Upscaler(tmp_path / "foreign.safetensors")
-    foreign = Upscaler(tmp_path / "foreign.safetensors", scale=3, device="cpu")
+    foreign = Upscaler(tmp_path / "foreign.safetensors", model_scale=3, device="cpu")
     assert torch.equal(foreign(picture()), Upscaler(net)(picture()))
 
 
@@ -378,3 +381,108 @@ def test_the_gpu_gives_the_same_picture_and_holds_only_tiles():
     assert (tiled.to(int) - on_cpu.to(int)).abs().float().mean() < 0.1
     assert Upscaler(net, device="cuda")(to_float(image).cuda()).device.type == "cuda"
     assert next(net.parameters()).device.type == "cpu"
+
+
+def test_lists_may_hold_any_kinds_and_sizes():
+    images = [picture(), picture(1, 4, 5), picture(4).permute(1, 2, 0).numpy()]
+    found = Upscaler(Nearest())(images)
+    assert [tuple(each.shape) for each in found] == [(3, 18, 14), (1, 8, 10), (18, 14, 4)]
+
+
+def test_transparent_pixels_do_not_bleed_into_what_shows():
+    """White ink whose transparent surroundings are black: over white it must stay white, fringes and all."""
+    image = torch.zeros(4, 24, 24)
+    image[:, 8:16, 6:18] = 1
+    image[3, 7, 6:18] = 0.5  # an edge that is half there, in the colour of the ink
+    image[:3, 7, 6:18] = 1
+    upscaler = Upscaler(Blurring())
+    for dtype, peak in ((torch.uint8, 255), (torch.uint16, 65535)):
+        large = upscaler((image * peak).to(torch.int32).to(dtype)).double() / peak
+        for paper in (1.0, 0.5):
+            alpha = large[3:]
+            composite = large[:3] * alpha + paper * (1 - alpha)
+            assert composite.min() >= paper - 0.001
+    bled = Upscaler(Blurring())(image[:3])
+    assert (bled * alpha + (1 - alpha)).min() < 0.9, "the network does bleed where nothing is filled"
+
+
+class Blurring(Nearest):
+    def forward(self, x):
+        return F.avg_pool2d(F.pad(super().forward(x), (3, 3, 3, 3), mode="replicate"), 7, stride=1)
+
+
+@pytest.mark.parametrize(("scale", "passes"), [(1, 1), (1.5, 1), (2, 1), (2.7, 2), (4, 2), (5, 3)])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_any_scale_is_the_model_then_a_bicubic_reduction(scale, passes, channels):
+    image = picture(channels, height=10, width=7)
+    upscaler = Upscaler(Nearest(), scale=scale)
+    large = upscaler(image)
+    height, width = math.ceil(round(10 * scale, 6)), math.ceil(round(7 * scale, 6))
+    assert large.shape == (channels, height, width)
+    assert upscaler.scale == scale
+    colors = to_float(image[:3]).repeat_interleave(2**passes, -1).repeat_interleave(2**passes, -2)
+    expected = imresize(colors, scale / 2**passes)[..., :height, :width].clamp(0, 1) * 255
+    assert (large[:3].double() - expected).abs().max() <= 0.51
+
+
+def test_a_size_is_not_one_pixel_more_by_a_floating_error():
+    """4 · 100 · (2.7 / 4) is a little above 270."""
+    assert Upscaler(Nearest(scale=4), scale=2.7)(picture(1, 100, 10)).shape == (1, 270, 27)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0, -2, 65, float("nan"), float("inf")])
+def test_scales_that_do_not_serve_are_refused(scale):
+    with pytest.raises(InputError, match="between 1 and 64"):
+        Upscaler(Nearest(), scale=scale)
+    with pytest.raises(InputError, match="scale 1 cannot enlarge"):
+        Upscaler(Nearest(scale=1), scale=2)
+
+
+def test_tta_is_the_mean_over_the_eight_symmetries():
+    """By hand, on a picture that is no square: a turn undone the wrong way has another shape or place."""
+    net, image = tiny(), picture(height=9, width=6, dtype=torch.float64)
+    net = net.double()
+    expected = torch.zeros(3, 36, 24, dtype=torch.float64)
+    with torch.no_grad():
+        for transposed in (False, True):
+            for axes in ((), (-1,), (-2,), (-2, -1)):
+                turned = (image.mT if transposed else image).flip(axes)
+                back = net(turned[None])[0].clamp(0, 1).flip(axes)
+                expected += back.mT if transposed else back
+    found = Upscaler(net, tta=True)(image)
+    torch.testing.assert_close(found, expected / 8, rtol=0, atol=1e-12)
+    integers = Upscaler(Nearest(), tta=True)(picture())
+    assert torch.equal(integers.int(), doubled(picture()).int())
+
+
+def test_tta_of_a_picture_that_is_symmetric_is_symmetric():
+    image = picture(height=6, width=6, dtype=torch.float64)
+    even = (image + image.flip(-1)) / 2
+    large = Upscaler(tiny().double(), tta=True)(even)
+    torch.testing.assert_close(large, large.flip(-1), rtol=0, atol=1e-12)
+
+
+def test_a_pil_image_keeps_its_colour_profile():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = Image.new("RGB", (4, 3), "red")
+    image.info["icc_profile"] = profile
+    assert Upscaler(Nearest())(image).info["icc_profile"] == profile
+    assert "icc_profile" not in Upscaler(Nearest())(image.convert("L")).info
+
+
+def test_the_precision_reaches_the_network():
+    seen = []
+
+    class Watching(Nearest):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            seen.append(self.conv(x).dtype)
+            return super().forward(x)
+
+    Upscaler(Watching(), precision="bf16", tile=None)(picture())
+    assert seen == [torch.bfloat16]
+    with pytest.raises(InputError, match="precision=fp8"):
+        Upscaler(Nearest(), precision="fp8")

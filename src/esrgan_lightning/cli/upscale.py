@@ -77,12 +77,12 @@ def upscale_files(
         InputError: before any work: as :func:`targets`, or as :class:`~esrgan_lightning.inference.Upscaler`.
     """
     pairs = targets(inputs, output, suffix)
-    upscaler = Upscaler(model, device=device, tile=tile, overlap=overlap, scale=scale)
+    upscaler = Upscaler(model, device=device, tile=tile, overlap=overlap, model_scale=scale)
     failed = 0
     # Both: while the bar is shown, rich sends either stream through the terminal.
     terminal = sys.stdout.isatty() and sys.stderr.isatty()
     for source, target in track(
-        pairs, description=f"x{upscaler.scale}", transient=True, disable=not terminal
+        pairs, description=f"x{upscaler.scale:g}", transient=True, disable=not terminal
     ):
         try:
             _upscale_file(upscaler, source, target)

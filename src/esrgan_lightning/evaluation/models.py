@@ -55,7 +55,7 @@ class Generator:
         overlap: int = 32,
     ) -> None:
         self._again = partial(Generator, file, scale, device=device, tile=tile, overlap=overlap)
-        self._upscaler = Upscaler(file, device=device, tile=tile, overlap=overlap, scale=scale)
+        self._upscaler = Upscaler(file, device=device, tile=tile, overlap=overlap, model_scale=scale)
 
     def __call__(self, lr: Tensor) -> Tensor:
         """(C,h,w) → (C,s·h,s·w)."""

@@ -2,8 +2,9 @@
 
 import copy
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -12,24 +13,28 @@ from PIL import Image
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference.kinds import pil_pixels
+from esrgan_lightning.inference.alpha import filled
+from esrgan_lightning.inference.ensemble import self_ensemble
+from esrgan_lightning.inference.kinds import pil_colors
 from esrgan_lightning.inference.plan import Tile
+from esrgan_lightning.inference.precision import Precision
 from esrgan_lightning.inference.runner import Runner
-from esrgan_lightning.ops import imresize, read_image
+from esrgan_lightning.inference.sizes import enlargement
+from esrgan_lightning.ops import from_float, read_image, to_float
 from esrgan_lightning.weights import load_generator
-
-ImageLike = TypeVar("ImageLike", Image.Image, NDArray[Any], Tensor)
 
 # The overshoot of an earlier resampling may pass; 0..255 and −1..1 are mistaken for [0,1].
 _OVERSHOOT = 0.25
 
 
+@final
 class Upscaler:
     """Image in, image out, ``scale`` times as large.
 
-    Gray stays gray, 16 bits stay 16 bits, alpha stays alpha (enlarged bicubically). With a generator of
-    colour, gray is repeated in three channels and the result averaged; a generator of gray (one channel)
-    enlarges each channel of a colour image for itself.
+    Gray stays gray, 16 bits stay 16 bits, alpha stays alpha: it is enlarged bicubically, and wholly
+    transparent pixels take the colour of their nearest visible neighbour before the network sees them. With a
+    generator of colour, gray is repeated in three channels and the result averaged; a generator of gray (one
+    channel) enlarges each channel of a colour image for itself.
 
     Args:
         model: A file of weights, or a generator (B,C,h,w) → (B,C,s·h,s·w) in [0,1], C 3 or 1, with the
@@ -38,19 +43,25 @@ class Upscaler:
         device: Where the network runs: ``cpu``, ``cuda``, ``cuda:1`` … By default where the given generator
             lies; for a file the GPU, or the CPU where there is none. Images stay where they are: only what
             the network works on is moved.
-        tile: Side of the squares, in LR pixels, that go through the network one by one; None for the whole
-            image at once. Bounds the memory that the network needs.
+        tile: As in :class:`~esrgan_lightning.inference.Runner`: ``auto``, ``exact``, the side of the squares
+            in LR pixels, or None for the whole image at once.
         overlap: LR pixels of surroundings on each side of a tile. The picture equals the whole one where this
             covers the network's receptive field, which for RRDB networks costs more than it is worth. With 6
             blocks, on a photo in tiles of 48, the mean difference is 0.13 of 255 levels at 32, 1.1 at 16.
-        scale: For a foreign file that does not tell its scale (see ``load_generator``).
+        scale: Size of the result over that of the image, 1 to 64; by default the model's own. The model runs
+            once, or on its own result again until the scale is reached; what is too large is then reduced
+            with ``imresize``.
+        tta: The mean over the image turned and mirrored eight ways: eight times the work.
+        precision: ``fp32``, ``bf16`` or ``fp16``, as in :class:`~esrgan_lightning.inference.Runner`.
+        model_scale: For a foreign file that does not tell its scale (see ``load_generator``).
+        notice: Called with a line of text when memory is too little and pieces shrink; a warning by default.
 
     Raises:
         InputError: A file that is no generator, a generator without ``scale`` or of other channels than 3 or
-            1, a device that is not there, a tile below 1 or an overlap below 0.
+            1, a device that is not there, and settings out of their range.
 
     Example:
-        ``Upscaler("generator.safetensors")(Image.open("photo.jpg")).save("large.png")``
+        ``Upscaler("generator.safetensors", scale=2.7)(Image.open("photo.jpg")).save("large.png")``
     """
 
     def __init__(
@@ -60,37 +71,56 @@ class Upscaler:
         device: str | torch.device | None = None,
         tile: Tile = "auto",
         overlap: int = 32,
-        scale: int | None = None,
+        scale: float | None = None,
+        tta: bool = False,
+        precision: Precision = "fp32",
+        model_scale: int | None = None,
+        notice: Callable[[str], None] | None = None,
     ) -> None:
         generator = copy.deepcopy(model) if isinstance(model, nn.Module) else None
         parameter = None if generator is None else next(generator.parameters(), None)
         self.device = _device(parameter.device if device is None and parameter is not None else device)
         if generator is None:
-            generator = load_generator(Path(model), scale=scale)  # type: ignore[arg-type]
-        self.runner = Runner(generator, device=self.device, tile=tile, overlap=overlap)
-        self.scale, self.generator = self.runner.scale, generator
-        if scale not in (None, self.scale):
-            raise InputError(f"scale={scale} was asked for and the generator has scale {self.scale}")
+            generator = _load(Path(model), model_scale)  # type: ignore[arg-type]
+        self.runner = Runner(
+            generator, device=self.device, tile=tile, overlap=overlap, precision=precision, notice=notice
+        )
+        own = self.runner.scale
+        if model_scale not in (None, own):
+            raise InputError(f"model_scale={model_scale} was asked for and the generator has scale {own}")
+        self.enlargement, self.tta, self.generator = enlargement(scale, own), tta, generator
 
-    def __call__(self, image: ImageLike | str | os.PathLike[str]) -> Any:
-        """Enlarges one image.
+    @property
+    def scale(self) -> float:
+        """Size of the result over that of the image."""
+        return self.enlargement.scale
+
+    def __call__(self, image: Any) -> Any:
+        """Enlarges one image, or each of a list.
 
         Args:
             image: PIL image (its EXIF orientation is applied, a palette becomes RGB); NumPy array (H,W) or
-                (H,W,C); tensor (C,H,W) or (B,C,H,W); or the path of a file. Channels and values as for
-                :meth:`upscale`.
+                (H,W,C); tensor (C,H,W) or (B,C,H,W); the path of a file; or a list or tuple of these, of any
+                sizes. Channels and values as for :meth:`upscale`.
 
         Returns:
-            The same kind, channels and depth; a tensor (C,s·H,s·W), uint8 or uint16, for a path.
+            The same kind, channels and depth, a PIL image with its colour profile; a tensor (C,s·H,s·W),
+            uint8 or uint16, for a path; a list for a list.
 
         Raises:
             InputError: as :meth:`upscale`; another kind of image, a PIL image of 32-bit samples, a file that
                 is no image.
         """
+        if isinstance(image, list | tuple):
+            return [self(each) for each in image]
         if isinstance(image, str | os.PathLike):
             return self.upscale(read_image(image))
         if isinstance(image, Image.Image):
-            return Image.fromarray(self._array(pil_pixels(image)))
+            colors = pil_colors(image)
+            large = Image.fromarray(self._array(colors.pixels))
+            if colors.profile:
+                large.info["icc_profile"] = colors.profile
+            return large
         if isinstance(image, np.ndarray):
             return self._array(image)
         if isinstance(image, Tensor):
@@ -105,11 +135,12 @@ class Upscaler:
                 uint16, or floating in [0,1].
 
         Returns:
-            (…,C,s·H,s·W), of the same dtype and on the same device; floating values are clamped to [0,1].
+            (…,C,ceil(s·H),ceil(s·W)), of the same dtype and on the same device; floating values are clamped
+            to [0,1].
 
         Raises:
             InputError: Another shape, dtype or range, a network whose output is not finite or not s times its
-                input, or an image or tile for which the device has not enough memory.
+                input, or a device whose memory does not suffice for the least piece.
         """
         batch = image if image.ndim == 4 else image[None]
         if batch.ndim != 4 or not 1 <= batch.shape[1] <= 4 or 0 in batch.shape:
@@ -118,12 +149,24 @@ class Upscaler:
                 "(arrays: (H,W) or (H,W,C))"
             )
         _check_values(batch)
-        colors = batch.shape[1] - (batch.shape[1] in (2, 4))
-        large = self.runner(batch[:, :colors])
-        if colors < batch.shape[1]:
-            alpha = imresize(batch[:, colors:], self.scale)
-            large = torch.cat([large, alpha.clamp(0, 1) if alpha.is_floating_point() else alpha], 1)
+        count = batch.shape[1] - (batch.shape[1] in (2, 4))
+        colors, alpha = batch[:, :count], batch[:, count:]
+        large = self._colors(filled(colors, alpha) if alpha.shape[1] else colors)
+        if alpha.shape[1]:
+            small, alpha = alpha, self.enlargement.resized(alpha, self.scale, *batch.shape[-2:])
+            large = torch.cat([large, alpha.clamp(0, 1) if small.is_floating_point() else alpha], 1)
         return large if image.ndim == 4 else large[0]
+
+    def _colors(self, colors: Tensor) -> Tensor:
+        steps = self.enlargement
+        if not self.tta and steps.passes == 1 and steps.reduction == 1:
+            return self.runner(colors)  # stays in integers throughout
+        exact = colors.dtype if colors.dtype == torch.float64 else torch.float32
+        large = to_float(colors, exact)
+        for _ in range(steps.passes):
+            large = self_ensemble(self.runner, large) if self.tta else self.runner(large)
+        large = steps.resized(large, steps.reduction, *colors.shape[-2:])
+        return from_float(large.clamp_(0, 1), colors.dtype)
 
     def _array(self, array: NDArray[Any]) -> NDArray[Any]:
         if array.ndim not in (2, 3):
@@ -134,6 +177,11 @@ class Upscaler:
         native = np.array(planes, dtype=array.dtype.newbyteorder("="), order="C")
         large: NDArray[Any] = self.upscale(torch.from_numpy(native)).numpy()
         return large[0] if array.ndim == 2 else np.ascontiguousarray(large.transpose(1, 2, 0))
+
+
+def _load(path: Path, scale: int | None) -> nn.Module:
+    """A generator of any file that holds one."""
+    return load_generator(path, scale=scale)
 
 
 def _device(device: str | torch.device | None) -> torch.device:

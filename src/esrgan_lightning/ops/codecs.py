@@ -4,26 +4,25 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, features
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.modes import Pixels
 
 #: The most pixels of a file: a few kilobytes can claim to be terabytes (a decompression bomb).
 MAX_PIXELS = 2**27
 
-Pixels = NDArray[Any]  # (H, W) or (H, W, C), uint8 or uint16
+#: A file on the disk, or one in memory.
+Source = Path | BinaryIO
 
-# Named, so that a file cannot choose one of Pillow's rarer decoders (or Ghostscript) by its content.
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
-# What Pillow's decoders raise on a damaged or hostile file.
+# What the decoders raise on a damaged or hostile file.
 _BROKEN = (
     OSError,
     SyntaxError,
@@ -32,34 +31,59 @@ _BROKEN = (
     LookupError,
     EOFError,
     OverflowError,
+    RuntimeError,
     struct.error,
     zlib.error,
+    cv2.error,
     Image.DecompressionBombError,
 )
 
 _GRAY_ALPHA_PNG = 4  # the colour type in a PNG header
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Named, so that a file cannot choose one of Pillow's rarer decoders (or Ghostscript) by its content."""
+    return ("PNG", "JPEG", "BMP", "WEBP", "TIFF", *(["AVIF"] if features.check("avif") else []))
+
+
+def name_of(source: Source) -> str:
+    """What messages call it."""
+    return str(source) if isinstance(source, Path) else "the image"
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """The file, header read and size checked; what goes wrong in the block is an InputError that names it."""
-    if not path.is_file():
-        raise InputError(f"{path} is {'not a file' if path.exists() else 'missing'}; give an image file")
+def opened(source: Source) -> Iterator[tuple[Image.Image, BinaryIO]]:
+    """The image, header read and size checked, and its file; what goes wrong within is an InputError."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of oddities that do not touch the pixels (what does is an error), and at a size of
             # its own, where the limit here is an error.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             # Not by its path: Pillow would map an uncompressed TIFF into memory and misread a turned one.
-            with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+            with _file(source) as file, Image.open(file, formats=_formats()) as image:
                 if image.width * image.height > MAX_PIXELS:
                     size = f"{image.width}×{image.height} pixels"
-                    raise InputError(f"{path} has {size}, the limit is {MAX_PIXELS}; cut it into parts")
-                yield image
+                    raise InputError(
+                        f"{name_of(source)} has {size}, the limit is {MAX_PIXELS}; cut it into parts"
+                    )
+                yield image, file
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(f"{name_of(source)} may not be read: {error.strerror}") from error
     except _BROKEN as error:
-        raise InputError(f"{path} is not a readable image ({', '.join(_FORMATS)}): {error}") from error
+        formats = ", ".join(_formats())
+        raise InputError(f"{name_of(source)} is not a readable image ({formats}): {error}") from error
+
+
+def _file(source: Source) -> Any:
+    if not isinstance(source, Path):
+        return nullcontext(source)
+    if not source.is_file():
+        reason = "not a file" if source.exists() else "a broken link" if source.is_symlink() else "missing"
+        raise InputError(f"{source} is {reason}; give an image file")
+    return source.open("rb")
 
 
 def orientation(image: Image.Image) -> int:
@@ -83,81 +107,47 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
     return pixels
 
 
-def is_16_bit(path: Path, image: Image.Image) -> bool:
+def is_16_bit(image: Image.Image, file: BinaryIO) -> bool:
     """Whether the file has 16 bits per sample, which Pillow reduces to 8 where there are colours."""
     if image.format == "PNG":
-        return _png_header(path)[0] == 16
+        return _png_header(file)[0] == 16
     return image.format == "TIFF" and set(_tiff_tag(image, ExifTags.Base.BitsPerSample, (1,))) == {16}
 
 
-def decode_16_bit(path: Path, image: Image.Image) -> Pixels:
+def decode_16_bit(image: Image.Image, file: BinaryIO) -> Pixels:
     """The samples as uint16, (H, W) or (H, W, C), through OpenCV."""
     if image.format == "TIFF":
         kind = _tiff_tag(image, ExifTags.Base.SampleFormat, (1,))
         color = _tiff_tag(image, ExifTags.Base.PhotometricInterpretation, 1)
         channels = len(_tiff_tag(image, ExifTags.Base.BitsPerSample, (1,)))
         if set(kind) != {1} or color not in (1, 2) or channels == 2:
-            raise InputError(
-                f"{path} is a 16-bit TIFF that is not plain gray, RGB or RGBA; convert it to PNG"
-            )
+            raise ValueError("a 16-bit TIFF that is not plain gray, RGB or RGBA; convert it to PNG")
     image.load()  # OpenCV may return part of a truncated file; Pillow raises
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    file.seek(0)
+    data = np.frombuffer(file.read(), np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.dtype != np.uint16:
-        raise InputError(f"{path} is not a readable 16-bit image")
-    if image.format == "PNG" and _png_header(path)[1] == _GRAY_ALPHA_PNG:
+        raise ValueError("its 16-bit samples cannot be decoded")
+    if image.format == "PNG" and _png_header(file)[1] == _GRAY_ALPHA_PNG:
         return pixels[..., [0, 3]]  # OpenCV repeats the gray
-    return _swap_red_blue(pixels)
+    return swap_red_blue(pixels)
 
 
-def encode_16_bit(pixels: Pixels, suffix: str) -> bytes:
-    """(H, W, C) uint16 as a PNG or TIFF."""
-    if pixels.shape[2] == 2:
-        return _encode_gray_alpha_png(pixels)
-    done, data = cv2.imencode(suffix, np.ascontiguousarray(_swap_red_blue(pixels)))
-    if not done:
-        raise RuntimeError(f"OpenCV could not encode {pixels.shape} as {suffix}")
-    return data.tobytes()
-
-
-def encode_8_bit(pixels: Pixels, suffix: str) -> bytes:
-    """(H, W, C) uint8 in the format of the suffix."""
-    buffer = BytesIO()
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    kind = Image.registered_extensions()[suffix]
-    # JPEG is lossy anyway, but halved colour would undo some of the resolution that was just won.
-    options: dict[str, dict[str, int]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": 1}}
-    image.save(buffer, kind, **options.get(kind, {}))
-    return buffer.getvalue()
-
-
-def _swap_red_blue(pixels: Pixels) -> Pixels:
+def swap_red_blue(pixels: Pixels) -> Pixels:
     """RGB(A) ↔ BGR(A); gray stays."""
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         return pixels
     return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
 
 
-def _png_header(path: Path) -> tuple[int, int]:
+def _png_header(file: BinaryIO) -> tuple[int, int]:
     """(bit depth, colour type): the bytes 24 and 25 of any PNG."""
-    with path.open("rb") as file:
-        depth, color = file.read(26)[24:]
+    place = file.tell()
+    file.seek(24)
+    depth, color = file.read(2)
+    file.seek(place)
     return depth, color
 
 
 def _tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
     return image.tag_v2.get(tag, default)  # type: ignore[attr-defined]
-
-
-def _encode_gray_alpha_png(pixels: Pixels) -> bytes:
-    """(H, W, 2) uint16 as PNG, which no library here writes (PNG specification, sections 5 and 11)."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    height, width = pixels.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, _GRAY_ALPHA_PNG, 0, 0, 0)
-    rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
-    unfiltered = np.pad(rows, ((0, 0), (1, 0)))  # each row starts with the number of its filter, 0
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(unfiltered.tobytes())) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body

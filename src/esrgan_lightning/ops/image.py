@@ -2,7 +2,10 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,41 +13,62 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import codecs
+from esrgan_lightning.ops.encode import FORMATS, check_format, encode
+from esrgan_lightning.ops.modes import colors_of, with_profile
 from esrgan_lightning.ops.pixels import to_uint8
 
 #: The suffixes that are read and written.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = tuple(FORMATS)
 
-# Pillow's modes of 8 bits and less → the mode that a file of it is read as.
-_MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBX": "RGB"}
-_MODES |= {"RGBA": "RGBA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
+
+class Photo(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        pixels: As ``read_image`` gives them.
+        profile: The ICC profile that describes these pixels, if the file has one that does.
+        notes: What a person should know: that only the first frame was read, that CMYK became RGB, …
+    """
+
+    pixels: Tensor
+    profile: bytes | None
+    notes: tuple[str, ...]
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
     """Read a file as it is: (C, H, W), uint8, or uint16 for a 16-bit PNG or TIFF.
 
     C is 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA); palettes become RGB or RGBA, bilevel becomes gray,
-    CMYK becomes RGB. The EXIF orientation is applied, colour profiles are not. Of many frames the
-    first is read.
+    CMYK becomes RGB, through the file's profile where it has one. The EXIF orientation is applied, other
+    colour profiles are not. Of many frames the first is read.
 
     Raises:
-        InputError: the file is missing, damaged, truncated, not a PNG, JPEG, BMP, WebP or TIFF, has more than
-            ``codecs.MAX_PIXELS`` pixels or samples of another kind (32-bit, floating).
+        InputError: the file is missing, damaged, truncated, not a PNG, JPEG, BMP, WebP, TIFF or (where Pillow
+            has it) AVIF, has more than ``codecs.MAX_PIXELS`` pixels or samples of another kind (32-bit,
+            floating).
     """
-    path = Path(path)
-    with codecs.opened(path) as image:
+    return read_photo(Path(path)).pixels
+
+
+def read_photo(source: codecs.Source) -> Photo:
+    """Read a file, on the disk or in memory, with what belongs to its pixels; as ``read_image`` otherwise."""
+    with codecs.opened(source) as (image, file):
+        notes = ["it has several pictures or frames: the first was taken"] if _has_more(image) else []
         turn = codecs.orientation(image)
-        if codecs.is_16_bit(path, image):
-            pixels = codecs.decode_16_bit(path, image)
-        elif image.mode not in _MODES:
-            raise InputError(f"{path} has samples of kind {image.mode!r}; convert it to 8 or 16 bits")
-        else:
-            mode = _MODES[image.mode]
-            if image.has_transparency_data:
-                mode = "LA" if mode in ("L", "LA") else "RGBA"
-            pixels = np.asarray(image.convert(mode))
-    pixels = codecs.upright(pixels.reshape(*pixels.shape[:2], -1), turn)
-    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
+        try:
+            if codecs.is_16_bit(image, file):
+                colors = with_profile(codecs.decode_16_bit(image, file), image.info.get("icc_profile"))
+            else:
+                colors = colors_of(image)
+        except InputError as error:
+            raise InputError(f"{codecs.name_of(source)}: {error}") from error
+    pixels = codecs.upright(colors.pixels.reshape(*colors.pixels.shape[:2], -1), turn)
+    tensor = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
+    return Photo(tensor, colors.profile, (*notes, *colors.notes))
+
+
+def _has_more(image: object) -> bool:
+    return bool(getattr(image, "is_animated", False))
 
 
 def read_rgb(path: str | os.PathLike[str]) -> Tensor:
@@ -64,7 +88,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         InputError: the file is missing, not an image, or too large (``codecs.MAX_PIXELS``).
     """
-    with codecs.opened(Path(path)) as image:
+    with codecs.opened(Path(path)) as (image, _):
         width, height = image.size
         return (width, height) if codecs.orientation(image) >= 5 else (height, width)
 
@@ -92,46 +116,67 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     return files
 
 
-def write_image(path: str | os.PathLike[str], image: Tensor) -> None:
+def write_image(
+    path: str | os.PathLike[str],
+    image: Tensor,
+    *,
+    profile: bytes | None = None,
+    quality: int | None = None,
+) -> None:
     """Write (C, H, W) in the format of the suffix; under the final name there is only ever a whole file.
 
-    PNG and TIFF keep 8 and 16 bits and alpha (TIFF not gray with alpha at 16 bits); WebP is lossless, 8 bits
-    and makes gray RGB; JPEG (quality 95, 4:4:4) and BMP take 8 bits without alpha. Missing parent folders are
-    made.
+    PNG and TIFF keep 8 and 16 bits and alpha (TIFF not gray with alpha at 16 bits); WebP and AVIF have 8 bits
+    and make gray RGB; JPEG (4:4:4) and BMP take 8 bits without alpha. Missing parent folders are made.
 
     Args:
         path: where to; an existing file is replaced.
         image: uint8 or uint16 (``to_uint8`` and ``to_uint16`` make them); C = 1 gray, 2 gray and alpha,
             3 RGB, 4 RGBA.
+        profile: ICC profile of the pixels; BMP has no place for it.
+        quality: 1 to 100, of JPEG (by default 95), AVIF (90) and WebP (lossless).
 
     Raises:
         InputError: the suffix is unknown, or its format cannot hold this image.
         TypeError: the dtype is neither uint8 nor uint16.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
+    data = encode_image(image, path.suffix.lower(), name=str(path), profile=profile, quality=quality)
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
+
+
+def encode_image(
+    image: Tensor, suffix: str, *, name: str = "", profile: bytes | None = None, quality: int | None = None
+) -> bytes:
+    """The bytes that ``write_image`` would write; ``name`` is for its messages."""
+    name = name or f"the {suffix}"
     if suffix not in SUFFIXES:
-        raise InputError(f"{path} has no known suffix; use one of {', '.join(SUFFIXES)}")
+        raise InputError(f"{name} has no known suffix; use one of {', '.join(SUFFIXES)}")
     if image.dtype not in (torch.uint8, torch.uint16):
         raise TypeError(f"image is {image.dtype}; round it with to_uint8 or to_uint16 first")
     if image.ndim != 3 or image.shape[0] not in (1, 2, 3, 4) or 0 in image.shape:
         raise InputError(
-            f"cannot write {tuple(image.shape)} to {path}: an image is (C, H, W) with C from 1 to 4"
+            f"cannot write {tuple(image.shape)} to {name}: an image is (C, H, W) with C from 1 to 4"
         )
-    channels, deep = image.shape[0], image.dtype is torch.uint16
-    pixels = np.ascontiguousarray(image.detach().cpu().numpy().transpose(1, 2, 0))
-    if deep and suffix not in (".png", ".tif", ".tiff"):
-        raise InputError(f"{suffix} holds 8 bits and the image has 16; write {path.with_suffix('.png')}")
-    if channels in (2, 4) and suffix in (".jpg", ".jpeg", ".bmp"):
-        raise InputError(f"{suffix} holds no alpha; write {path.with_suffix('.png')}")
-    if deep and channels == 2 and suffix != ".png":
-        raise InputError(f"gray with alpha in 16 bits: write {path.with_suffix('.png')} instead of {suffix}")
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = codecs.encode_16_bit(pixels, suffix) if deep else codecs.encode_8_bit(pixels, suffix)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    channels, height, width = image.shape
     try:
-        partial.write_bytes(data)
+        check_format(suffix, height, width, channels, deep=image.dtype is torch.uint16)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    pixels = np.ascontiguousarray(image.detach().cpu().numpy().transpose(1, 2, 0))
+    return encode(pixels, suffix, profile=profile, quality=quality)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` to write to; it becomes ``path`` at the end, or goes where an error ends it.
+
+    Missing parent folders are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

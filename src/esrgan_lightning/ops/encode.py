@@ -1,0 +1,140 @@
+"""Below ``ops.image``: what each format can hold, and pixels as the bytes of a file."""
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from io import BytesIO
+from types import MappingProxyType
+from typing import Any
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.codecs import swap_red_blue
+from esrgan_lightning.ops.modes import Pixels
+
+#: The suffixes that are read and written → the name of the format.
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP"}
+    | {".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
+)
+#: Formats with 16 bits, those without alpha, and those with a quality to choose.
+DEEP, OPAQUE, LOSSY = ("PNG", "TIFF"), ("JPEG", "BMP"), ("JPEG", "WEBP", "AVIF")
+#: The most pixels of a result that is made in memory: 3 GiB of RGB in 8 bits.
+MAX_RESULT = 2**30
+
+# The longest side: libjpeg's, libwebp's, and what AVIF decoders take unless told otherwise.
+_LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}
+_GRAY_ALPHA = 2  # channels
+# PNG's colour type of so many channels.
+_COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
+_TIFF: dict[str, Any] = {"compression": "zlib", "predictor": True, "metadata": None, "software": False}
+
+
+def check_format(suffix: str, height: int, width: int, channels: int, *, deep: bool) -> None:
+    """Whether a file of this suffix can hold such a picture, before it is made.
+
+    Raises:
+        InputError: It cannot; the message names what can.
+    """
+    kind, size = FORMATS[suffix], f"{height}×{width} pixels (H×W)"
+    if deep and kind not in DEEP:
+        raise InputError(f"{suffix} holds 8 bits and the image has 16; write .png or .tif")
+    if channels in (2, 4) and kind in OPAQUE:
+        raise InputError(f"{suffix} holds no alpha; write .png, .webp or .tif")
+    if deep and channels == _GRAY_ALPHA and kind != "PNG":
+        raise InputError(f"gray with alpha in 16 bits: write .png instead of {suffix}")
+    if max(height, width) > _LONGEST.get(kind, 2**31 - 1):
+        raise InputError(
+            f"{suffix} holds at most {_LONGEST[kind]} pixels a side and this is {size}; write .png or .tif"
+        )
+    if height * width > MAX_RESULT:
+        raise InputError(
+            f"{size} are more than the {MAX_RESULT} that fit in memory; use --stream, or cut it into parts"
+        )
+
+
+def encode(pixels: Pixels, suffix: str, *, profile: bytes | None = None, quality: int | None = None) -> bytes:
+    """(H, W, C) uint8 or uint16 as a file of this suffix.
+
+    Args:
+        pixels: Such as :func:`check_format` lets pass.
+        suffix: One of ``FORMATS``.
+        profile: ICC profile; BMP has no place for it.
+        quality: 1 to 100 of the lossy formats; by default 95 for JPEG, 90 for AVIF, and WebP is lossless.
+    """
+    kind, channels = FORMATS[suffix], pixels.shape[2]
+    if kind == "TIFF":
+        return _encode_tiff(pixels, profile)
+    if pixels.dtype == np.uint16:
+        if channels == _GRAY_ALPHA:
+            return b"".join(png_stream([pixels], pixels.shape, deep=True, profile=profile))
+        done, data = cv2.imencode(suffix, np.ascontiguousarray(swap_red_blue(pixels)))
+        if not done:
+            raise RuntimeError(f"OpenCV could not encode {pixels.shape} as {suffix}")
+        return _with_profile(data.tobytes(), profile)
+    # JPEG is lossy anyway, but halved colour would undo some of the resolution that was just won.
+    options: dict[str, Any] = {
+        "JPEG": {"quality": quality or 95, "subsampling": 0},
+        "WEBP": {"quality": quality} if quality else {"lossless": True},
+        "AVIF": {"quality": quality or 90, "subsampling": "4:4:4"},
+    }.get(kind, {})
+    if profile and kind != "BMP":
+        options["icc_profile"] = profile
+    buffer = BytesIO()
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_stream(
+    strips: Iterable[Pixels], shape: tuple[int, ...], *, deep: bool, profile: bytes | None = None
+) -> Iterator[bytes]:
+    """A PNG piece by piece (PNG specification, sections 5, 9 and 11), from strips (h, W, C) of all rows.
+
+    OpenCV writes no gray with alpha in 16 bits, and nothing piece by piece.
+    """
+    height, width, channels = shape
+    depth, sample = (16, ">u2") if deep else (8, "u1")
+    header = struct.pack(">IIBBBBB", width, height, depth, _COLOR_TYPE[channels], 0, 0, 0)
+    yield b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _profile_chunk(profile)
+    packer = zlib.compressobj(6)
+    for strip in strips:
+        rows = strip.astype(sample).reshape(len(strip), -1).view(np.uint8)
+        step = channels * depth // 8
+        filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
+        filtered[:, 0] = 1  # the filter Sub: each byte less the one a pixel before
+        filtered[:, 1 : 1 + step] = rows[:, :step]
+        filtered[:, 1 + step :] = rows[:, step:] - rows[:, :-step]
+        if data := packer.compress(filtered.tobytes()):
+            yield _chunk(b"IDAT", data)
+    yield _chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b"")
+
+
+def tiff_options(channels: int, profile: bytes | None) -> dict[str, Any]:
+    """What tifffile is told of pixels with so many channels."""
+    color = {"photometric": "rgb" if channels > _GRAY_ALPHA else "minisblack", "iccprofile": profile}
+    alpha = {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if channels in (2, 4) else {}
+    return _TIFF | color | alpha
+
+
+def _encode_tiff(pixels: Pixels, profile: bytes | None) -> bytes:
+    buffer, channels = BytesIO(), pixels.shape[2]
+    # Above 4 GiB it becomes a BigTIFF by itself.
+    tifffile.imwrite(buffer, pixels[..., 0] if channels == 1 else pixels, **tiff_options(channels, profile))
+    return buffer.getvalue()
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _profile_chunk(profile: bytes | None) -> bytes:
+    return _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)) if profile else b""
+
+
+def _with_profile(png: bytes, profile: bytes | None) -> bytes:
+    """OpenCV writes none; its place is behind the header, which ends at byte 33."""
+    return png[:33] + _profile_chunk(profile) + png[33:]
