@@ -1,19 +1,23 @@
 """``esrgan upscale``: files in, files out, nothing half-written and nothing overwritten by surprise."""
 
+import hashlib
+import json
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image, ImageCms
 from typer.testing import CliRunner
 
 from esrgan_lightning import Upscaler
-from esrgan_lightning.cli import upscale as command
+from esrgan_lightning.cli import upscaling as command
 from esrgan_lightning.cli.app import app
-from esrgan_lightning.cli.upscale import targets
+from esrgan_lightning.cli.targets import targets
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
-from esrgan_lightning.ops import read_image, write_image
+from esrgan_lightning.ops import read_image, to_uint16, write_image
 from esrgan_lightning.weights import save_generator
 
 
@@ -114,7 +118,7 @@ def test_an_interrupted_write_leaves_the_old_result(model, photos, tmp_path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    result = run(photos / "a.jpg", "-o", tmp_path / "out", "--model", model)
+    result = run(photos / "a.jpg", "-o", tmp_path / "out", "--model", model, "--overwrite")
     assert result.exit_code == 1
     assert "a.png cannot be written: No space left on device" in result.stderr
     assert written(tmp_path / "out") == ["a.png"]
@@ -123,14 +127,14 @@ def test_an_interrupted_write_leaves_the_old_result(model, photos, tmp_path, mon
 
 def test_an_image_too_large_for_the_memory_does_not_end_the_rest(model, photos, tmp_path, monkeypatch):
     """Nor does it get another image's pixels."""
+    upscale = Upscaler.upscale
 
-    class Small(Upscaler):
-        def upscale(self, image):
-            if image.shape[0] == 4:
-                raise InputError("7×6 LR pixels (H×W) are too many for the memory of cuda: set tile=")
-            return super().upscale(image)
+    def small(self, image):
+        if image.shape[0] == 4:
+            raise InputError("7×6 LR pixels (H×W) are too many for the memory of cuda: set tile=")
+        return upscale(self, image)
 
-    monkeypatch.setattr(command, "Upscaler", Small)
+    monkeypatch.setattr(Upscaler, "upscale", small)
     result = run(photos, "-o", tmp_path / "out", "--model", model)
     assert result.exit_code == 1
     assert "b.v2.png: 7×6 LR pixels" in result.stderr
@@ -180,7 +184,13 @@ def test_settings_that_do_not_serve_are_refused(model, photos, tmp_path):
             targets([photos], tmp_path / "out", suffix)
     with pytest.raises(InputError, match="is a file: give a folder"):
         targets([photos], model, "")
-    for option, value in (("--tile", 0), ("--overlap", -1), ("--device", "toaster"), ("--scale", 3)):
+    for option, value in (
+        ("--tile", 0),
+        ("--overlap", -1),
+        ("--device", "toaster"),
+        ("--model-scale", 3),
+        ("--scale", 0.5),
+    ):
         result = run(photos, "-o", tmp_path / "out", "--model", model, option, value)
         assert result.exit_code == 2, option
         assert len(result.stderr.splitlines()) == 1
@@ -190,5 +200,182 @@ def test_settings_that_do_not_serve_are_refused(model, photos, tmp_path):
 def test_the_progress_bar_stays_out_of_files(model, photos, tmp_path, monkeypatch, capfd):
     """With one stream a terminal and the other a file, rich would send both to the terminal."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    assert command.upscale_files([photos / "a.jpg"], model, tmp_path / "out") == 0
+    pairs = targets([photos / "a.jpg"], tmp_path / "out", "")
+    assert command.upscale_files(Upscaler(model), pairs, command.Job(".png")) == 0
     assert capfd.readouterr().out == f"{tmp_path / 'out/a.png'}\n"
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_results_that_are_there_are_skipped_and_overwritten_on_demand(model, photos, tmp_path):
+    """A run that was stopped goes on where it stopped."""
+    out = tmp_path / "out"
+    (out / "trip").mkdir(parents=True)
+    (out / "a.png").write_bytes(b"of an earlier run")
+    result = run(photos, "-o", out, "-m", model)
+    assert result.exit_code == 0
+    assert (out / "a.png").read_bytes() == b"of an earlier run"
+    assert "1 of 3 results were there already" in result.stderr
+    assert result.stdout.split() == [str(out / "trip/b.v2.png"), str(out / "trip/gray.png")]
+    assert run(photos, "-o", out, "-m", model, "--overwrite").exit_code == 0
+    assert read_image(out / "a.png").shape == (3, 14, 12)
+
+
+def test_a_stopped_run_says_so_and_leaves_only_whole_files(model, photos, tmp_path, monkeypatch):
+    upscale = Upscaler.upscale
+
+    def stopped(self, image):
+        if image.shape[0] == 4:
+            raise KeyboardInterrupt
+        return upscale(self, image)
+
+    monkeypatch.setattr(Upscaler, "upscale", stopped)
+    result = run(photos, "-o", tmp_path / "out", "-m", model)
+    assert result.exit_code == 130
+    assert result.stderr == (
+        "esrgan upscale: stopped after 1 of 3 images; the same command goes on from here\n"
+    )
+    assert written(tmp_path / "out") == ["a.png"]
+
+
+def test_stdin_to_stdout_holds_nothing_but_the_image(model, photos):
+    data = (photos / "trip/b.v2.png").read_bytes()
+    for options, kind in (((), "PNG"), (("--format", "webp"), "WEBP"), (("--format", "tif"), "TIFF")):
+        result = CliRunner().invoke(app, ["upscale", "-", "-m", str(model), *options], input=data)
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr == ""
+        with Image.open(BytesIO(result.stdout_bytes)) as image:
+            assert (image.format, image.size, image.mode) == (kind, (12, 14), "RGBA")
+    for broken in (b"", b"no image", data[:50]):
+        result = CliRunner().invoke(app, ["upscale", "-", "-m", str(model)], input=broken)
+        assert (result.exit_code, result.stdout_bytes) == (1, b"")
+        assert result.stderr.startswith("esrgan upscale: stdin: ")
+    for more in (["a.png"], ["-o", "x"], ["--stream"], ["--manifest", "x"]):
+        assert run("-", "-m", model, *more).exit_code == 2
+
+
+def test_patterns_are_expanded_by_the_command_itself(model, photos, tmp_path):
+    result = run(f"{photos}/**/*.[pt]*", "-o", tmp_path / "out", "-m", model)
+    assert result.exit_code == 0, result.stderr
+    assert written(tmp_path / "out") == ["trip/b.v2.png", "trip/gray.png"]
+    for none in (f"{photos}/*.gif", f"{photos}/**x"):
+        result = run(none, "-o", tmp_path / "none", "-m", model)
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_one_result_may_be_named(model, photos, tmp_path):
+    assert run(photos / "a.jpg", "-o", tmp_path / "large.webp", "-m", model).exit_code == 0
+    with Image.open(tmp_path / "large.webp") as image:
+        assert (image.format, image.size) == ("WEBP", (12, 14))
+    for inputs, more in (([photos], []), ([photos / "a.jpg"], ["--format", "png"])):
+        result = run(*inputs, "-o", tmp_path / "other.webp", "-m", model, *more)
+        assert result.exit_code == 2
+        assert not (tmp_path / "other.webp").exists()
+
+
+@pytest.mark.parametrize("kind", ["jpg", "webp", "avif", "bmp", "tif"])
+def test_formats_hold_what_they_can(model, photos, tmp_path, kind):
+    """16 bits become 8 where the chosen format has no more; alpha that shows something is never dropped."""
+    result = run(photos, "-o", tmp_path / "out", "-m", model, "--format", kind)
+    names = [f"a.{kind}", *([f"trip/b.v2.{kind}"] if kind not in ("jpg", "bmp") else []), f"trip/gray.{kind}"]
+    assert written(tmp_path / "out") == names
+    assert result.exit_code == (0 if len(names) == 3 else 1)
+    if result.exit_code:
+        assert "b.v2.png: ." in result.stderr
+        assert "holds no alpha" in result.stderr
+    gray = read_image(tmp_path / f"out/trip/gray.{kind}")
+    assert gray.dtype is (torch.uint16 if kind == "tif" else torch.uint8)
+
+
+def test_opaque_alpha_is_no_reason_to_refuse_jpeg(model, tmp_path):
+    image = torch.cat([noise(), torch.full((1, 7, 6), 255, dtype=torch.uint8)])
+    write_image(tmp_path / "x.png", image)
+    assert run(tmp_path / "x.png", "-o", tmp_path / "x.jpg", "-m", model).exit_code == 0
+    assert read_image(tmp_path / "x.jpg").shape == (3, 14, 12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--format", "gif"],
+        ["--quality", "50"],
+        ["--quality", "0", "--format", "jpg"],
+        ["--tile", "many"],
+        ["--tile", "-3"],
+        ["--precision", "fp8"],
+        ["--scale", "nan"],
+        ["--stream", "--format", "jpg"],
+        ["--manifest", "no/such/folder/x.jsonl"],
+    ],
+)
+def test_options_that_do_not_serve_end_before_any_work(model, photos, tmp_path, options):
+    result = run(photos, "-o", tmp_path / "out", "-m", model, *options)
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_manifest_tells_what_was_made_of_what(model, photos, tmp_path):
+    (photos / "broken.png").write_bytes(b"not an image")
+    manifest = tmp_path / "m.jsonl"
+    arguments = (photos, "-o", tmp_path / "out", "-m", model, "--manifest", manifest, "--scale", 1.5)
+    assert run(*arguments).exit_code == 1
+    good, bad = lines_of(manifest)[:2]
+    assert good["input"] == str(photos / "a.jpg")
+    assert good["output"] == str(tmp_path / "out/a.png")
+    assert (good["size"], good["result_size"], good["error"]) == ([7, 6], [11, 9], None)
+    assert good["result_sha256"] == hashlib.sha256((tmp_path / "out/a.png").read_bytes()).hexdigest()
+    assert good["sha256"] == hashlib.sha256((photos / "a.jpg").read_bytes()).hexdigest()
+    assert good["settings"]["model_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert (good["settings"]["scale"], good["settings"]["precision"]) == (1.5, "fp32")
+    assert bad["output"] is None
+    assert "broken.png" in bad["error"]
+    assert run(*arguments).exit_code == 1  # the next run adds what it did: the broken one again
+    assert len(lines_of(manifest)) == 5
+
+
+def test_profile_and_orientation_go_through(model, tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "x.jpg", exif=exif, icc_profile=profile)
+    assert run(tmp_path / "x.jpg", "-o", tmp_path / "out", "-m", model).exit_code == 0
+    with Image.open(tmp_path / "out/x.png") as image:
+        assert image.size == (20, 40)
+        assert image.info["icc_profile"] == profile
+        assert image.getexif().get(0x0112, 1) == 1
+
+
+def test_large_pictures_go_by_rows(model, tmp_path):
+    pytest.importorskip("pyvips", exc_type=(ImportError, OSError))
+    write_image(tmp_path / "x.png", noise(3, 300, 20))
+    result = run(tmp_path / "x.png", "-o", tmp_path / "out", "-m", model, "--stream", "--format", "tif")
+    assert result.exit_code == 0, result.stderr
+    expected = Upscaler(model)(tmp_path / "x.png")
+    assert (read_image(tmp_path / "out/x.tif").int() - expected.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("tile", ["none", "exact"])
+@pytest.mark.parametrize("kind", ["as it is", "16 bits", "opaque alpha"])
+def test_equals_an_independent_program_through_the_command(shared, tmp_path, tile, kind):
+    """The published weights, the published picture, and what another upscaler makes of it."""
+    image = read_image(shared("data/Set5/LRbicx4/img_003.png"))
+    if kind == "16 bits":
+        image = to_uint16(image)
+    elif kind == "opaque alpha":
+        image = torch.cat([image, torch.full_like(image[:1], 255)])
+    write_image(tmp_path / "x.png", image)
+    weights = shared("weights/realesrgan_x4plus_anime_6b_fp16.safetensors")
+    result = run(tmp_path / "x.png", "-o", tmp_path / "out", "-m", weights, "--tile", tile, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    found = read_image(tmp_path / "out/x.png")
+    expected = read_image(shared("oracles/anime6b_set5_img_003_x4.png")).double()
+    if kind == "16 bits":
+        assert found.dtype is torch.uint16
+        assert (found.double() / 257 - expected).abs().max() <= 1
+        return
+    assert (found[:3].double() - expected).abs().max() <= 1
+    assert found.shape[0] == (4 if kind == "opaque alpha" else 3)
+    assert (found[3:] == 255).all()

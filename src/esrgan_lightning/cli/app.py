@@ -10,11 +10,11 @@ from esrgan_lightning.cli.errors import one_line_errors
 from esrgan_lightning.cli.interpolate import alpha_sweep, interpolate
 from esrgan_lightning.cli.metrics import app as metrics
 from esrgan_lightning.cli.models import convert, inspect
-
-SCALE_HELP = "Only for files of other tools that do not tell their scale."
+from esrgan_lightning.cli.upscale import upscale
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 app.add_typer(data, name="data")
+app.command()(upscale)
 app.add_typer(metrics, name="metrics")
 app.command()(interpolate)
 app.command()(alpha_sweep)
@@ -25,29 +25,6 @@ app.command()(inspect)
 @app.callback()
 def root() -> None:
     """ESRGAN: upscale photos, blend models, see the whole of it in a demo. Training: esrgan-train."""
-
-
-@app.command()
-def upscale(
-    inputs: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    model: Annotated[Path, typer.Option("--model", "-m", help="A weight file: .safetensors, .ckpt or .pth.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
-    tile: Annotated[
-        int | None, typer.Option(help="Side of the squares processed one by one, in LR pixels; saves memory.")
-    ] = None,
-    overlap: Annotated[int, typer.Option(help="LR pixels of surroundings on each side of a tile.")] = 32,
-    suffix: Annotated[str, typer.Option(help="Added to each name: STEM<suffix>.png.")] = "",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
-    scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
-) -> None:
-    """Enlarge images; the results are PNG files of the same names."""
-    from esrgan_lightning.cli.upscale import upscale_files
-
-    with one_line_errors("esrgan upscale"):
-        failed = upscale_files(
-            inputs, model, output, tile=tile, overlap=overlap, suffix=suffix, device=device, scale=scale
-        )
-    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()

@@ -1,105 +1,93 @@
-"""Files in, files out."""
+"""``esrgan upscale``: the options; the work is in ``cli.upscaling``."""
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.progress import track
+import typer
 
-from esrgan_lightning.cli.errors import complain
+from esrgan_lightning.cli.errors import one_line_errors
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference import Upscaler
-from esrgan_lightning.ops import list_images, read_image, write_image
+
+if TYPE_CHECKING:
+    from esrgan_lightning.inference.plan import Tile
 
 
-def targets(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path, Path]]:
-    """Each input file with the file it becomes; folders are searched, and their tree is kept.
+def upscale(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Images, folders, quoted patterns ('photos/**/*.jpg'), or - for stdin."),
+    ],
+    model: Annotated[Path, typer.Option("--model", "-m", help="A weight file: .safetensors, .ckpt or .pth.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the results, or one result's file.")
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Of the result, e.g. 2.7: the model, then bicubic (default: the model's)."),
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="png (default), jpg, webp, tif, bmp or avif.")] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of jpg, webp and avif.")] = None,
+    suffix: Annotated[str, typer.Option(help="Added to each name: STEM<suffix>.png.")] = "",
+    overwrite: Annotated[bool, typer.Option(help="Make results anew that are there.")] = False,
+    manifest: Annotated[
+        Path | None, typer.Option(help="A line of JSON for each image is added here.")
+    ] = None,
+    tile: Annotated[
+        str, typer.Option(help="auto, exact, none, or the side of a tile in LR pixels.")
+    ] = "auto",
+    overlap: Annotated[int, typer.Option(help="LR pixels of surroundings on each side of a tile.")] = 32,
+    tta: Annotated[
+        bool, typer.Option(help="The mean over eight flips and turns: eight times the work.")
+    ] = False,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    stream: Annotated[
+        bool, typer.Option(help="Pictures larger than memory, by rows, to png or tif.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
+    model_scale: Annotated[
+        int | None, typer.Option(help="Only for files of other tools that do not tell their scale.")
+    ] = None,
+) -> None:
+    """Enlarge images. What is there already is skipped, so that a stopped run goes on where it stopped."""
+    from esrgan_lightning.cli.targets import result_suffix, targets
+    from esrgan_lightning.cli.upscaling import Job, upscale_files, upscale_stdin
+    from esrgan_lightning.inference import Upscaler
 
-    What lies in ``output`` is left out where that is inside a searched folder: results of an earlier run. A
-    file that is named twice counts once.
-
-    Raises:
-        InputError: An input does not exist or is a folder without images, two inputs would become one file,
-            a result would replace an input, ``output`` is no folder, or the suffix no part of a name.
-    """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file: give a folder for the results with -o")
-    if suffix and (Path(suffix).name != suffix or "\\" in suffix):
-        raise InputError(f"--suffix {suffix} is no part of a file's name")
-    sources: dict[Path, Path] = {}  # target → source
-    for given in inputs:
-        if not given.exists():
-            raise InputError(f"{given} does not exist: give an image or a folder of images")
-        base = given if given.is_dir() else given.parent
-        for source in _files(given, output):
-            target = output / source.relative_to(base).parent / f"{source.stem}{suffix}.png"
-            other = sources.setdefault(target, source)
-            if other.resolve() != source.resolve():
-                raise InputError(f"{other} and {source} would both become {target}: upscale them apart")
-    originals = {source.resolve() for source in sources.values()}
-    for target, source in sources.items():
-        if target.resolve() in originals:
+    with one_line_errors("esrgan upscale"):
+        piped = Path("-") in inputs
+        if piped and (len(inputs) > 1 or output not in (None, Path("-"))):
             raise InputError(
-                f"{source} would be written over {target}: choose another folder with -o, or a --suffix"
+                "- reads one image from stdin and writes one to stdout: give it alone, without -o"
             )
-    return [(source, target) for target, source in sources.items()]
+        if not piped and output is None:
+            raise InputError("where to? give a folder for the results with -o")
+        extension = result_suffix(format, output, quality)
+        pairs = [] if piped or output is None else targets(inputs, output, suffix, extension)
+        job = Job(extension, quality=quality, overwrite=overwrite, manifest=manifest, stream=stream)
+        job.check(piped)
+        upscaler = Upscaler(
+            model,
+            device=device,
+            tile=_tile(tile),
+            overlap=overlap,
+            scale=scale,
+            tta=tta,
+            precision=precision,  # type: ignore[arg-type]  # checked there
+            model_scale=model_scale,
+            notice=lambda line: typer.echo(f"esrgan upscale: {line}", err=True),
+        )
+        settings = {"tile": tile, "overlap": overlap, "tta": tta, "precision": precision}
+        code = upscale_stdin(upscaler, job) if piped else upscale_files(upscaler, pairs, job, model, settings)
+    raise typer.Exit(code)
 
 
-def _files(given: Path, output: Path) -> list[Path]:
-    if not given.is_dir():
-        return [given]
-    earlier = output.resolve() if given.resolve() in output.resolve().parents else None
-    found = list_images(given)
-    files = [path for path in found if earlier is None or earlier not in path.resolve().parents]
-    if not files:
-        raise InputError(f"{given} holds no image outside {output}")
-    return files
-
-
-def upscale_files(
-    inputs: Sequence[Path],
-    model: Path,
-    output: Path,
-    *,
-    tile: int | None = None,
-    overlap: int = 32,
-    suffix: str = "",
-    device: str | None = None,
-    scale: int | None = None,
-) -> int:
-    """Enlarges each file; one that fails is named, and the rest go on.
-
-    Returns:
-        How many failed: damaged files, images that are too large for the memory, results that cannot be
-        written.
-
-    Raises:
-        InputError: before any work: as :func:`targets`, or as :class:`~esrgan_lightning.inference.Upscaler`.
-    """
-    pairs = targets(inputs, output, suffix)
-    upscaler = Upscaler(model, device=device, tile=tile, overlap=overlap, model_scale=scale)
-    failed = 0
-    # Both: while the bar is shown, rich sends either stream through the terminal.
-    terminal = sys.stdout.isatty() and sys.stderr.isatty()
-    for source, target in track(
-        pairs, description=f"x{upscaler.scale:g}", transient=True, disable=not terminal
-    ):
-        try:
-            _upscale_file(upscaler, source, target)
-        except InputError as error:
-            message = str(error) if str(source) in str(error) else f"{source}: {error}"
-            complain("esrgan upscale", message)
-            failed += 1
-        else:
-            print(target)
-    if failed:
-        complain("esrgan upscale", f"{failed} of {len(pairs)} images failed")
-    return failed
-
-
-def _upscale_file(upscaler: Upscaler, source: Path, target: Path) -> None:
-    large = upscaler.upscale(read_image(source))
-    try:
-        write_image(target, large)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror}") from error
+def _tile(text: str) -> "Tile":
+    if text == "none":
+        return None
+    if text == "auto":
+        return "auto"
+    if text == "exact":
+        return "exact"
+    if text.isdecimal():
+        return int(text)
+    raise InputError(f"--tile {text} must be auto, exact, none, or a number of LR pixels")

@@ -1,0 +1,111 @@
+"""Which files are read, and which each becomes."""
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import features
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import SUFFIXES, list_images
+from esrgan_lightning.ops.encode import FORMATS, LOSSY
+
+
+def result_suffix(name: str | None, output: Path | None, quality: int | None) -> str:
+    """The suffix of the results: of ``--format``, of a single result's file, or ``.png``.
+
+    Raises:
+        InputError: An unknown format, one that contradicts the file's name, one that Pillow was built
+            without, or a quality for a format that loses nothing.
+    """
+    own = output.suffix.lower() if output is not None and _is_file_name(output) else None
+    suffix = f".{name.lower()}" if name else own or ".png"
+    if suffix not in FORMATS:
+        known = ", ".join(each.removeprefix(".") for each in SUFFIXES)
+        raise InputError(f"--format {name} must be one of {known}")
+    if own and FORMATS[own] != FORMATS[suffix]:
+        raise InputError(f"--format {name} and {output} contradict each other: leave one out")
+    if FORMATS[suffix] == "AVIF" and not features.check("avif"):
+        raise InputError("this Pillow was built without AVIF: choose another --format")
+    if quality is not None and FORMATS[suffix] not in LOSSY:
+        raise InputError(f"--quality is for jpg, webp and avif: {suffix} loses nothing")
+    return own or suffix
+
+
+def targets(
+    inputs: Sequence[Path], output: Path, suffix: str, extension: str = ".png"
+) -> list[tuple[Path, Path]]:
+    """Each input file with the file it becomes; folders are searched, and their tree is kept.
+
+    What lies in ``output`` is left out where that is inside a searched folder: results of an earlier run. A
+    file that is named twice counts once. A pattern is expanded, sorted, to image files; their tree below its
+    fixed part is kept.
+
+    Raises:
+        InputError: An input does not exist or holds no image, two inputs would become one file, a result
+            would replace an input, ``output`` is no folder, or the suffix no part of a name.
+    """
+    try:
+        return _targets(inputs, output, suffix, extension)
+    except OSError as error:  # no permission, a name that is too long
+        raise InputError(f"{error.filename or inputs[0]} cannot be looked at: {error.strerror}") from error
+
+
+def _targets(inputs: Sequence[Path], output: Path, suffix: str, extension: str) -> list[tuple[Path, Path]]:
+    single = _is_file_name(output)
+    if output.is_symlink() and not output.exists():
+        raise InputError(f"{output} is a link that leads nowhere: choose another folder with -o")
+    if output.exists() and not output.is_dir() and not single:
+        raise InputError(f"{output} is a file: give a folder for the results with -o")
+    if suffix and (Path(suffix).name != suffix or "\\" in suffix or single):
+        raise InputError(f"--suffix {suffix} is no part of a file's name in {output}")
+    sources: dict[Path, Path] = {}  # target → source
+    for given in inputs:
+        base, files = _files(given, output)
+        for source in files:
+            folder = output / source.relative_to(base).parent
+            target = output if single else folder / f"{source.stem}{suffix}{extension}"
+            other = sources.setdefault(target, source)
+            if _same(other) != _same(source):
+                remedy = "give a folder with -o" if single else "upscale them apart"
+                raise InputError(f"{other} and {source} would both become {target}: {remedy}")
+    originals = {_same(source) for source in sources.values()}
+    for target, source in sources.items():
+        if _same(target) in originals:
+            raise InputError(
+                f"{source} would be written over {target}: choose another folder with -o, or a --suffix"
+            )
+    return [(source, target) for target, source in sources.items()]
+
+
+def _is_file_name(output: Path) -> bool:
+    return output.suffix.lower() in SUFFIXES and not output.is_dir()
+
+
+def _same(path: Path) -> str:
+    """Equal for two names of one file; unlike ``resolve`` it has an answer for a loop of links."""
+    return os.path.realpath(path)
+
+
+def _files(given: Path, output: Path) -> tuple[Path, list[Path]]:
+    """The folder that the tree of results starts at, and the files."""
+    if given.is_dir():
+        base, found = given, list_images(given)
+    elif os.path.lexists(given):  # also a broken link: it fails by itself, and the others go on
+        return given.parent, [given]
+    elif glob.has_magic(str(given)):
+        fixed = next(n for n, part in enumerate(given.parts) if glob.has_magic(part))
+        base, pattern = Path(*given.parts[:fixed]), str(Path(*given.parts[fixed:]))
+        try:
+            matches = sorted(base.glob(pattern))
+        except ValueError as error:
+            raise InputError(f"{given} is no pattern: {error}") from error
+        found = [path for path in matches if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    else:
+        raise InputError(f"{given} does not exist: give an image or a folder of images")
+    inside = _same(base) in map(str, Path(_same(output)).parents)
+    files = [path for path in found if not (inside and Path(_same(output)) in Path(_same(path)).parents)]
+    if not files:
+        raise InputError(f"{given} holds no image outside {output}")
+    return base, files

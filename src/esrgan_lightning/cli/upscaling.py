@@ -1,0 +1,206 @@
+"""Files in, files out: one after the other, a broken one named, a record of each."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, final
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from esrgan_lightning.cli.errors import complain
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.inference import Upscaler
+from esrgan_lightning.inference.memory import out_of_memory
+from esrgan_lightning.ops import to_uint8
+from esrgan_lightning.ops.encode import DEEP, FORMATS, OPAQUE, check_format
+from esrgan_lightning.ops.image import Photo, encode_image, read_photo, whole_file
+
+COMMAND = "esrgan upscale"
+#: The most bytes that are taken from standard input.
+MAX_STDIN = 2**30
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """What is done with each picture besides enlarging it.
+
+    Attributes:
+        extension: Of the results, with its dot.
+        quality: Of lossy formats, 1 to 100.
+        overwrite: Whether a result that is there is made anew.
+        manifest: File of JSON lines that records are added to.
+        stream: Whether pictures go through by rows.
+    """
+
+    extension: str
+    quality: int | None = None
+    overwrite: bool = False
+    manifest: Path | None = None
+    stream: bool = False
+
+    def check(self, piped: bool) -> None:
+        """Raises InputError, before any work, for what cannot come to an end."""
+        if piped and (self.manifest or self.stream):
+            raise InputError("--manifest and --stream are for files, not for stdin")
+        if piped and sys.stdout.isatty():
+            raise InputError("stdout is a terminal: send the image to a file with > FILE")
+        if self.stream and FORMATS[self.extension] not in DEEP:
+            raise InputError(f"--stream writes png and tif, not {self.extension}")
+        if self.manifest is not None:
+            try:
+                self.manifest.open("a").close()
+            except OSError as error:
+                raise InputError(f"--manifest {self.manifest} cannot be written: {error.strerror}") from error
+
+
+def upscale_stdin(upscaler: Upscaler, job: Job) -> int:
+    """One image from standard input to standard output; the exit code."""
+    data = sys.stdin.buffer.read(MAX_STDIN + 1)
+    if len(data) > MAX_STDIN:
+        raise InputError(f"stdin holds more than {MAX_STDIN} bytes: give a file")
+    try:
+        photo = _fitted(_read(BytesIO(data), "stdin"), job.extension, upscaler)
+        large = encode_image(
+            upscaler.upscale(photo.pixels), job.extension, profile=photo.profile, quality=job.quality
+        )
+    except InputError as error:
+        complain(COMMAND, f"stdin: {error}")
+        return 1
+    sys.stdout.buffer.write(large)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def upscale_files(
+    upscaler: Upscaler,
+    pairs: Sequence[tuple[Path, Path]],
+    job: Job,
+    model: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> int:
+    """Enlarges each file; one that fails is named, and the rest go on.
+
+    Args:
+        upscaler: The network.
+        pairs: Each file with what it becomes.
+        job: How.
+        model: The network's file, for the manifest.
+        settings: What else the manifest says of each.
+
+    Returns:
+        The exit code: 1 if one has failed (a damaged file, too little memory, a result that cannot be
+        written), 130 if the user has stopped it.
+    """
+    about = {"scale": upscaler.scale, "quality": job.quality, **(settings or {})}
+    if job.manifest is not None and model is not None:
+        about |= {"model": model.name, "model_sha256": _sha256(model)}
+    failed = skipped = done = 0
+    console = Console(stderr=True)
+    shown = console.is_terminal and sys.stdout.isatty()  # rich sends either stream through its terminal
+    try:
+        for source, target in track(
+            pairs, f"x{upscaler.scale:g}", console=console, transient=True, disable=not shown
+        ):
+            if target.is_file() and not job.overwrite:
+                skipped += 1
+                continue
+            start, error = time.perf_counter(), None
+            facts: dict[str, Any] = {}
+            try:
+                _one(upscaler, source, target, job, facts)
+            except InputError as fault:
+                error = str(fault) if str(source) in str(fault) else f"{source}: {fault}"
+                complain(COMMAND, error)
+                failed += 1
+            else:
+                print(target)
+                done += 1
+            if job.manifest is not None:
+                record = {"input": str(source), "output": None if error else str(target), **facts}
+                record |= {
+                    "seconds": round(time.perf_counter() - start, 3),
+                    "error": error,
+                    "settings": about,
+                }
+                _append(job.manifest, record)
+    except KeyboardInterrupt:
+        complain(COMMAND, f"stopped after {done} of {len(pairs)} images; the same command goes on from here")
+        return 130
+    if skipped:
+        complain(
+            COMMAND, f"{skipped} of {len(pairs)} results were there already: --overwrite makes them anew"
+        )
+    if failed:
+        complain(COMMAND, f"{failed} of {len(pairs)} images failed")
+    return 1 if failed else 0
+
+
+def _one(upscaler: Upscaler, source: Path, target: Path, job: Job, facts: dict[str, Any]) -> None:
+    """One picture; what the manifest says of it goes into ``facts`` as soon as it is known."""
+    try:
+        if job.stream:
+            from esrgan_lightning.inference.large import upscale_large
+
+            facts["size"], facts["result_size"] = upscale_large(upscaler, source, target)
+        else:
+            photo = _fitted(_read(source, str(source)), job.extension, upscaler)
+            facts["size"] = list(photo.pixels.shape[-2:])
+            large = upscaler.upscale(photo.pixels)
+            facts["result_size"] = list(large.shape[-2:])
+            data = encode_image(large, job.extension, profile=photo.profile, quality=job.quality)
+            with whole_file(target) as partial:
+                partial.write_bytes(data)
+        if job.manifest is not None:
+            facts |= {"sha256": _sha256(source), "result_sha256": _sha256(target)}
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise InputError("too large for the memory: use --stream, or cut it into parts") from error
+
+
+def _read(source: Path | BinaryIO, name: str) -> Photo:
+    photo = read_photo(source)
+    for note in photo.notes:
+        complain(COMMAND, f"{name}: {note}")
+    return photo
+
+
+def _fitted(photo: Photo, extension: str, upscaler: Upscaler) -> Photo:
+    """What the format can hold of a picture.
+
+    Sixteen bits become eight where it has no more, and alpha that is opaque throughout is left out where it
+    has none: whoever chose the format chose that.
+
+    Raises:
+        InputError: It cannot hold the rest, or a result of that size.
+    """
+    pixels, profile, kind = photo.pixels, photo.profile, FORMATS[extension]
+    if kind not in DEEP:
+        pixels = to_uint8(pixels)
+    if kind in OPAQUE and pixels.shape[0] in (2, 4) and bool((pixels[-1] == 255).all()):
+        pixels = pixels[:-1]
+    if pixels.shape[0] < 3 and kind in ("WEBP", "AVIF"):
+        profile = None  # gray becomes RGB in these
+    height, width = upscaler.enlargement.size(*pixels.shape[-2:])
+    check_format(extension, height, width, pixels.shape[0], deep=pixels.dtype is torch.uint16)
+    return Photo(pixels, profile, photo.notes)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _append(manifest: Path, record: Mapping[str, Any]) -> None:
+    with manifest.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
