@@ -31,7 +31,6 @@ _BROKEN = (
     LookupError,
     EOFError,
     OverflowError,
-    RuntimeError,
     struct.error,
     zlib.error,
     cv2.error,
