@@ -1,10 +1,12 @@
 """Bytes that autograd keeps, the machine's peak, and operations."""
 
+import resource
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,6 +74,17 @@ def gemm_peak(
         synchronize(device)
         seconds.append(clock() - start)
     return 2 * size**3 / min(seconds)
+
+
+def peak_memory() -> int:
+    """Most bytes of memory that this process has had at any time.
+
+    The kernel's own book of the process where there is one: getrusage counts what the parent had before, too.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def paired_ratio(theirs: list[float], ours: list[float]) -> float:

@@ -87,12 +87,7 @@ def plain(stage: PSNRStage | GANStage, *, ema: float = 0.999) -> Rival:
 def basicsr(stage: PSNRStage | GANStage) -> Rival | None:
     """BasicSR's model class with the stage's weights, None where the package is not installed."""
     try:
-        import torchvision.transforms.functional as functional  # type: ignore[import-untyped]
-
-        # BasicSR imports this name, which torchvision has given up.
-        stand_in: Any = types.ModuleType("torchvision.transforms.functional_tensor")
-        stand_in.rgb_to_grayscale = functional.rgb_to_grayscale
-        sys.modules.setdefault(stand_in.__name__, stand_in)
+        _let_basicsr_import()
         from basicsr.archs import vgg_arch
         from basicsr.models.esrgan_model import ESRGANModel
         from basicsr.models.sr_model import SRModel
@@ -121,6 +116,33 @@ def basicsr(stage: PSNRStage | GANStage) -> Rival | None:
         return [p for network in networks for p in network.parameters()]
 
     return Rival("BasicSR", update, parameters)
+
+
+def basicsr_network(generator: nn.Module) -> tuple[str, nn.Module]:
+    """BasicSR's x4 network with an RRDBNet's weights, or where it is not installed the layers by the book."""
+    known = network_spec(generator)["arguments"]
+    try:
+        _let_basicsr_import()
+        from basicsr.archs.rrdbnet_arch import RRDBNet
+    except ImportError:
+        plain_network: Any = _plain_blocks(generator)
+        return "by the book", plain_network.to(memory_format=torch.contiguous_format).eval()
+    net = RRDBNet(
+        *(known[size] for size in ("in_channels", "out_channels", "scale", "num_features")),
+        known["num_blocks"],
+        known["growth_channels"],
+    )
+    net.load_state_dict(generator.state_dict())
+    return "BasicSR", net.eval()
+
+
+def _let_basicsr_import() -> None:
+    """It imports a name that torchvision has given up."""
+    import torchvision.transforms.functional as functional  # type: ignore[import-untyped]
+
+    stand_in: Any = types.ModuleType("torchvision.transforms.functional_tensor")
+    stand_in.rgb_to_grayscale = functional.rgb_to_grayscale
+    sys.modules.setdefault(stand_in.__name__, stand_in)
 
 
 def _basicsr_losses(log: dict[str, float]) -> Losses:

@@ -212,7 +212,8 @@ def test_what_cannot_be_streamed_is_named():
 
 
 CHILD = """
-import resource, sys, torch
+import sys, torch
+from pathlib import Path
 from esrgan_lightning.inference import Runner
 from esrgan_lightning.networks import RRDBNet
 
@@ -222,11 +223,12 @@ height, width = int(sys.argv[1]), 48
 read = lambda top, bottom: torch.zeros(1, 3, bottom - top, width, dtype=torch.uint8)
 rows = sum(strip.shape[2] for strip in runner.strips(read, height, width))
 assert rows == 4 * height
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the peak, which no parent has a share in")
 def test_the_memory_does_not_depend_on_the_height():
     """Whole, the higher strip's two widest feature maps alone are 590 MiB, and its result 14 MiB."""
     low, high = (
@@ -235,4 +237,4 @@ def test_the_memory_does_not_depend_on_the_height():
         )
         for height in (600, 6000)
     )
-    assert high - low < 40
+    assert high - low < 40 * 1024

@@ -15,7 +15,9 @@ Tile = int | Literal["auto", "exact"] | None
 _SHARE = {"cpu": 0.5, "cuda": 0.8}
 # A block of rows on the CPU: LR pixels whose feature maps stay near the cache (larger blocks are slower, see
 # docs/tiling.md), and the rows below which the copies of kept rows begin to cost.
-_BLOCK, _LEAST_ROWS = 8192, 8
+_BLOCK, _LEAST_ROWS = 4096, 8
+# What an image may take as a whole where it could be streamed in less: small ones are faster so.
+_SMALL = 2**30
 _LEAST_TILE = 16
 # Of a network whose layers are not known: as much per SR pixel as the widest layer of an RRDBNet.
 _UNKNOWN = 192
@@ -102,11 +104,11 @@ class Planner:
             return self._tiles(self.tile, whole, pixel)
         if self.tile is None and self._most is None:
             return whole
+        fits = self._most is None and (room is None or whole.memory <= room)
         if self.streams:
-            exact = self.exact(height, width, images)
-            one_block = exact.rows >= height and not exact.overlap
-            return whole if one_block and self.tile != "exact" else exact
-        if (room is None or whole.memory <= room) and self._most is None:
+            small = self.device.type != "cpu" or whole.memory <= _SMALL
+            return whole if self.tile == "auto" and fits and small else self.exact(height, width, images)
+        if fits:
             return whole
         side = max(height, width) if room is None else int((room / pixel) ** 0.5) - 2 * self.overlap
         return self._tiles(max(_LEAST_TILE, side // _LEAST_TILE * _LEAST_TILE), whole, pixel)
