@@ -22,6 +22,7 @@ RANKS = {
     "inference": 3,
     "stages": 4,
     "evaluation": 4,
+    "export": 4,
     "training": 5,
     "config": 5,
     "cli": 6,

@@ -7,6 +7,7 @@ import typer
 
 from esrgan_lightning.cli.data import app as data
 from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.cli.export import export
 from esrgan_lightning.cli.interpolate import alpha_sweep, interpolate
 from esrgan_lightning.cli.metrics import app as metrics
 from esrgan_lightning.cli.models import convert, inspect
@@ -20,6 +21,7 @@ app.command()(interpolate)
 app.command()(alpha_sweep)
 app.command()(convert)
 app.command()(inspect)
+app.command()(export)
 
 
 @app.callback()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.alpha import filled
 from esrgan_lightning.inference.ensemble import self_ensemble
+from esrgan_lightning.inference.exported import is_exported, load_exported
 from esrgan_lightning.inference.kinds import pil_colors
 from esrgan_lightning.inference.plan import Tile
 from esrgan_lightning.inference.precision import Precision
@@ -37,9 +38,9 @@ class Upscaler:
     channel) enlarges each channel of a colour image for itself.
 
     Args:
-        model: A file of weights, or a generator (B,C,h,w) → (B,C,s·h,s·w) in [0,1], C 3 or 1, with the
-            attribute ``scale``. A generator is copied, and left as it is: its mode, its device and its
-            memory format; what happens to it later changes nothing here.
+        model: A file of weights, an export (.onnx, or ncnn's .param), or a generator (B,C,h,w) →
+            (B,C,s·h,s·w) in [0,1], C 3 or 1, with the attribute ``scale``. A generator is copied, and left as
+            it is: its mode, its device and its memory format; what happens to it later changes nothing here.
         device: Where the network runs: ``cpu``, ``cuda``, ``cuda:1`` … By default where the given generator
             lies; for a file the GPU, or the CPU where there is none. Images stay where they are: only what
             the network works on is moved.
@@ -180,8 +181,8 @@ class Upscaler:
 
 
 def _load(path: Path, scale: int | None) -> nn.Module:
-    """A generator of any file that holds one."""
-    return load_generator(path, scale=scale)
+    """A generator of any file that holds one, weights or export."""
+    return load_exported(path) if is_exported(path) else load_generator(path, scale=scale)
 
 
 def _device(device: str | torch.device | None) -> torch.device:

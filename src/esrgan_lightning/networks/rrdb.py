@@ -150,19 +150,35 @@ class RRDBNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,in_channels,h,w) in [0,1] → (B,out_channels,s·h,s·w), not clamped."""
+        if self.fold == 1:
+            return self.forward_aligned(x)
         height, width = x.shape[-2:]
+        sr = self.forward_aligned(pad_to_fold(x, self.fold))
+        return sr[..., : self.scale * height, : self.scale * width]
+
+    def forward_aligned(self, x: Tensor) -> Tensor:
+        """What forward does where the fold divides h and w: without a look at the size, for exporters."""
         if self.fold > 1:
-            x = F.pixel_unshuffle(self._pad(x), self.fold)
+            x = F.pixel_unshuffle(x, self.fold)
         x = self.conv_first(x)
         x = x + self.conv_body(self.body(x))
         for step, factor in enumerate(self.steps, start=1):
             x = F.interpolate(x, scale_factor=factor, mode="nearest")
             x = self.act(self.get_submodule(f"conv_up{step}")(x))
         sr: Tensor = self.conv_last(self.act(self.conv_hr(x)))
-        return sr[..., : self.scale * height, : self.scale * width]
+        return sr
 
-    def _pad(self, x: Tensor) -> Tensor:
-        """Fills up the right and bottom to a multiple of the fold."""
-        bottom, right = (-length % self.fold for length in x.shape[-2:])
-        mirrors = bottom < x.shape[-2] and right < x.shape[-1]
-        return F.pad(x, (0, right, 0, bottom), mode="reflect" if mirrors else "replicate")
+
+def pad_to_fold(x: Tensor, fold: int) -> Tensor:
+    """Fills up the right and bottom to a multiple of the fold, as :class:`RRDBNet` does at scales 2 and 1.
+
+    Args:
+        x: (B,C,h,w).
+        fold: At least 1.
+
+    Returns:
+        (B,C,⌈h/fold⌉·fold,⌈w/fold⌉·fold): mirrored, or the edge repeated where a side is too small for that.
+    """
+    bottom, right = (-length % fold for length in x.shape[-2:])
+    mirrors = bottom < x.shape[-2] and right < x.shape[-1]
+    return F.pad(x, (0, right, 0, bottom), mode="reflect" if mirrors else "replicate")

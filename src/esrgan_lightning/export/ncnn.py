@@ -1,0 +1,79 @@
+"""Generators as ncnn's pair of files, ``.param`` and ``.bin``."""
+
+import subprocess
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.export.archives import write_traced
+from esrgan_lightning.networks import RRDBNet
+
+# What the ncnn upscalers (realesrgan-ncnn-vulkan, upscayl) ask a network for.
+INPUT, OUTPUT = "data", "output"
+
+
+def write_ncnn(generator: nn.Module, path: Path, *, half: bool, channels: int) -> None:
+    """Writes ``path`` (.param) and the .bin beside it, through pnnx.
+
+    ncnn has no arithmetic on sizes: a network that folds pixels takes multiples of its fold alone.
+
+    Args:
+        generator: In eval mode on the CPU, float32.
+        path: Ends in .param; nothing else may lie in its folder under the same stem.
+        half: Store the weights as float16, which ncnn computes in where it can.
+        channels: Of the image.
+
+    Raises:
+        InputError: The extra ``ncnn`` is not installed, or pnnx does not convert the network.
+    """
+    try:
+        from pnnx import EXEC_PATH
+    except ImportError as error:
+        raise InputError("ncnn files need the extra ncnn: pip install 'esrgan-lightning[ncnn]'") from error
+    folder = path.parent / "pnnx"
+    folder.mkdir()
+    write_traced(_Aligned(generator), torch.zeros(1, channels, 16, 20), folder / "net.pt", {})
+    # Two shapes: what differs between them is free.
+    shapes = [f"inputshape=[1,{channels},16,20]f32", f"inputshape2=[1,{channels},24,28]f32"]
+    done = subprocess.run(
+        [EXEC_PATH, "net.pt", *shapes, f"fp16={int(half)}"], cwd=folder, capture_output=True, text=True
+    )
+    written = folder / "net.ncnn.param"
+    text = written.read_text("utf-8") if written.exists() else ""
+    kinds = [line.split()[0] for line in text.splitlines()[2:]]
+    foreign = [kind for kind in kinds if not kind.isalnum()]  # what ncnn lacks keeps a name as in aten::sort
+    if done.returncode or foreign or not kinds:
+        lines = [*foreign, *(done.stderr or done.stdout).strip().splitlines()[-1:], "no file was written"]
+        raise InputError(f"pnnx does not convert this network: {lines[0]}")
+    path.write_text(_renamed(text), "utf-8")
+    (folder / "net.ncnn.bin").rename(path.with_suffix(".bin"))
+
+
+class _Aligned(nn.Module):
+    """The network without the filling up and cropping, for sizes that its fold divides."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        net = self.generator
+        sr: Tensor = net.forward_aligned(x) if isinstance(net, RRDBNet) else net(x)
+        return sr
+
+
+def _renamed(text: str) -> str:
+    r"""The blobs in0 and out0 under the names that upscalers ask for; columns keep their places.
+
+    >>> _renamed("7767517\n1 2\nReLU  relu_0  1 1 in0 out0 0=0.2\n")
+    '7767517\n1 2\nReLU  relu_0  1 1 data output 0=0.2\n'
+    """
+    names = {"in0": INPUT, "out0": OUTPUT}
+    head, *layers = text.splitlines()
+    lines = [head]
+    for line in layers:
+        words = line.split(" ")
+        lines.append(" ".join(names.get(word, word) for word in words))
+    return "\n".join(lines) + "\n"
