@@ -63,7 +63,8 @@ class NcnnGenerator(nn.Module):
 
     def _run(self, image: Tensor) -> Tensor:
         run = self._net.create_extractor()
-        run.input(self._input, self._ncnn.Mat(image.contiguous().numpy()))
+        array = image.contiguous().numpy()  # a name of its own: ncnn reads it later, and keeps it not alive
+        run.input(self._input, self._ncnn.Mat(array))
         code, made = run.extract(self._output)
         if code:  # whatever else could fail has been checked in read_param
             size = f"{image.shape[-2]}×{image.shape[-1]} pixels (H×W)"
