@@ -22,7 +22,7 @@ from esrgan_lightning.ops import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-DOCS = ("data", "evaluation", "interpolation", "models", "streaming")  # run as the README is
+DOCS = ("data", "evaluation", "export", "interpolation", "models", "streaming")  # run as the README is
 PAGES = [(ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in DOCS]
 
 # Composed rather than run: words of a command, and why.
@@ -65,8 +65,9 @@ def stocked(tmp_path_factory):
     """A folder with the files that the README's commands name, all of them small."""
     from esrgan_lightning.config import compose
     from esrgan_lightning.data import pack, write_shards
+    from esrgan_lightning.export import export_generator
     from esrgan_lightning.training import train
-    from esrgan_lightning.weights import convert_file
+    from esrgan_lightning.weights import convert_file, load_generator
 
     home = tmp_path_factory.mktemp("stocked")
     for number in range(4):
@@ -95,6 +96,9 @@ def stocked(tmp_path_factory):
         shutil.copy(home / "runs/psnr/generator.safetensors", home / f"{name}.safetensors")
     (home / "runs/gan").mkdir()
     shutil.copy(home / "runs/psnr/generator.safetensors", home / "runs/gan")
+    generator = load_generator(home / "runs/psnr/generator.safetensors")
+    for export in ("net.onnx", "half.param"):
+        export_generator(generator, home / export, check=False)
     return home
 
 
@@ -185,6 +189,9 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
         (home / output).unlink()
     if words[1] == "convert":
         words.append("--overwrite")
+    if words[1] == "export":
+        (home / words[4]).unlink(missing_ok=True)
+        (home / words[4]).with_suffix(".bin").unlink(missing_ok=True)
     if words[1:3] == ["data", "shard"]:
         shutil.rmtree(home / words[words.index("-o") + 1])
     before = set(home.rglob("*"))
