@@ -65,8 +65,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="whether it runs at all")
     given = parser.parse_args()
-    size: dict[str, Any] = {"num_features": 8, "num_blocks": 1} if given.quick else {"num_blocks": 6}
-    generator = load_generator(given.model) if given.model else RRDBNet(**size).eval()
+    generator = (
+        load_generator(given.model) if given.model else RRDBNet(num_blocks=1 if given.quick else 6).eval()
+    )
     side, rounds = (16, 1) if given.quick else (given.side, given.rounds)
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as folder:
