@@ -22,7 +22,15 @@ from esrgan_lightning.ops import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-DOCS = ("data", "evaluation", "export", "interpolation", "models", "streaming")  # run as the README is
+DOCS = (
+    "data",
+    "evaluation",
+    "export",
+    "interpolation",
+    "models",
+    "streaming",
+    "upscaling",
+)  # run as the README is
 PAGES = [(ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in DOCS]
 
 # Composed rather than run: words of a command, and why.
