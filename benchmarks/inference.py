@@ -25,7 +25,6 @@ from typing import Any
 
 import torch
 from _measure import paired_ratio, peak_memory, synchronize
-from _rivals import basicsr_network
 from torch import Tensor, nn
 
 from esrgan_lightning.data import embedded_photos
@@ -59,11 +58,18 @@ def network(args: argparse.Namespace) -> nn.Module:
     return RRDBNet(**{"num_blocks": args.blocks} | sizes)
 
 
+def eager_network(args: argparse.Namespace) -> tuple[str, nn.Module]:
+    """Whose it is, and the network with the same weights."""
+    from _rivals import basicsr_network  # loads Lightning, seconds that each measured process would pay
+
+    return basicsr_network(network(args))
+
+
 def way_of(name: str, args: argparse.Namespace) -> Way:
     """One way through the network, that holds the network alone."""
     if name != EAGER:
         return Runner(network(args), device=DEVICE, **WAYS[name])
-    net = basicsr_network(network(args))[1].to(DEVICE)
+    net = eager_network(args)[1].to(DEVICE)
 
     def eager(image: Tensor) -> Tensor:
         with torch.no_grad():
@@ -111,7 +117,7 @@ def contest(args: argparse.Namespace, argv: list[str]) -> None:
         f"{args.weights.name if args.weights else 'random weights'}, {DEVICE}, "
         f"{torch.get_num_threads()} threads, {args.rounds} rounds, {args.clock} time"
     )
-    rival = basicsr_network(network(args))[0]
+    rival = eager_network(args)[0]
     print(f"torch {torch.__version__}; {EAGER}: {rival}, fp32, NCHW")
     print("| way | µs per LR pixel | time of whole (paired) | peak memory | mean error | largest |")
     print("|---|---:|---:|---:|---:|---:|")

@@ -1,6 +1,8 @@
-"""The benchmark of training at its quick size: it runs, its books balance, and it refuses unequal losses."""
+"""The benchmarks of training and of upscaling at their quick size: they run, and their books balance."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,37 @@ def test_saved_bytes_against_a_count_by_hand(benchmark):
 def test_paired_ratio_is_the_median_of_rounds(benchmark):
     """One disturbed round must not move the figure, a slow machine neither."""
     assert benchmark("_measure").paired_ratio([2.0, 40.0, 600.0], [1.0, 20.0, 3.0]) == 2.0
+
+
+@pytest.mark.slow
+def test_quick_upscaling(benchmark, capsys):
+    """Every way gives the picture of the whole; the rival, too, or it is another network that is timed."""
+    benchmark("inference").main(["--quick", "--ways", "whole", "eager", "exact"])
+    table = capsys.readouterr().out
+    for name in ("whole", "eager", "exact"):
+        assert int(row(table, name)[6]) <= 1
+        assert int(row(table, name)[4].split()[0]) >= 0
+
+
+@pytest.mark.slow
+def test_quick_upscaling_of_strips(benchmark, capsys):
+    benchmark("inference").main(["--quick", "--heights", "100", "300"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("×")[0] for line in lines] == ["100", "300"]
+
+
+def test_errors_of_upscaling_are_levels(benchmark):
+    """Bytes that wrap around would call black and white neighbours."""
+    black, white = torch.zeros(1, 3, 2, 2, dtype=torch.uint8), torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+    white[..., 0, 0] = 255
+    assert benchmark("inference").errors(black, white) == (255 / 4, 255)
+
+
+def test_peak_memory_is_of_the_process_alone(benchmark):
+    """What the parent once had must not hide what the child takes."""
+    parents = torch.ones(300 << 18)
+    code = "from _measure import peak_memory; import torch; before = peak_memory(); torch.ones(100 << 18); "
+    code += "print(before, peak_memory())"
+    before, after = map(int, subprocess.check_output([sys.executable, "-c", code], cwd=FOLDER).split())
+    assert 95 << 20 < after - before < 130 << 20
+    del parents

@@ -29,6 +29,7 @@ DOCS = (
     "interpolation",
     "models",
     "streaming",
+    "tiling",
     "upscaling",
 )  # run as the README is
 PAGES = [(ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in DOCS]
@@ -249,7 +250,11 @@ def test_a_command_of_the_readme_works(command, home, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "code", [pytest.param(code, id=f"block {n}") for n, code in enumerate(blocks("python"))]
+    "code",
+    [
+        pytest.param(code, id=f"block {n}")
+        for n, code in enumerate(blocks("python", "\n".join([README, *PAGES])))
+    ],
 )
 def test_the_python_of_the_readme_works(code, home, monkeypatch):
     if "compose(" in code:

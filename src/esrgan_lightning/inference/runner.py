@@ -107,7 +107,7 @@ class Runner:
             width: Of the image in LR pixels.
 
         Returns:
-            Strips (B,C,s·n,s·width) of the same dtype, on the network's device; the n add up to the height.
+            Strips (B,C,s·n,s·width) of the same dtype, on the same device; the n add up to the height.
 
         Raises:
             InputError: A network that cannot be streamed, an image without pixels; later a network whose
@@ -165,6 +165,7 @@ class Runner:
             for sr in streamed(self._gate.enter(image), bottom == height):
                 strip = self._gate.leave(sr[:, :, :left, : image.shape[3] * self.scale], image)
                 left -= strip.shape[2]
+                strip = strip.to(image.device)
                 strip = strip if rest is None else torch.cat((rest, strip), 2)
                 full = strip.shape[2] // self.scale * self.scale
                 rest = strip[:, :, full:].clone()
