@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, features
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.modes import Pixels
@@ -72,8 +72,10 @@ def opened(source: Source) -> Iterator[tuple[Image.Image, BinaryIO]]:
     except PermissionError as error:
         raise InputError(f"{name_of(source)} may not be read: {error.strerror}") from error
     except _BROKEN as error:
-        formats = ", ".join(_formats())
-        raise InputError(f"{name_of(source)} is not a readable image ({formats}): {error}") from error
+        # Of what it does not know at all Pillow tells nothing but the object in Python.
+        reason = "" if isinstance(error, UnidentifiedImageError) else f": {error}"
+        message = f"{name_of(source)} is not a readable image ({', '.join(_formats())}){reason}"
+        raise InputError(message) from error
 
 
 def _file(source: Source) -> Any:
