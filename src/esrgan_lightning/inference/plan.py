@@ -83,13 +83,8 @@ class Planner:
             raise InputError(
                 f"tile={tile} must be auto, exact, none or at least 1 LR pixel, overlap={overlap} at least 0"
             )
-        self.device, self.tile, self.overlap, self.itemsize, self.align = (
-            device,
-            tile,
-            overlap,
-            itemsize,
-            align,
-        )
+        self.device, self.tile, self.overlap = device, tile, overlap
+        self.itemsize, self.align = itemsize, align
         streams = tile == "exact" or (not isinstance(tile, int) and can_stream(generator))
         scale = int(generator.scale)  # type: ignore[arg-type]
         self.costs = costs_of(generator) if streams else Costs(0, 0, _UNKNOWN * scale**2)
