@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from esrgan_lightning import load_generator
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.stages import run_folder
 from esrgan_lightning.stages.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.training import train
@@ -127,6 +128,40 @@ def test_init_takes_checkpoints_and_starts_from_the_average(tmp_path):
 
     init = f"init='{tmp_path / 'p' / 'checkpoints' / 'last.ckpt'}'"
     train(config("gan", init, "trainer.max_updates=1"), tmp_path / "g", callbacks=[First()])
+
+
+def test_a_warm_start_loads_what_fits_and_says_what_it_left(tmp_path, caplog):
+    """Breaks if init_partial= is silent, loads nothing, or leaves no trace in the file that is exported."""
+    train(config("psnr", "trainer.max_updates=1"), tmp_path / "x4")
+    source = tmp_path / "x4" / "generator.safetensors"
+    before = read_generator_file(source).state
+
+    class First(Callback):
+        def on_train_start(self, trainer, stage):
+            after = stage.generator.state_dict()
+            assert {name for name in before if not torch.equal(after[name], before[name])} == set()
+
+    x8 = config("psnr", "scale=8", f"init='{source}'", "trainer.max_updates=1")
+    with pytest.raises(InputError, match=r"scale=4; give these, or init_partial=true to load what fits"):
+        train(x8, tmp_path / "x8")
+    x8.init_partial = True
+    with caplog.at_level("INFO"):
+        train(x8, tmp_path / "x8", callbacks=[First()])
+    assert "init_partial=true: " in caplog.text
+    assert "conv_up3.weight (not in the file)" in caplog.text
+    origin = read_generator_file(tmp_path / "x8" / "generator.safetensors").metadata["init"]
+    assert origin["partial"]["new"] == ["conv_up3.bias", "conv_up3.weight"]
+    assert origin["file"] == "generator.safetensors"
+
+
+def test_a_foreign_file_of_scale_3_starts_a_generator_of_scale_3(tmp_path):
+    """One conv_up can be scale 2 or 3: here the generator says which."""
+    sizes = {"num_features": 8, "num_blocks": 1, "growth_channels": 4}
+    torch.save(RRDBNet(**sizes, scale=3).state_dict(), tmp_path / "x3.pth")
+    data = ("data.patch_size=36", f"init='{tmp_path / 'x3.pth'}'", "trainer.max_updates=1")
+    train(config("psnr", "scale=3", *data), tmp_path / "x3")
+    with pytest.raises(InputError, match="scale=2"):
+        train(config("psnr", *data), tmp_path / "x4")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ import esrgan_lightning
 from esrgan_lightning.data import SRDataModule
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import WeightedLoss
-from esrgan_lightning.networks import network_spec
 from esrgan_lightning.stages import GANStage, PSNRStage
 from esrgan_lightning.stages import run_folder as folders
 from esrgan_lightning.stages.checkpoints import LAST
@@ -26,9 +25,8 @@ from esrgan_lightning.stages.metrics_csv import MetricsCSV
 from esrgan_lightning.stages.processes import check_shared_name
 from esrgan_lightning.stages.resume import Saved, check_continues, going_on, read_checkpoint
 from esrgan_lightning.stages.run_state import RunState
+from esrgan_lightning.stages.start import start_from
 from esrgan_lightning.stages.trainer import TrainerSettings, build_trainer
-from esrgan_lightning.weights import load_state, read_generator_file
-from esrgan_lightning.weights.checkpoint import resolve_spec
 from esrgan_lightning.weights.provenance import provenance
 
 
@@ -69,7 +67,9 @@ def train(
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = cast(SRDataModule, build(cfg.data, "data"))
     generator = cast(nn.Module, build(cfg.generator, "generator"))
-    origin = _start_from(generator, init) if init else saved.provenance.get("init") if saved else None
+    origin = saved.provenance.get("init") if saved else None
+    if init:
+        origin = start_from(generator, init, partial=cfg.init_partial)
     source = Path(esrgan_lightning.__file__).parent
     lineage = provenance(_plain(cfg), data_hash=data.index_hash(), origin=origin, source=source)
     stage = build_stage(cfg, generator, lineage)
@@ -175,6 +175,8 @@ def _plain(node: DictConfig) -> dict[str, Any]:
 
 
 def _init(cfg: DictConfig, *, resumed: bool) -> Path | None:
+    if not isinstance(cfg.init_partial, bool):
+        raise InputError(f"init_partial={cfg.init_partial} must be true or false")
     if OmegaConf.is_missing(cfg, "init"):
         if resumed:
             return None
@@ -183,29 +185,6 @@ def _init(cfg: DictConfig, *, resumed: bool) -> Path | None:
             "or init=null to start from random weights on purpose"
         )
     return None if cfg.init is None else Path(str(cfg.init))
-
-
-def _start_from(generator: nn.Module, init: Path) -> dict[str, Any]:
-    """Loads the weights; where sizes differ, says which settings the file asks for."""
-    state, spec, _ = read_generator_file(init)
-    own, found = network_spec(generator), resolve_spec(state, spec, source=init)
-    theirs = found["arguments"]
-    if found["architecture"] != own["architecture"]:
-        raise InputError(
-            f"init={init} holds {found['architecture']}, and the generator is {own['architecture']}: give "
-            "generator=rrdb or generator=srresnet, whichever the file holds"
-        )
-    different = {
-        name: theirs[name]
-        for name, value in own["arguments"].items()
-        if name in theirs and theirs[name] != value and not name.startswith("init_")
-    }
-    if different:
-        keys = (f"{'scale' if name == 'scale' else f'generator.{name}'}={v}" for name, v in different.items())
-        raise InputError(
-            f"init={init} does not fit the generator: it was made with {' '.join(keys)}; give these"
-        )
-    return load_state(generator, init)
 
 
 def _extra_loggers(cfg: DictConfig, run_dir: Path, saved: Saved | None) -> list[Logger]:

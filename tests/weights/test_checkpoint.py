@@ -87,6 +87,7 @@ def test_the_metadata_are_plain_strings_that_others_can_read(tmp_path):
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     lineage = json.loads(metadata[LINEAGE_KEY])
+    assert len(lineage.pop("checksum")) == 64
     assert lineage == {
         "spec": network_spec(net),
         "provenance": {"updates": 7, "origin": {"file": "psnr.ckpt"}},
@@ -219,6 +220,23 @@ def test_a_generator_of_the_users_own_is_saved_and_loaded_into(tmp_path):
         load_generator(path)
     with pytest.raises(InputError, match=r"it holds .*container\.Sequential instead of RRDBNet"):
         load_state(RRDBNet(**SMALL), path)
+
+
+@pytest.mark.parametrize("change", ["tensor", "spec"])
+def test_a_file_changed_after_it_was_written_is_refused(tmp_path, change):
+    """The format has no checksum: one flipped bit would give another network without a word."""
+    path = tmp_path / "a.safetensors"
+    save_generator(path, RRDBNet(**SMALL))
+    data = bytearray(path.read_bytes())
+    if change == "tensor":
+        data[-1] ^= 1
+    else:
+        at = data.find(b"residual_scaling") + len(b'residual_scaling\\": 0.')
+        assert data[at : at + 1] == b"2"
+        data[at] = ord("3")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.safetensors: the checksum inside is not that"):
+        read_generator_file(path)
 
 
 def test_a_given_scale_is_checked_against_the_file(tmp_path):

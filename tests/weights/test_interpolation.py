@@ -189,6 +189,12 @@ def test_a_blend_of_strangers_is_told():
     assert "gan2 was not trained from other, but from gan" in kinship(record("other"), grandchild)
 
 
+@pytest.mark.parametrize("init", [3, "text", {"sha256": 5}, {"file": "a", "metadata": "text"}, [1]])
+def test_a_lineage_may_hold_anything(init):
+    """It comes from a file, which may be a stranger's."""
+    assert "not trained from" in kinship(record("psnr"), record("gan", {"init": init}))
+
+
 @pytest.mark.slow
 def test_the_lineage_of_a_real_run_is_recognised(tmp_path):
     """Breaks if training records another hash than the one of the file that it began from."""

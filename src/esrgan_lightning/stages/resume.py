@@ -22,6 +22,7 @@ MAY_CHANGE = (
     "resume",
     "overwrite",
     "init",
+    "init_partial",
     "logger",
     "metrics",
     "trainer.max_updates",

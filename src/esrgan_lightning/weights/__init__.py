@@ -13,6 +13,7 @@ from esrgan_lightning.weights.files import LINEAGE_KEY
 from esrgan_lightning.weights.formats import infer_spec
 from esrgan_lightning.weights.interpolation import blend, blend_files, interpolate, interpolate_files
 from esrgan_lightning.weights.state import state_hash
+from esrgan_lightning.weights.warm_start import warm_start
 
 __all__ = [
     "LINEAGE_KEY",
@@ -28,5 +29,6 @@ __all__ = [
     "read_generator_file",
     "save_generator",
     "state_hash",
+    "warm_start",
     "write_generator_file",
 ]

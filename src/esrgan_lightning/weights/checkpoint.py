@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import build_network, network_spec
-from esrgan_lightning.weights.files import LINEAGE_KEY, plain_tensors, read_file, widened
-from esrgan_lightning.weights.formats import infer_spec, select_state, where
-from esrgan_lightning.weights.layouts import layout_of, to_today
+from esrgan_lightning.weights.files import LINEAGE_KEY, widened
+from esrgan_lightning.weights.formats import infer_spec
+from esrgan_lightning.weights.reader import checksum, read_contents
 from esrgan_lightning.weights.state import differences, require_finite, state_hash
 
 
@@ -50,54 +50,20 @@ def write_generator_file(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: generators are written as .safetensors: give a name with that ending")
-    lineage = json.dumps({"spec": dict(spec), "provenance": dict(provenance)}, sort_keys=True)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    # As a reader will see it: JSON turns tuples into lists.
+    lineage = json.loads(json.dumps({"spec": dict(spec), "provenance": dict(provenance)}))
+    lineage["checksum"] = checksum(tensors, lineage["spec"], lineage["provenance"])
     path.parent.mkdir(parents=True, exist_ok=True)
     # Beside it: a rename is atomic within one file system only.
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         # One entry of metadata alone: several come in random order, and equal networks would differ in bytes.
         # Not by save_file: that makes a file which no one else may read.
-        partial.write_bytes(save(tensors, metadata={LINEAGE_KEY: lineage}))
+        partial.write_bytes(save(tensors, metadata={LINEAGE_KEY: json.dumps(lineage, sort_keys=True)}))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-class Contents(NamedTuple):
-    """What a file of weights holds, as it lies there."""
-
-    state: dict[str, Tensor]  # today's keys, on the CPU, in the file's own types
-    spec: dict[str, Any] | None
-    provenance: dict[str, Any]
-    layout: str  # of the names: today, esrgan2018, esrgan2019
-    within: str  # where in the file the tensors are, as "params_ema"; empty at the top
-    updates: int | None  # that a training run had done
-
-
-def read_contents(path: str | Path) -> Contents:
-    """Reads a file as :func:`read_generator_file` does, and tells how it is laid out.
-
-    Raises:
-        InputError: Not a readable file of tensors.
-    """
-    path = Path(path)
-    content, lineage = read_file(path)
-    spec, provenance = lineage.get("spec"), lineage.get("provenance", {})
-    if (spec is not None and not _is_spec(spec)) or not isinstance(provenance, Mapping):
-        raise InputError(f"{path}: what it says under {LINEAGE_KEY!r} is not a spec: it is damaged")
-    tensors = {name: value for name, value in content.items() if name != LINEAGE_KEY}
-    own = spec is not None and path.suffix == ".safetensors"
-    state = plain_tensors(tensors if own else select_state(tensors), path)
-    step = content.get("global_step")
-    return Contents(
-        to_today(state),
-        None if spec is None else dict(spec),
-        dict(provenance),
-        layout_of(state),
-        "" if own else where(tensors),
-        step if isinstance(step, int) else None,
-    )
 
 
 def read_generator_file(path: str | Path) -> GeneratorFile:
@@ -115,14 +81,6 @@ def read_generator_file(path: str | Path) -> GeneratorFile:
     """
     contents = read_contents(path)
     return GeneratorFile(widened(contents.state), contents.spec, contents.provenance)
-
-
-def _is_spec(value: object) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and isinstance(value.get("architecture"), str)
-        and isinstance(value.get("arguments"), Mapping)
-    )
 
 
 def load_generator(
@@ -145,7 +103,7 @@ def load_generator(
     try:
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
             generator = build_network(spec)
-    except (InputError, RuntimeError) as error:  # RuntimeError: sizes that are too large to count
+    except (InputError, RuntimeError, TypeError) as error:  # sizes too large, values of another type
         raise InputError(f"{path}: {error}") from error
     if difference := differences(generator.state_dict(), state):
         raise InputError(f"{path}: the tensors are not those of {spec['architecture']}: {difference}")

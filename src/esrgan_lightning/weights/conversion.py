@@ -11,9 +11,10 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import build_network
-from esrgan_lightning.weights.checkpoint import read_contents, resolve_spec, write_generator_file
+from esrgan_lightning.weights.checkpoint import resolve_spec, write_generator_file
 from esrgan_lightning.weights.files import LINEAGE_KEY
 from esrgan_lightning.weights.layouts import from_today
+from esrgan_lightning.weights.reader import read_contents
 from esrgan_lightning.weights.state import differences, require_finite
 
 #: What is written, by name → the endings of its files.
@@ -87,7 +88,7 @@ def _check_complete(state: Mapping[str, Tensor], spec: Mapping[str, Any], path: 
     try:
         with torch.device("meta"):
             network = build_network(spec)
-    except (InputError, RuntimeError) as error:
+    except (InputError, RuntimeError, TypeError) as error:
         raise InputError(f"{path}: {error}") from error
     if difference := differences(network.state_dict(), state):
         raise InputError(f"{path}: the tensors are not those of {spec['architecture']}: {difference}")

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.weights.checkpoint import read_contents, resolve_spec
+from esrgan_lightning.weights.checkpoint import resolve_spec
 from esrgan_lightning.weights.files import widened
+from esrgan_lightning.weights.reader import read_contents
 from esrgan_lightning.weights.state import state_hash
 
 LAYOUT_NAMES = {

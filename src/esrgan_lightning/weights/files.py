@@ -1,10 +1,12 @@
 """Reading files of weights that a stranger may have written: named tensors come out, nothing is run."""
 
 import json
+import mmap
+import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from safetensors import safe_open
@@ -14,19 +16,36 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.state import first_few
 
 # In a .ckpt the top-level key, in a .safetensors file the metadata key (as JSON) of
-# {"spec": {"architecture": …, "arguments": {…}}, "provenance": {…}}.
+# {"spec": {"architecture": …, "arguments": {…}}, "provenance": {…}, "checksum": …}.
 LINEAGE_KEY = "esrgan_lightning"
-MAX_HEADER = 2**24  # bytes: names and shapes of a hundred thousand tensors
 PICKLED = (".ckpt", ".pth", ".pt")
+#: What a file may have at most. ESRGAN's has 67 MB and 702 tensors, its training checkpoint under 1 GB.
+MAX_BYTES, MAX_TENSORS = 2**33, 100_000
+#: Of a .safetensors file's header, as the format itself has it; and of the lineage as JSON.
+MAX_HEADER, MAX_LINEAGE = 100_000_000, 10_000_000
+
 EXPECTED = (
     "expected a generator: .safetensors or .ckpt of this library, or an RRDB network as .safetensors or .pth "
-    "(keys conv_first, body.N.rdbM.convK, conv_body, conv_up1 …, conv_hr, conv_last, as of BasicSR, "
-    "Real-ESRGAN and mmagic, or the ESRGAN authors' layouts of 2018 and 2019)"
+    "(keys conv_first, body.N.rdbM.convK, conv_body, conv_up1 …, conv_hr, conv_last, or the ESRGAN authors' "
+    "layouts of 2018 and 2019, also below params, params_ema or state_dict, or after module., _orig_mod., "
+    "generator. or generator_ema.)"
 )
+_EXPORT = "an export, which upscales and holds no weights to be read: give the file that it was made from"
+_KNOWN = {
+    ".onnx": f"ONNX, {_EXPORT}",
+    ".param": f"ncnn, {_EXPORT}",
+    ".bin": f"ncnn's weights or a pickle of another tool, {_EXPORT}",
+    ".pt2": f"torch.export, {_EXPORT}",
+    ".ts": f"TorchScript, {_EXPORT}",
+}
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads a file's content, and what the file says under ``LINEAGE_KEY`` ({} where it says nothing).
+
+    What a file claims is held against its size before anything is believed: memory is used for what is
+    there alone. A .ckpt or .pth is checked against the checksums inside, which PyTorch's format before 1.6
+    does not have.
 
     Returns:
         The state dict of a .safetensors file, or the object inside a pickled file; and the lineage.
@@ -39,76 +58,96 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     if path.suffix not in (".safetensors", *PICKLED):
-        raise InputError(f"{path}: expected a file ending in .safetensors, {', '.join(PICKLED)}")
-    _check_size(path)
+        known = f" (this is {_KNOWN[path.suffix]})" if path.suffix in _KNOWN else ""
+        raise InputError(f"{path}: expected a file ending in .safetensors, {', '.join(PICKLED)}{known}")
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path.stat().st_size} bytes, and at most {MAX_BYTES} are read")
         content, lineage = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
-        lineage = json.loads(json.dumps(lineage))  # plain values alone
+        lineage = _plain(lineage)
     except Exception as error:  # a broken or hostile file fails in any of the readers' own ways
         lines = str(error).splitlines() or [""]
         remedy = "it may be cut short (get it again), or hold code, which is never run (ask for .safetensors)"
-        raise InputError(
-            f"{path}: not readable as weights: {remedy}; {type(error).__name__}: {lines[0]}"
-        ) from error
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        raise InputError(f"{path}: not readable as weights: {remedy}; {kind}{lines[0]}") from error
     if not isinstance(content, Mapping) or not isinstance(lineage, Mapping):
         raise InputError(f"{path}: found a {type(content).__name__} inside; {EXPECTED}")
     return {str(key): value for key, value in content.items()}, dict(lineage)
 
 
-def _check_size(path: Path) -> None:
-    """Refuses what would unfold in memory, before anything is unfolded."""
-    if path.suffix == ".safetensors":
-        with path.open("rb") as file:
-            header = int.from_bytes(file.read(8), "little")
-        if header > min(MAX_HEADER, path.stat().st_size - 8):
-            raise InputError(
-                f"{path}: not readable as weights: it may be cut short (get it again): its header is said to "
-                f"have {header} bytes, and the file has {path.stat().st_size}"
-            )
-    elif is_zipfile(path):
-        try:
-            with ZipFile(path) as archive:
-                unfolded = sum(entry.file_size for entry in archive.infolist())
-        except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise InputError(
-                f"{path}: not readable as weights: it may be cut short (get it again): {error}"
-            ) from error
-        if unfolded > path.stat().st_size:  # torch.save compresses nothing
-            raise InputError(
-                f"{path}: {path.stat().st_size} bytes that unfold to {unfolded}: weights are not compressed"
-            )
-
-
 def _read_safetensors(path: Path) -> tuple[Any, Any]:
+    size = path.stat().st_size
+    with path.open("rb") as raw:
+        start = raw.read(8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+    if not 2 <= length <= min(MAX_HEADER, size - 8):
+        raise InputError(f"its header claims {length} bytes, and the file has {size}")
     with safe_open(path, framework="pt", device="cpu") as file:
-        metadata = file.metadata() or {}
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    return tensors, json.loads(metadata.get(LINEAGE_KEY, "{}"))
+        metadata, names = file.metadata() or {}, list(file.keys())
+        if len(names) > MAX_TENSORS:
+            raise InputError(f"{len(names)} tensors, and at most {MAX_TENSORS} are read")
+        tensors = {name: file.get_tensor(name) for name in names}
+    lineage = metadata.get(LINEAGE_KEY, "{}")
+    if len(lineage) > MAX_LINEAGE:
+        raise InputError(f"its metadata {LINEAGE_KEY} have {len(lineage)} characters")
+    return tensors, json.loads(lineage)
 
 
 def _read_pickled(path: Path) -> tuple[Any, Any]:
+    with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        zipped = data[:4] == b"PK\3\4"
+        # The one constructor that torch allows and that fills memory by a mere number.
+        if data.find(b"bytearray") >= 0:
+            raise InputError("it asks for a bytearray, which no file of weights does")
+    if zipped:
+        _check_archive(path)
     content = torch.load(path, map_location="cpu", weights_only=True)
     return content, content.get(LINEAGE_KEY, {}) if isinstance(content, Mapping) else {}
 
 
-def plain_tensors(state: Mapping[str, Any], source: object) -> dict[str, Tensor]:
-    """The values as plain tensors on the CPU, of the types that they have.
+def _check_archive(path: Path) -> None:
+    """Refuses what torch.save does not write: compressed or overlapping entries, wrong checksums."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+            raise InputError(f"TorchScript, {_EXPORT}")
+        if len(entries) > 2 * MAX_TENSORS:
+            raise InputError(f"{len(entries)} entries, and at most {2 * MAX_TENSORS} are read")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise InputError("it is compressed, which files of weights are not")
+        claimed, size = sum(entry.file_size for entry in entries), path.stat().st_size
+        if claimed > size:
+            raise InputError(f"its entries claim {claimed} bytes, and the file has {size}")
+        # torch.load notices a file cut short, but neither a flipped bit nor a block of zeros.
+        if (broken := archive.testzip()) is not None:
+            raise InputError(f"damaged at {broken}")
+
+
+def _plain(lineage: object) -> Any:
+    """The lineage as plain values alone; one that refers to itself many times over would fill the memory."""
+    text = []
+    for size, part in enumerate(json.JSONEncoder().iterencode(lineage)):
+        if size > MAX_LINEAGE // 8:
+            raise InputError(f"what it says under {LINEAGE_KEY} is too long")
+        text.append(part)
+    return json.loads("".join(text))
+
+
+def plain_tensors(state: Mapping[str, Any], source: Path) -> dict[str, Tensor]:
+    """The values as plain tensors on the CPU.
 
     Raises:
-        InputError: Anything else than dense tensors that hold all of their values.
+        InputError: Anything else than dense tensors that hold all of their values, or more of them than the
+            file has bytes for.
     """
     odd = [f"{name} ({type(value).__name__})" for name, value in state.items() if not _is_plain(value)]
     if odd or not state:
         raise InputError(f"{source}: found {first_few(odd) or 'nothing'} where tensors belong; {EXPECTED}")
+    storages = (tensor.untyped_storage() for tensor in state.values())
+    claimed, size = sum({each.data_ptr(): each.nbytes() for each in storages}.values()), source.stat().st_size
+    if claimed > size:
+        raise InputError(f"{source}: its tensors claim {claimed} bytes, and the file has {size}")
     return {name: tensor.detach() for name, tensor in state.items()}
-
-
-def widened(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Half precision as float32; everything else as it is."""
-    return {
-        name: tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
-        for name, tensor in state.items()
-    }
 
 
 def _is_plain(value: object) -> bool:
@@ -117,3 +156,11 @@ def _is_plain(value: object) -> bool:
     # A few bytes repeated by stride 0 can claim any size.
     whole = value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     return whole and not value.is_quantized and not value.is_complex()
+
+
+def widened(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Half precision as float32; all else as it is."""
+    return {
+        name: tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
+        for name, tensor in state.items()
+    }

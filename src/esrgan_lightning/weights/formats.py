@@ -74,14 +74,49 @@ def _below(state: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
     }
 
 
+_NEEDED = (
+    "conv_first.weight",
+    "body.0.rdb1.conv1.weight",
+    "conv_body.weight",
+    "conv_hr.weight",
+    "conv_last.weight",
+)
+
+
+def possible_scales(state: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """The scales that an RRDB network of these shapes can have: one, or 2 and 3; none for other tensors.
+
+    conv_first tells the input channels, and by 4 or 16 times those of the output that a pixel-unshuffle comes
+    first (x2, x1); the number of conv_up tells the other scales: none x1, two x4, three x8. One is x2 as well
+    as x3.
+
+    Args:
+        state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_today`).
+    """
+    if any(key not in state or state[key].ndim != 4 for key in _NEEDED):
+        return ()
+    return {0: (1,), 1: (2, 3), 2: (4 // _fold(state),), 3: (8,)}.get(count_steps(state), ())
+
+
+def _fold(state: Mapping[str, Tensor]) -> int:
+    out_channels = len(state["conv_last.weight"])
+    folds = {4 * out_channels: 2, 16 * out_channels: 4}
+    return folds.get(state["conv_first.weight"].shape[1], 1) if count_steps(state) == 2 else 1
+
+
+def likely_scale(state: Mapping[str, Tensor], wanted: int | None) -> int | None:
+    """The scale of an RRDB network: the one wanted where the shapes allow it, else what they tell first."""
+    scales = possible_scales(state)
+    return wanted if wanted in scales else next(iter(scales), None)
+
+
 def infer_spec(
     state: Mapping[str, Tensor], *, scale: int | None = None, source: object = "weights"
 ) -> dict[str, Any]:
     """Reads from the shapes which RRDB network a state dict belongs to.
 
-    conv_first tells the input channels, and by 4 or 16 times those of the output that a pixel-unshuffle comes
-    first (x2, x1); the number of conv_up tells the other scales: none x1, two x4, three x8. One is x2 as well
-    as x3: then the scale has to be given. β is not in a file: it is 0.2, as everywhere.
+    The scale is the one of :func:`possible_scales`; where that leaves two, it has to be given. β is not in a
+    file: it is 0.2, as everywhere.
 
     Args:
         state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_today`).
@@ -91,33 +126,24 @@ def infer_spec(
     Raises:
         InputError: Not an RRDB network, a scale that is missing, or one that contradicts the shapes.
     """
-    needed = (
-        "conv_first.weight",
-        "body.0.rdb1.conv1.weight",
-        "conv_body.weight",
-        "conv_hr.weight",
-        "conv_last.weight",
-    )
-    if any(key not in state or state[key].ndim != 4 for key in needed):
+    if any(key not in state or state[key].ndim != 4 for key in _NEEDED):
         raise InputError(f"{source}: found {len(state)} tensors: {first_few(list(state))}; {EXPECTED}")
     num_features, in_channels = state["conv_first.weight"].shape[:2]
-    out_channels = len(state["conv_last.weight"])
-    steps = count_steps(state)
-    fold = {4 * out_channels: 2, 16 * out_channels: 4}.get(in_channels, 1) if steps == 2 else 1
-    scales = {0: (1,), 1: (2, 3), 2: (4 // fold,), 3: (8,)}.get(steps, ())
+    scales, fold = possible_scales(state), _fold(state)
     if scale is None and len(scales) > 1:
         raise InputError(
             f"{source}: one conv_up can be scale 2 or scale 3, the file does not say: give scale= (--scale)"
         )
     if scale not in (None, *scales) or not scales:
         raise InputError(
-            f"{source}: scale={scale} does not go with its {steps} conv_up: possible is {scales or 'none'}"
+            f"{source}: scale={scale} does not go with its {count_steps(state)} conv_up: "
+            f"possible is {scales or 'none'}"
         )
     return {
         "architecture": "RRDBNet",
         "arguments": {
             "in_channels": in_channels // fold**2,
-            "out_channels": out_channels,
+            "out_channels": len(state["conv_last.weight"]),
             "num_features": num_features,
             "num_blocks": count_blocks(state),
             "growth_channels": len(state["body.0.rdb1.conv1.weight"]),

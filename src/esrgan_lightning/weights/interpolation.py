@@ -1,6 +1,6 @@
 """Network interpolation: between fidelity and perceptual quality without training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,12 +181,17 @@ def kinship(psnr: Mapping[str, Any], gan: Mapping[str, Any]) -> str | None:
             f"{gan['file']} does not say what it was trained from: blends are good only where it began as "
             f"{psnr['file']}"
         )
-    origin = gan["metadata"]["init"]
-    began = f"but from {origin['file']}" if origin else "but from random weights"
-    while origin:
-        if origin["sha256"] == psnr["sha256"]:
-            return None
-        origin = origin["metadata"].get("init")
+    chain = list(_ancestors(gan["metadata"]))
+    if psnr["sha256"] in (each.get("sha256") for each in chain):
+        return None
+    began = f"but from {chain[0].get('file')}" if chain else "but from random weights"
     return (
         f"{gan['file']} was not trained from {psnr['file']}, {began}: expect blends that are worse than both"
     )
+
+
+def _ancestors(metadata: object) -> Iterator[Mapping[str, Any]]:
+    """What a training began from, what that one began from, and so on; a file may say anything here."""
+    while isinstance(metadata, Mapping) and isinstance(origin := metadata.get("init"), Mapping):
+        yield origin
+        metadata = origin.get("metadata")
