@@ -12,3 +12,16 @@ PSNR = (
     "trainer.log_interval=1",
 )
 GAN = (*PSNR, "loss.weights.perceptual=0", "discriminator.num_features=8")
+
+# Settings of RRDB that another generator lacks.
+_LACKS = {
+    "generator=srresnet": ("generator.growth_channels",),
+    "generator=srcnn": ("generator.growth_channels", "generator.num_blocks"),
+}
+
+
+def fitting(sizes, overrides):
+    """The sizes that the generator among the overrides knows."""
+    chosen = [word.removesuffix("_bn") for word in overrides if word.startswith("generator=")]
+    lacks = _LACKS.get(chosen[-1], ()) if chosen else ()
+    return [size for size in sizes if size.split("=")[0] not in lacks]

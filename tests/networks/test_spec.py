@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks import GENERATORS, RRDBNet, SRResNet, build_network, network_spec
+from esrgan_lightning.networks import GENERATORS, SRCNN, RRDBNet, SRResNet, build_network, network_spec
 
 NETWORKS = [
     RRDBNet(
@@ -17,6 +17,7 @@ NETWORKS = [
     ),
     RRDBNet(num_features=4, num_blocks=1, scale=1),
     SRResNet(1, 2, 5, 2, scale=3, batch_norm=True, init_scale=0.5),
+    SRCNN(1, 2, 6, (3, 5, 1), scale=2, init_scale=0.5),
 ]
 
 
@@ -39,7 +40,7 @@ def test_the_spec_names_every_argument_of_the_constructor(kind):
     """A new argument that is not recorded would be lost in every file; how it is trained is no part of it."""
     training_only = {"memory_efficient", "checkpointing"}
     known = set(inspect.signature(kind).parameters) - training_only
-    assert set(network_spec(kind(num_blocks=1))["arguments"]) == known
+    assert set(network_spec(kind(num_features=4))["arguments"]) == known
 
 
 def test_the_spec_survives_copies_and_cannot_be_changed_from_outside():
@@ -54,7 +55,7 @@ def test_a_network_of_the_users_own_is_named():
     """It can be trained and saved; rebuilding it is for the user."""
     spec = network_spec(nn.Conv2d(3, 3, 3))
     assert spec == {"architecture": "torch.nn.modules.conv.Conv2d", "arguments": {}}
-    with pytest.raises(InputError, match="is none of RRDBNet, SRResNet: build the network yourself"):
+    with pytest.raises(InputError, match="is none of RRDBNet, SRResNet, SRCNN: build the network yourself"):
         build_network(spec)
 
 

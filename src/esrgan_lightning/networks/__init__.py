@@ -7,11 +7,13 @@ torchvision along, whose import takes longer than building a generator.
 from esrgan_lightning.networks.discriminators import PatchDiscriminator, VGGDiscriminator
 from esrgan_lightning.networks.rrdb import RRDBNet
 from esrgan_lightning.networks.spec import GENERATORS, build_network, network_spec
+from esrgan_lightning.networks.srcnn import SRCNN
 from esrgan_lightning.networks.srresnet import SRResNet
 from esrgan_lightning.networks.unet import UNetDiscriminator
 
 __all__ = [
     "GENERATORS",
+    "SRCNN",
     "PatchDiscriminator",
     "RRDBNet",
     "SRResNet",

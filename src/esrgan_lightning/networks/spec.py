@@ -9,10 +9,13 @@ from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.rrdb import RRDBNet
+from esrgan_lightning.networks.srcnn import SRCNN
 from esrgan_lightning.networks.srresnet import SRResNet
 
 # The only classes that a file can ask for: names in files are never imported.
-GENERATORS: Mapping[str, type[nn.Module]] = MappingProxyType({"RRDBNet": RRDBNet, "SRResNet": SRResNet})
+GENERATORS: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {"RRDBNet": RRDBNet, "SRResNet": SRResNet, "SRCNN": SRCNN}
+)
 
 
 def network_spec(network: nn.Module) -> dict[str, Any]:
@@ -35,8 +38,7 @@ def build_network(spec: Mapping[str, Any]) -> nn.Module:
     """Builds the generator, freshly initialised, that :func:`network_spec` described.
 
     Args:
-        spec: ``{"architecture": "RRDBNet" or "SRResNet", "arguments": {…}}``, also from a
-            stranger's file.
+        spec: ``{"architecture": one of GENERATORS, "arguments": {…}}``, also from a stranger's file.
 
     Raises:
         InputError: Another architecture, or arguments that its constructor does not take.
