@@ -31,6 +31,7 @@ RUNS = {
     "psnr 64": (*PSNR, EXACT),
     "gan 64": (*GAN, EXACT, PLAIN),
     "gan with batch norm 64": (*GAN, EXACT, SYNCED),
+    "gan with gradient penalty 64": (*GAN, EXACT, PLAIN, "loss/adversarial=wasserstein_gp"),
     "psnr 32": (*PSNR, FAST),
     "gan 32": (*GAN, FAST, PLAIN),
     "gan with batch norm 32": (*GAN, FAST, SYNCED),

@@ -9,7 +9,7 @@ from by_hand import WEIGHTS, adam, batches, discriminator, fit, gan_stage, gener
 from torch import nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.losses import StandardGAN, WeightedLoss
+from esrgan_lightning.losses import GradientPenalty, R1Penalty, StandardGAN, WassersteinGAN, WeightedLoss
 from esrgan_lightning.networks import VGGDiscriminator
 from esrgan_lightning.stages import GANStage
 
@@ -61,6 +61,45 @@ def by_the_book(g, d, data, *, first="generator", d_steps=1, clip=None, game=rel
     return g, d
 
 
+def wasserstein_gp(g, d, data, *, first, d_steps):
+    """WGAN-GP (Gulrajani et al. 2017, algorithm 1) by hand; each ε is the library's."""
+    g, d = copy.deepcopy(g).double(), copy.deepcopy(d).double()
+    opt_g, opt_d = adam(g.parameters()), adam(d.parameters())
+
+    def share(number, step):
+        seen = []
+        probe = lambda x: (seen.append(x.detach()), x.sum((1, 2, 3))[:, None])[1]  # noqa: E731
+        one = torch.ones(1, 3, 1, 1).double()
+        GradientPenalty(seed=5)(probe, one, 0 * one, numbers=[number], step=step)
+        return seen[0].flatten()[0]
+
+    def penalty(hr, sr, numbers, step):
+        total = 0.0
+        for real, fake, number in zip(hr, sr, numbers, strict=True):
+            e = share(number, step)
+            x = (e * real + (1 - e) * fake)[None].requires_grad_()
+            gradient = torch.autograd.grad(d(x).sum(), x, create_graph=True)[0]
+            total = total + (gradient.square().sum().sqrt() - 1) ** 2 / len(hr)
+        return total
+
+    for batch in data:
+        hr = batch["hr"].double()
+        sr = g(batch["lr"].double())
+        for turn in (first, "discriminator" if first == "generator" else "generator"):
+            if turn == "generator":
+                opt_g.zero_grad()
+                (WEIGHTS["pixel"] * (sr - hr).abs().mean() - WEIGHTS["adversarial"] * d(sr).mean()).backward()
+                opt_g.step()
+                continue
+            for step in range(d_steps):
+                opt_d.zero_grad()
+                fixed = sr.detach()
+                loss = d(fixed).mean() - d(hr).mean() + 10 * penalty(hr, fixed, batch["number"], step)
+                loss.backward()
+                opt_d.step()
+    return g, d
+
+
 def assert_equal(stage, networks):
     for mine, book in zip((stage.generator, stage.discriminator), networks, strict=True):
         for (name, parameter), expected in zip(mine.named_parameters(), book.parameters(), strict=True):
@@ -75,6 +114,47 @@ def test_updates_equal_the_book(first, d_steps):
     stage = gan_stage(order=f"{first}_first", discriminator_steps=d_steps)
     fit(stage, data)
     assert_equal(stage, by_the_book(generator(), discriminator(), data, first=first, d_steps=d_steps))
+
+
+def numbered(count):
+    data = batches(count)
+    return [batch | {"number": [2 * n, 2 * n + 1]} for n, batch in enumerate(data)]
+
+
+@pytest.mark.parametrize("d_steps", [1, 2])
+@pytest.mark.parametrize("first", ORDERS)
+def test_updates_with_a_gradient_penalty_equal_the_book(first, d_steps):
+    """Breaks if λ, a step's own ε, the pictures of the update or the graph to the discriminator is wrong."""
+    data, judge = numbered(2), discriminator(norm="none")
+    game = WassersteinGAN(penalty=GradientPenalty(seed=5))
+    stage = gan_stage(
+        order=f"{first}_first", discriminator_steps=d_steps, discriminator=judge, adversarial=game
+    )
+    trainer = fit(stage, data)
+    book = wasserstein_gp(generator(), discriminator(norm="none"), data, first=first, d_steps=d_steps)
+    assert_equal(stage, book)
+    assert trainer.callback_metrics["train/gradient_penalty"] > 0
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+@pytest.mark.parametrize("penalty", [GradientPenalty(), R1Penalty()])
+def test_a_penalty_in_mixed_precision_and_with_a_compiled_discriminator(precision, penalty):
+    """Breaks if the second derivative goes through a compiled network, which has none, or through bf16."""
+    stage = gan_stage(discriminator=discriminator(norm="none"), adversarial=StandardGAN(penalty=penalty))
+    stage.discriminator.compile(backend="aot_eager")
+    torch._functorch.config.donated_buffer = False
+    trainer = fit(stage, numbered(2), precision=precision)
+    assert trainer.callback_metrics["train/gradient_penalty"].isfinite()
+    assert stage.updates.skipped == 0
+
+
+def test_a_penalty_is_refused_beside_batch_norm_and_without_sample_numbers():
+    """Breaks if either is found out after a week, or never."""
+    game = WassersteinGAN(penalty=GradientPenalty())
+    with pytest.raises(InputError, match=r"discriminator\.norm=none"):
+        gan_stage(adversarial=game)
+    with pytest.raises(InputError, match='"number"'):
+        fit(gan_stage(adversarial=game, discriminator=discriminator(norm="none")), batches(1))
 
 
 def test_the_orders_differ():

@@ -54,7 +54,7 @@ def test_full_precision_and_other_backbones_are_left_alone():
     speed_up(stage, **OFF | {"cast_features": True})
     assert {p.dtype for p in stage.losses.terms["perceptual"].backbone.parameters()} == {torch.float32}
     efficient = PerceptualLoss(EfficientNetLite0Features([0], weights="random"))
-    efficient.cast_features(torch.bfloat16)
+    efficient.features.cast(torch.bfloat16)
     assert {p.dtype for p in efficient.backbone.parameters()} == {torch.float32}
 
 

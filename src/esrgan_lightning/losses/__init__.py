@@ -8,6 +8,8 @@ from esrgan_lightning.losses.adversarial import (
     StandardGAN,
     WassersteinGAN,
 )
+from esrgan_lightning.losses.contextual import ContextualLoss
+from esrgan_lightning.losses.penalty import GradientPenalty, R1Penalty
 from esrgan_lightning.losses.perceptual import PerceptualLoss
 from esrgan_lightning.losses.pixel import CharbonnierLoss
 from esrgan_lightning.losses.weighted import WeightedLoss
@@ -15,9 +17,12 @@ from esrgan_lightning.losses.weighted import WeightedLoss
 __all__ = [
     "AdversarialLoss",
     "CharbonnierLoss",
+    "ContextualLoss",
+    "GradientPenalty",
     "HingeGAN",
     "LeastSquaresGAN",
     "PerceptualLoss",
+    "R1Penalty",
     "RelativisticAverageGAN",
     "StandardGAN",
     "WassersteinGAN",

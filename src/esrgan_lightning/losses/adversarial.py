@@ -9,7 +9,8 @@ The stage calls ``generator_loss(real, fake)`` and ``discriminator_loss(real, fa
 In the discriminator's step ``fake`` comes from a detached picture; in the generator's step the picture
 carries its graph and the discriminator's parameters are frozen. Only ``needs_real_in_generator`` losses look
 at ``real`` in the generator's step: for the others the stage may pass None and save a pass of the
-discriminator.
+discriminator. Each takes a ``penalty``, which the stage adds to the discriminator's loss, as it needs the
+discriminator itself (see :mod:`~esrgan_lightning.losses.penalty`).
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 from esrgan_lightning.losses._common import at_least_float32
+from esrgan_lightning.losses.penalty import Penalty
 from esrgan_lightning.ops.distributed import mean_over_processes
 
 
@@ -26,6 +28,10 @@ class AdversarialLoss(Protocol):
     """What the GAN stage asks of an adversarial loss; both functions return a scalar of at least float32."""
 
     needs_real_in_generator: ClassVar[bool]
+
+    @property
+    def penalty(self) -> Penalty | None:
+        """What the stage adds to the discriminator's loss; None for nothing."""
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """Loss of the generator, from raw logits of HR and SR pictures."""
@@ -69,6 +75,7 @@ class RelativisticAverageGAN:
         halved: Halve both losses, as BasicSR does; the weight of the adversarial term is then half as strong.
         detach_mean_in_discriminator: Send no gradient through the inner means of L_D, as BasicSR does; its
             L_G keeps them attached, as here.
+        penalty: Added to L_D by the stage.
 
     >>> import torch
     >>> gan = RelativisticAverageGAN()
@@ -80,6 +87,7 @@ class RelativisticAverageGAN:
     needs_real_in_generator: ClassVar[bool] = True
     halved: bool = False
     detach_mean_in_discriminator: bool = False
+    penalty: Penalty | None = None
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """L_G of the class's text."""
@@ -111,6 +119,7 @@ class StandardGAN:
     """
 
     needs_real_in_generator: ClassVar[bool] = False
+    penalty: Penalty | None = None
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """−E[log σ(C(x_f))]; ``real`` is not looked at."""
@@ -130,6 +139,7 @@ class LeastSquaresGAN:
     """
 
     needs_real_in_generator: ClassVar[bool] = False
+    penalty: Penalty | None = None
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """½ E[(C(x_f) − 1)²]; ``real`` is not looked at."""
@@ -149,6 +159,7 @@ class HingeGAN:
     """
 
     needs_real_in_generator: ClassVar[bool] = False
+    penalty: Penalty | None = None
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """−E[C(x_f)]; ``real`` is not looked at."""
@@ -164,11 +175,12 @@ class HingeGAN:
 class WassersteinGAN:
     """Wasserstein GAN (Arjovsky et al. 2017, section 3).
 
-    L_D = E[C(x_f)] − E[C(x_r)],  L_G = −E[C(x_f)]. The critic has to be Lipschitz: that is up to its layers
-    (for example spectral norm), as no weight clipping and no gradient penalty is part of this loss.
+    L_D = E[C(x_f)] − E[C(x_r)],  L_G = −E[C(x_f)]. The critic has to be Lipschitz: by a
+    :class:`~esrgan_lightning.losses.GradientPenalty` (WGAN-GP), or by its layers (spectral norm).
     """
 
     needs_real_in_generator: ClassVar[bool] = False
+    penalty: Penalty | None = None
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """−E[C(x_f)]; ``real`` is not looked at."""

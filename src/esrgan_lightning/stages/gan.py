@@ -12,10 +12,10 @@ from torchmetrics import Metric
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.losses.adversarial import AdversarialLoss
-from esrgan_lightning.ops.distributed import logged_means
+from esrgan_lightning.stages.critic import penalised, penalty_of
 from esrgan_lightning.stages.ema import averaged
 from esrgan_lightning.stages.relay import frozen, relay
-from esrgan_lightning.stages.signals import color_shift
+from esrgan_lightning.stages.signals import color_shift, log_means
 from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
 from esrgan_lightning.weights import LINEAGE_KEY
@@ -26,7 +26,7 @@ Order = Literal["generator_first", "discriminator_first"]
 class GANStage(pl.LightningModule):
     """Trains a generator against a discriminator: L_G = L_percep + λ·L_G^Ra + η·L1 (ESRGAN eq. 3).
 
-    Batches are ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w)}`` in [0,1].
+    Batches are ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w)}`` in [0,1]; with "number" for a penalty.
 
     Args:
         generator: (B,3,h,w) → (B,3,s·h,s·w), both in [0,1]; it starts from the PSNR stage's weights.
@@ -76,6 +76,7 @@ class GANStage(pl.LightningModule):
         self.automatic_optimization = False
         self.generator, self.discriminator = generator, discriminator
         self.losses, self.adversarial = losses, adversarial
+        self.penalty = penalty_of(adversarial, discriminator)
         self.ema = averaged(generator, ema_decay)
         self.updates = Updates(accumulate=accumulate, clip_norm=clip_norm, max_skipped=max_skipped)
         self.validation = Validation(metrics or default_metrics(int(generator.scale)))  # type: ignore[arg-type]
@@ -135,7 +136,7 @@ class GANStage(pl.LightningModule):
             loss = self.adversarial.generator_loss(real.detach(), fake)
             given["adversarial"] = relay(loss, seen=seen, picture=sr, scale=self.updates.scale(self))
         # The discriminator first: its graph is gone before the perceptual network's is made.
-        self._discriminator_gradient(real, fake, batch, last=last)
+        self._discriminator_gradient(sr, real, fake, batch, last=last)
         self._generator_gradient(sr, given, batch, last=last)
 
     def _learn_by_turns(self) -> bool:
@@ -163,10 +164,10 @@ class GANStage(pl.LightningModule):
 
     def _discriminator_turn(self, srs: Sequence[Tensor], batches: Sequence[dict[str, Any]]) -> bool:
         taken = True
-        for _ in range(self.discriminator_steps):
+        for step in range(self.discriminator_steps):
             for sr, batch in zip(srs, batches, strict=True):
                 real, fake = self.discriminator(batch["hr"]), self.discriminator(sr.detach())
-                self._discriminator_gradient(real, fake, batch, last=batch is batches[-1])
+                self._discriminator_gradient(sr, real, fake, batch, last=batch is batches[-1], step=step)
             taken &= self._step("d")
         return taken
 
@@ -176,20 +177,18 @@ class GANStage(pl.LightningModule):
         loss, terms = self.losses(sr, batch["hr"], **given)
         self.updates.backward(self, loss, terms=terms, batch=batch, last=last)
         if last:
-            self._log_means("loss_g", {"loss_g": loss, **terms})
+            log_means(self, "loss_g", {"loss_g": loss, **terms})
             self.log_dict(color_shift(sr, batch["lr"]))
 
     def _discriminator_gradient(
-        self, real: Tensor, fake: Tensor, batch: dict[str, Any], *, last: bool
+        self, sr: Tensor, real: Tensor, fake: Tensor, batch: dict[str, Any], *, last: bool, step: int = 0
     ) -> None:
         loss = self.adversarial.discriminator_loss(real, fake)
-        self.updates.backward(self, loss, terms={"discriminator": loss}, batch=batch, last=last)
+        total, terms = penalised(loss, self.penalty, self.discriminator, sr, batch, step=step)
+        self.updates.backward(self, total, terms={"discriminator": loss, **terms}, batch=batch, last=last)
         if last:
-            self._log_means("loss_d", {"loss_d": loss, "d_real": real.mean(), "d_fake": fake.mean()})
-
-    def _log_means(self, shown: str, values: Mapping[str, Tensor]) -> None:
-        for name, value in logged_means(values).items():
-            self.log(f"train/{name}", value, prog_bar=name == shown)
+            means = {"loss_d": loss, "d_real": real.mean(), "d_fake": fake.mean()}
+            log_means(self, "loss_d", means | terms)
 
     def _step(self, network: Literal["g", "d"]) -> bool:
         taken = self.updates.step(self, self.optimizers()["gd".index(network)])  # type: ignore[index]

@@ -1,5 +1,8 @@
 """Figures that tell early that a training goes wrong; each costs one pass over a batch of images."""
 
+from collections.abc import Mapping
+
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -24,3 +27,9 @@ def color_shift(sr: Tensor, lr: Tensor) -> dict[str, Tensor]:
         shift = sr.mean((0, 2, 3)) - lr.mean((0, 2, 3))
     names = (f"train/color_shift_{channel}" for channel in "rgb")
     return logged_means(dict(zip(names, shift, strict=True)))
+
+
+def log_means(stage: pl.LightningModule, shown: str, values: Mapping[str, Tensor]) -> None:
+    """Logs each scalar's mean over the processes as ``train/NAME``; ``shown`` stands beside the bar, too."""
+    for name, value in logged_means(values).items():
+        stage.log(f"train/{name}", value, prog_bar=name == shown)

@@ -2,7 +2,7 @@
 
 import torch
 
-from esrgan_lightning.losses import PerceptualLoss
+from esrgan_lightning.losses.features import FrozenFeatures
 from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.precision import Precision
 from esrgan_lightning.stages.psnr import PSNRStage
@@ -23,21 +23,20 @@ def speed_up(
     Args:
         stage: a :class:`~esrgan_lightning.stages.PSNRStage` or :class:`~esrgan_lightning.stages.GANStage`.
         channels_last: networks and their feature maps as NHWC in memory.
-        compiled: ``torch.compile`` for the generator, the discriminator and the perceptual loss's network,
-            each in place, so that the names of the weights stay.
-        cast_features: the perceptual loss's network keeps its weights in the half precision that mixed
-            precision computes in, instead of being cast at each of its passes.
+        compiled: ``torch.compile`` for the generator, the discriminator and the networks of losses
+            over features, each in place, so that the names of the weights stay.
+        cast_features: networks of losses over features keep their weights in the half precision that mixed
+            precision computes in, instead of being cast at each of their passes.
         precision: as :func:`~esrgan_lightning.stages.precision.resolve_precision` has found it.
     """
     if channels_last:
         stage.to(memory_format=torch.channels_last)
-    terms = stage.losses.terms.values()
-    perceptual = [term for term in terms if isinstance(term, PerceptualLoss)]
+    frozen = [module for module in stage.losses.modules() if isinstance(module, FrozenFeatures)]
     if cast_features and precision in _HALF:
-        for term in perceptual:
-            term.cast_features(_HALF[precision])
+        for features in frozen:
+            features.cast(_HALF[precision])
     if compiled:
-        networks = [stage.generator, *(term.backbone for term in perceptual)]
+        networks = [stage.generator, *(features.backbone for features in frozen)]
         if isinstance(stage, GANStage):
             networks.append(stage.discriminator)
             # Its graph is walked twice (stages/relay.py): the first walk may not reuse what the second reads.
