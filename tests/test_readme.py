@@ -27,6 +27,7 @@ DOCS = (
     "evaluation",
     "export",
     "interpolation",
+    "losses",
     "models",
     "streaming",
     "tiling",
@@ -42,6 +43,7 @@ COMPOSED = {
     "trainer=ddp": "several processes: tests of their own run them",
     "logger=wandb": "starts a service of its own",
     "loss.perceptual.weights=": "a file of 550 MB",
+    "loss/contextual=vgg19": "the same file",
 }
 
 
@@ -139,7 +141,7 @@ def call(main, words: list[str], monkeypatch) -> None:
 def sizes_for(command: str) -> list[str]:
     """The overrides that make a training command tiny."""
     sizes = tiny.fitting(tiny.GAN if "stage=gan" in command else tiny.PSNR, shlex.split(command))
-    if "efficientnet_lite0" in command:  # small enough to be computed for real
+    if "loss/perceptual=efficientnet_lite0" in command:  # small enough to be computed for real
         sizes.remove("loss.weights.perceptual=0")
     if "resume=" in command:
         sizes.append("trainer.max_updates=3")
