@@ -14,7 +14,7 @@ import esrgan_lightning
 from esrgan_lightning import Upscaler
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet, SRResNet
-from esrgan_lightning.ops import imresize, read_image, to_float, write_image
+from esrgan_lightning.ops import BackProjection, imresize, read_image, to_float, write_image
 from esrgan_lightning.weights import save_generator
 
 
@@ -486,3 +486,14 @@ def test_the_precision_reaches_the_network():
     assert seen == [torch.bfloat16]
     with pytest.raises(InputError, match="precision=fp8"):
         Upscaler(Nearest(), precision="fp8")
+
+
+def test_back_projection_is_done_on_what_the_network_was_given():
+    """Breaks if it is done after rounding, or on the LR of another pass."""
+    lr, net = picture(3, 9, 7, torch.float32), tiny()
+    plain = Upscaler(net).upscale(lr)
+    corrected = Upscaler(net, back_projection=3).upscale(lr)
+    torch.testing.assert_close(corrected, BackProjection(4, 3)(plain, lr), rtol=0, atol=1e-6)
+    assert (corrected - plain).abs().max() > 1e-3
+    with pytest.raises(InputError, match="iterations=-1"):
+        Upscaler(net, back_projection=-1)

@@ -17,7 +17,12 @@ def upscale(
         list[Path],
         typer.Argument(help="Images, folders, quoted patterns ('photos/**/*.jpg'), or - for stdin."),
     ],
-    model: Annotated[Path, typer.Option("--model", "-m", help="A weight file: .safetensors, .ckpt or .pth.")],
+    model: Annotated[
+        Path,
+        typer.Option(
+            "--model", "-m", help="Weights (.safetensors, .ckpt, .pth) or an export (.onnx, .param)."
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the results, or one result's file.")
     ] = None,
@@ -39,6 +44,9 @@ def upscale(
     tta: Annotated[
         bool, typer.Option(help="The mean over eight flips and turns: eight times the work.")
     ] = False,
+    back_projection: Annotated[
+        int, typer.Option(min=0, help="Iterations that make the result agree with its LR when shrunk again.")
+    ] = 0,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     stream: Annotated[
         bool, typer.Option(help="Pictures larger than memory, by rows, to png or tif.")
@@ -63,6 +71,8 @@ def upscale(
             raise InputError("where to? give a folder for the results with -o")
         extension = result_suffix(format, output, quality)
         pairs = [] if piped or output is None else targets(inputs, output, suffix, extension)
+        if stream and back_projection:
+            raise InputError("--back-projection looks at whole pictures: leave it out with --stream")
         job = Job(extension, quality=quality, overwrite=overwrite, manifest=manifest, stream=stream)
         job.check(piped)
         upscaler = Upscaler(
@@ -72,11 +82,18 @@ def upscale(
             overlap=overlap,
             scale=scale,
             tta=tta,
+            back_projection=back_projection,
             precision=precision,  # type: ignore[arg-type]  # checked there
             model_scale=model_scale,
             notice=lambda line: typer.echo(f"esrgan upscale: {line}", err=True),
         )
-        settings = {"tile": tile, "overlap": overlap, "tta": tta, "precision": precision}
+        settings = {
+            "tile": tile,
+            "overlap": overlap,
+            "tta": tta,
+            "precision": precision,
+            "back_projection": back_projection,
+        }
         code = upscale_stdin(upscaler, job) if piped else upscale_files(upscaler, pairs, job, model, settings)
     raise typer.Exit(code)
 

@@ -21,7 +21,7 @@ from esrgan_lightning.inference.plan import Tile
 from esrgan_lightning.inference.precision import Precision
 from esrgan_lightning.inference.runner import Runner
 from esrgan_lightning.inference.sizes import enlargement
-from esrgan_lightning.ops import from_float, read_image, to_float
+from esrgan_lightning.ops import BackProjection, from_float, read_image, to_float
 from esrgan_lightning.weights import load_generator
 
 # The overshoot of an earlier resampling may pass; 0..255 and −1..1 are mistaken for [0,1].
@@ -53,6 +53,7 @@ class Upscaler:
             once, or on its own result again until the scale is reached; what is too large is then reduced
             with ``imresize``.
         tta: The mean over the image turned and mirrored eight ways: eight times the work.
+        back_projection: Iterations of :class:`~esrgan_lightning.ops.BackProjection` after it; 0 is none.
         precision: ``fp32``, ``bf16`` or ``fp16``, as in :class:`~esrgan_lightning.inference.Runner`.
         model_scale: For a foreign file that does not tell its scale (see ``load_generator``).
         notice: Called with a line of text when memory is too little and pieces shrink; a warning by default.
@@ -74,6 +75,7 @@ class Upscaler:
         overlap: int = 32,
         scale: float | None = None,
         tta: bool = False,
+        back_projection: int = 0,
         precision: Precision = "fp32",
         model_scale: int | None = None,
         notice: Callable[[str], None] | None = None,
@@ -90,6 +92,7 @@ class Upscaler:
         if model_scale not in (None, own):
             raise InputError(f"model_scale={model_scale} was asked for and the generator has scale {own}")
         self.enlargement, self.tta, self.generator = enlargement(scale, own), tta, generator
+        self.back_projection = BackProjection(own, back_projection) if back_projection else None
 
     @property
     def scale(self) -> float:
@@ -160,12 +163,13 @@ class Upscaler:
 
     def _colors(self, colors: Tensor) -> Tensor:
         steps = self.enlargement
-        if not self.tta and steps.passes == 1 and steps.reduction == 1:
+        if not self.tta and not self.back_projection and steps.passes == 1 and steps.reduction == 1:
             return self.runner(colors)  # stays in integers throughout
         exact = colors.dtype if colors.dtype == torch.float64 else torch.float32
         large = to_float(colors, exact)
         for _ in range(steps.passes):
-            large = self_ensemble(self.runner, large) if self.tta else self.runner(large)
+            small, large = large, self_ensemble(self.runner, large) if self.tta else self.runner(large)
+            large = self.back_projection(large, small) if self.back_projection else large
         large = steps.resized(large, steps.reduction, *colors.shape[-2:])
         return from_float(large.clamp_(0, 1), colors.dtype)
 

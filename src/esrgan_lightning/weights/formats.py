@@ -132,7 +132,8 @@ def infer_spec(
     scales, fold = possible_scales(state), _fold(state)
     if scale is None and len(scales) > 1:
         raise InputError(
-            f"{source}: one conv_up can be scale 2 or scale 3, the file does not say: give scale= (--scale)"
+            f"{source}: one conv_up can be scale 2 or scale 3, the file does not say: give scale= "
+            "(--scale; of esrgan upscale --model-scale)"
         )
     if scale not in (None, *scales) or not scales:
         raise InputError(
