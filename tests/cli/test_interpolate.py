@@ -161,6 +161,8 @@ def test_a_sweep_leaves_pictures_and_figures(photos, tmp_path):
         ("--alphas", "0.5,0.2", "ascending"),
         ("--alphas", "0,2", "alpha=2"),
         ("--metrics", "psnr", "psnr"),
+        ("--features", "lpips", "give METRIC=FILE"),
+        ("--features", "niqe=a.safetensors", "weights are for lpips"),
     ],
 )
 def test_a_sweep_refuses_before_any_work(files, photos, tmp_path, option, value, says):
@@ -168,3 +170,12 @@ def test_a_sweep_refuses_before_any_work(files, photos, tmp_path, option, value,
     result = CliRunner().invoke(app, list(map(str, words)))
     assert (result.exit_code, says in result.stderr) == (2, True), result.output
     assert not (tmp_path / "sweep").exists()
+
+
+def test_a_sweep_measures_lpips_with_features_of_ones_own(files, photos, tmp_path, shared):
+    features = shared("weights/alexnet_features_fp16.safetensors")
+    words = ["alpha-sweep", *files, photos, "-o", tmp_path / "sweep", "--alphas", "0,1", "--metrics", "lpips"]
+    result = CliRunner().invoke(app, list(map(str, [*words, "--features", f"lpips={features}"])))
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "sweep/sweep.json").read_text())
+    assert all(0 < value < 2 for value in found["network_interpolation"]["lpips"])

@@ -56,6 +56,10 @@ def alpha_sweep(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     alphas: Annotated[str, typer.Option(help="Values of α, or START:END:STEP.")] = "0:1:0.2",
     metrics: Annotated[str, typer.Option(help="Names as of esrgan-evaluate.")] = "psnr_y,ssim_y",
+    features: Annotated[
+        list[str] | None,
+        typer.Option(help="METRIC=FILE: ImageNet features for lpips … (default: torchvision's download)."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
     tile: Annotated[
         int | None, typer.Option(help="Side of the squares processed one by one, LR pixels.")
@@ -80,7 +84,14 @@ def alpha_sweep(
             typer.echo(f"esrgan alpha-sweep: warning: {warning}", err=True)
         pairs = [TestPair(file) for file in files]
         found = sweep_over(
-            (first, second), spec, pairs, alphas=values, metrics=names, device=device, tile=tile
+            (first, second),
+            spec,
+            pairs,
+            alphas=values,
+            metrics=names,
+            device=device,
+            tile=tile,
+            weights=named_files(features or []),
         )
         try:
             output.mkdir(parents=True, exist_ok=True)
@@ -107,6 +118,18 @@ def numbers(text: str, option: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise InputError(f"{option} {text}: give numbers with commas between, as 0.5,0.3,0.2") from None
+
+
+def named_files(texts: Sequence[str]) -> dict[str, Path]:
+    """``lpips=FILE`` as a map.
+
+    Raises:
+        InputError: something else.
+    """
+    pairs = [text.partition("=") for text in texts]
+    if wrong := [text for text, (name, _, file) in zip(texts, pairs, strict=True) if not (name and file)]:
+        raise InputError(f"--features {wrong[0]}: give METRIC=FILE, as lpips=alexnet.safetensors")
+    return {name: Path(file) for name, _, file in pairs}
 
 
 def steps(text: str) -> list[float]:
