@@ -20,7 +20,8 @@ from esrgan_lightning.inference import Upscaler
 from esrgan_lightning.inference.memory import out_of_memory
 from esrgan_lightning.ops import to_uint8
 from esrgan_lightning.ops.encode import DEEP, FORMATS, OPAQUE, check_format
-from esrgan_lightning.ops.image import Photo, encode_image, read_photo, whole_file
+from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.image import Photo, encode_image, read_photo
 
 COMMAND = "esrgan upscale"
 #: The most bytes that are taken from standard input.

@@ -2,7 +2,6 @@
 
 import json
 import math
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rich.text import Text
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.benchmark import Results
 from esrgan_lightning.evaluation.measures import METRICS, convention
+from esrgan_lightning.ops.files import whole_file
 
 
 def print_table(
@@ -53,14 +53,9 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         InputError: The file cannot be written there.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 

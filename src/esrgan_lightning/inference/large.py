@@ -14,7 +14,7 @@ from torch import Tensor
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.upscaler import Upscaler
 from esrgan_lightning.ops.encode import FORMATS, png_stream, tiff_options
-from esrgan_lightning.ops.image import whole_file
+from esrgan_lightning.ops.files import whole_file
 from esrgan_lightning.ops.modes import Pixels, with_profile
 
 #: The most pixels of a picture that is streamed: 131,072 squared.

@@ -1,7 +1,6 @@
 """What NIQE compares with: the statistics of pristine photos, shipped, fitted to your own, or from a file."""
 
 import os
-import secrets
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import whole_file
 
 FEATURES = 36
 _FORMAT = {"niqe": "mean and covariance of 36 features; luma BT.601 16..235 rounded, blocks of 96"}
@@ -65,14 +65,9 @@ def save_model(path: str | os.PathLike[str], model: NaturalModel) -> None:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: a NIQE model is written as .safetensors: give a name with that ending")
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(path) as partial:
             partial.write_bytes(save(model._asdict(), metadata=_FORMAT))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 

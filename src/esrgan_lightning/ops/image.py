@@ -1,9 +1,6 @@
 """Image files as tensors: depth, gray and alpha kept, orientation applied, nothing half read or written."""
 
 import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +11,7 @@ from torch import Tensor
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import codecs
 from esrgan_lightning.ops.encode import FORMATS, check_format, encode
+from esrgan_lightning.ops.files import whole_file
 from esrgan_lightning.ops.modes import colors_of, with_profile
 from esrgan_lightning.ops.pixels import to_uint8
 
@@ -165,18 +163,3 @@ def encode_image(
         raise InputError(f"{name}: {error}") from error
     pixels = np.ascontiguousarray(image.detach().cpu().numpy().transpose(1, 2, 0))
     return encode(pixels, suffix, profile=profile, quality=quality)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write to; it becomes ``path`` at the end, or goes where an error ends it.
-
-    Missing parent folders are made.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Files of generators: written with spec and provenance, read with care."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import build_network, network_spec
+from esrgan_lightning.ops.files import whole_file
 from esrgan_lightning.weights.files import LINEAGE_KEY, widened
 from esrgan_lightning.weights.formats import infer_spec
 from esrgan_lightning.weights.reader import checksum, read_contents
@@ -54,16 +54,11 @@ def write_generator_file(
     # As a reader will see it: JSON turns tuples into lists.
     lineage = json.loads(json.dumps({"spec": dict(spec), "provenance": dict(provenance)}))
     lineage["checksum"] = checksum(tensors, lineage["spec"], lineage["provenance"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside it: a rename is atomic within one file system only.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # One entry of metadata alone: several come in random order, and equal networks would differ in bytes.
-        # Not by save_file: that makes a file which no one else may read.
-        partial.write_bytes(save(tensors, metadata={LINEAGE_KEY: json.dumps(lineage, sort_keys=True)}))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # One entry of metadata alone: several come in random order, and equal networks would differ in bytes.
+    # Not by save_file: that makes a file which no one else may read.
+    data = save(tensors, metadata={LINEAGE_KEY: json.dumps(lineage, sort_keys=True)})
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
 
 
 def read_generator_file(path: str | Path) -> GeneratorFile:

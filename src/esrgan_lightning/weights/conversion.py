@@ -1,6 +1,5 @@
 """Generators for other tools: the same tensors under the names and in the wrapping that each one reads."""
 
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import build_network
+from esrgan_lightning.ops.files import whole_file
 from esrgan_lightning.weights.checkpoint import resolve_spec, write_generator_file
 from esrgan_lightning.weights.files import LINEAGE_KEY
 from esrgan_lightning.weights.layouts import from_today
@@ -126,13 +126,8 @@ def _check_holds(to: str, spec: Mapping[str, Any], path: Path) -> list[str]:
 
 
 def _save(content: Mapping[str, Any], out: Path) -> None:
-    partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(out) as partial:
             torch.save(dict(content), partial)
-            partial.replace(out)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}") from error
