@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from safetensors.torch import save_file
+from torchvision.models import alexnet
 
 from esrgan_lightning.ops import write_image
 
@@ -96,6 +98,7 @@ def stocked(tmp_path_factory):
     for name in ("Set5", "Set14"):
         picture(home / f"theirs/{name}/a_x4.png", 208, 208, 10)
     (home / "vgg19.pth").touch()
+    save_file(alexnet(weights=None).features.state_dict(prefix="features."), home / "alexnet.safetensors")
     for text in blocks("yaml"):  # the first line names the file
         file = home / text.splitlines()[0].removeprefix("# ")
         file.parent.mkdir(parents=True, exist_ok=True)
