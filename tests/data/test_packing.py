@@ -104,17 +104,21 @@ class TestInterruptions:
         fill(tmp_path / "p", 30, size=(300, 400))
         reference = pack([tmp_path / "p"], tmp_path / "reference").path.read_bytes()
         script = (
-            "import sys; from esrgan_lightning.data.packing import pack; "
-            "print('ready', flush=True); pack([sys.argv[1]], sys.argv[2], threads=1)"
+            "import sys, time; from esrgan_lightning.data import pack_writer, packing; "
+            "add = pack_writer.PackWriter.add; "
+            "pack_writer.PackWriter.add = lambda *given: (time.sleep(0.05), add(*given))[1]; "
+            "packing.pack([sys.argv[1]], sys.argv[2], threads=1)"
         )
         chance, kills = random.Random(0), 0
         for _ in range(6):
             command = [sys.executable, "-c", script, tmp_path / "p", tmp_path / "pack"]
-            child = subprocess.Popen(command, stdout=subprocess.PIPE)
-            assert child.stdout.readline() == b"ready\n"
-            time.sleep(chance.uniform(0.0, 0.25))
+            child = subprocess.Popen(command)
+            while not (tmp_path / "pack.partial").exists():
+                assert child.poll() is None, "the packing ended by itself"
+                time.sleep(0.001)
+            time.sleep(chance.uniform(0.0, 0.3))
             child.send_signal(signal.SIGKILL)
-            child.communicate()
+            child.wait()
             kills += (tmp_path / "pack.partial").exists()
             if (tmp_path / "pack").exists():
                 break
