@@ -106,6 +106,13 @@ def test_the_endpoint_may_come_from_the_environment(bucket, server, tmp_path, mo
     assert ShardStore("s3://photos/df2k/", cache_dir=tmp_path).chunk(0).tile(0).pixels.shape[2] == 3
 
 
+def size(path):
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # taken to its place, or deleted, in the meantime
+        return 0
+
+
 def test_the_cache_stays_within_its_size(bucket, server, shards, tmp_path):
     """Breaks if nothing is deleted, or what is needed next is."""
     largest = max(path.stat().st_size for path in shards.glob("chunk-*.bin"))
@@ -119,7 +126,7 @@ def test_the_cache_stays_within_its_size(bucket, server, shards, tmp_path):
     for update in range(150):
         numbers = range(2 * update, 2 * update + 2)
         assert torch.equal(small.raw(numbers)["hr"], here.raw(numbers)["hr"])
-        most = max(most, sum(path.stat().st_size for path in chunk_files(tmp_path)))
+        most = max(most, sum(size(path) for path in chunk_files(tmp_path)))
     assert 2 * largest < most <= 4 * largest
 
 
