@@ -1,11 +1,15 @@
 """The configuration: every choice composes and builds, and the presets hold the figures of their sources."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
 from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -69,7 +73,10 @@ def test_every_logger_data_and_perceptual_choice_is_there():
     assert choices("logger") == ["csv", "tensorboard", "wandb"]
     assert choices("data") == ["df2k", "df2k_ost", "div2k", "folder", "pack", "paired", "photos", "streaming"]
     assert choices("degradation") == ["bicubic", "bicubic_noise", "jpeg", "realesrgan"]
-    assert choices("loss/perceptual") == ["efficientnet_lite0", "none", "vgg16", "vgg19", "vgg19_srgan"]
+    assert choices("loss/perceptual") == [
+        "efficientnet_lite0", "efficientnet_lite0_activated", "none", "vgg16", "vgg19", "vgg19_activated",
+        "vgg19_srgan",
+    ]  # fmt: skip
     assert choices("loss/contextual") == ["efficientnet_lite0", "none", "vgg19"]
     assert set(choices("preset")) >= {"basicsr", "demo", "paper"}
     assert set(choices("trainer")) >= {"cpu", "ddp", "gpu"}
@@ -83,6 +90,78 @@ def test_every_logger_data_and_perceptual_choice_is_there():
         "loss/contextual=vgg19",
     ):
         assert OmegaConf.to_container(compose(choice))
+
+
+GROUPS_OF_EXPERIMENTS = ("experiment", "experiment/ladder", "experiment/ladder_mini")
+EXPERIMENTS = [f"{group}={name}" for group in GROUPS_OF_EXPERIMENTS for name in choices(group)]
+
+
+@pytest.mark.parametrize("choice", EXPERIMENTS)
+def test_every_experiment_builds(choice):
+    """Breaks if an experiment names a choice or a key that does not exist."""
+    cfg = compose(choice, "loss/perceptual=none")
+    stage = stage_of(choice, "loss/perceptual=none", "generator.num_features=4")
+    assert isinstance(stage, GANStage if "discriminator" in cfg else PSNRStage)
+    assert "discriminator" not in cfg or cfg.init == "auto"
+    assert cfg.preset == ("mini" if "mini" in choice else "paper")
+
+
+def changes(one, other, prefix=""):
+    """Dotted keys whose values differ, the groups that were exchanged by their own name alone."""
+    for key in one | other:
+        mine, theirs = one.get(key), other.get(key)
+        if (
+            isinstance(mine, dict)
+            and isinstance(theirs, dict)
+            and mine.get("_target_") == theirs.get("_target_")
+        ):
+            yield from changes(mine, theirs, f"{prefix}{key}.")
+        elif mine != theirs:
+            yield f"{prefix}{key}"
+
+
+# The paper's ablation, column by column; the step with 16 blocks between is our own.
+STEPS = [
+    ["generator.batch_norm"],
+    ["loss.perceptual.layers"],
+    ["loss.adversarial"],
+    ["generator"],
+    ["generator.num_blocks"],
+    ["data.names", "data.skip_small"],
+]
+STEPS_MINI = [STEPS[0], ["loss.perceptual.activated"], *STEPS[2:5], ["data.train_count"]]
+
+
+@pytest.mark.parametrize(("group", "steps"), [("ladder", STEPS), ("ladder_mini", STEPS_MINI)])
+def test_a_step_of_the_ladder_changes_one_thing(group, steps):
+    """Breaks if a step mixes two changes, or the steps lie in another order than the paper's."""
+    ladder = [
+        OmegaConf.to_container(compose(f"experiment/{group}={name}", "name=x", "scale=4"), resolve=True)
+        for name in choices(f"experiment/{group}")
+    ]
+    assert [sorted(changes(one, other)) for one, other in itertools.pairwise(ladder)] == steps
+    assert ladder[0]["loss"]["adversarial"]["_target_"].endswith("StandardGAN")
+
+
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        ("patch_size", 5), ("patch_size_mini", 3), ("loss_weights", 9), ("loss_weights_mini", 4),
+        ("backbones", 5), ("backbones_mini", 3),
+    ],
+)  # fmt: skip
+def test_an_experiment_that_is_a_sweep(name, jobs):
+    """Breaks if experiment=… alone does not run its sweep, or a value of it has a typing error."""
+    with initialize_config_module("esrgan_lightning.conf", version_base="1.3"):
+        cfg = hydra_compose("train", [f"experiment={name}"], return_hydra_config=True)
+    assert cfg.hydra.mode == RunMode.MULTIRUN
+    grid = [
+        [f"{key}={value}" for value in values.split(",")] for key, values in cfg.hydra.sweeper.params.items()
+    ]
+    overrides = list(itertools.product(*grid))
+    assert len(overrides) == jobs
+    for each in overrides:
+        compose(f"experiment={name}", *each)
 
 
 # What each source says, by the key that states it. Source: the paper, and the best-known toolbox.

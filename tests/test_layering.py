@@ -23,11 +23,12 @@ RANKS = {
     "stages": 4,
     "evaluation": 4,
     "export": 4,
-    "training": 5,
-    "config": 5,
-    "cli": 6,
+    "config": 4,
+    "initial": 5,
+    "training": 6,
+    "cli": 7,
 }
-HYDRA_PARTS = ("training", "config", "cli")  # DictConfig stops here: below are typed arguments
+HYDRA_PARTS = ("training", "initial", "config", "cli")  # DictConfig stops here: below are typed arguments
 LONGEST = 220
 # The reason why a file may be longer stands beside its own limit.
 LONGER: dict[str, int] = {}

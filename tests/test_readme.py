@@ -27,6 +27,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 DOCS = (
     "data",
     "evaluation",
+    "experiments",
     "export",
     "interpolation",
     "losses",
@@ -46,7 +47,13 @@ COMPOSED = {
     "logger=wandb": "starts a service of its own",
     "loss.perceptual.weights=": "a file of 550 MB",
     "loss/contextual=vgg19": "the same file",
+    "experiment=paper_gan": "photos by the gigabyte",
+    "experiment/ladder=": "the same",
 }
+
+
+# Sweeps without -m, and how many jobs they have.
+SWEEPS = {"experiment=patch_size_mini": 3, "experiment=loss_weights_mini": 4}
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -143,12 +150,29 @@ def call(main, words: list[str], monkeypatch) -> None:
 
 def sizes_for(command: str) -> list[str]:
     """The overrides that make a training command tiny."""
-    sizes = tiny.fitting(tiny.GAN if "stage=gan" in command else tiny.PSNR, shlex.split(command))
+    gan = "stage=gan" in command or "_mini" in command
+    sizes = tiny.fitting(tiny.GAN if gan else tiny.PSNR, shlex.split(command))
     if "loss/perceptual=efficientnet_lite0" in command:  # small enough to be computed for real
         sizes.remove("loss.weights.perceptual=0")
+    if "_mini" in command or ("init=auto" in command and "init_settings" not in command):
+        sizes.append("+init_settings.trainer.max_updates=2")
+    if "ladder_mini=" in command:  # of SRResNet and RRDB
+        sizes.remove("generator.growth_channels=4")
+        sizes.append("stage=gan")  # Hydra looks at the settings before it looks into the swept files
+    if "patch_size" in command:  # what is swept
+        sizes.remove("data.patch_size=32")
     if "resume=" in command:
         sizes.append("trainer.max_updates=3")
     return sizes
+
+
+def jobs(words: list[str]) -> list[list[str]]:
+    """The jobs of a sweep over all files of a group, or the one job."""
+    group = next((word.removesuffix("=glob(*)") for word in words if word.endswith("=glob(*)")), None)
+    if group is None:
+        return [words]
+    plain = [word for word in words if word not in ("-m", f"{group}=glob(*)")]
+    return [[*plain, f"{group}={path.stem}"] for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 
 
 def run_train(words: list[str], home: Path, monkeypatch) -> None:
@@ -157,7 +181,9 @@ def run_train(words: list[str], home: Path, monkeypatch) -> None:
     command = shlex.join(words)
     name = next((word.removeprefix("name=") for word in words if word.startswith("name=")), None)
     if not is_run(command):
-        call(main, words if {"--cfg", "--help"} & set(words) else [*words, "--cfg", "job"], monkeypatch)
+        shown = {"--cfg", "--help"} & set(words)
+        for job in [words] if shown else jobs(words):
+            call(main, job if shown else [*job, "--cfg", "job"], monkeypatch)
         return
     if name and "overwrite=true" not in words:
         shutil.rmtree(home / "runs" / name, ignore_errors=True)
@@ -170,7 +196,7 @@ def run_train(words: list[str], home: Path, monkeypatch) -> None:
         written = sorted(home.glob(f"runs/{name}/**/generator.safetensors"))
     else:
         written = [file.parent for file in set(home.glob("runs/**/metrics.csv")) - before]
-    expected = 3 if "-m" in words else 1
+    expected = len(jobs(words)) if "glob(" in command else SWEEPS.get(words[1], 3 if "-m" in words else 1)
     assert len(written) == expected, f"{written} in place of {expected} runs"
 
 
@@ -287,7 +313,7 @@ def test_every_choice_that_the_readme_names_exists():
         named = set(re.findall(r"`([a-z0-9_]+)`", cell))
         held = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
         if group == "schedule":  # those that presets use carry their names
-            held = {name for name in held if not re.match("(paper|basicsr|demo)_", name)}
+            held = {name for name in held if not re.match("(paper|basicsr|demo|mini)_", name)}
         assert named == held, group
 
 

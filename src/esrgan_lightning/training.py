@@ -16,6 +16,7 @@ from torch import nn
 import esrgan_lightning
 from esrgan_lightning.data import SRDataModule
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.initial import AUTO, psnr_model
 from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.stages import GANStage, PSNRStage
 from esrgan_lightning.stages import run_folder as folders
@@ -64,6 +65,8 @@ def train(
     init = _init(cfg, resumed=saved is not None)
     if not goes_on_here and not cfg.overwrite:
         folders.check_free(run_dir)
+    if init == Path(AUTO):
+        init = _trained_psnr(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = cast(SRDataModule, build(cfg.data, "data"))
     generator = cast(nn.Module, build(cfg.generator, "generator"))
@@ -174,6 +177,13 @@ def _plain(node: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
 
 
+def _trained_psnr(cfg: DictConfig) -> Path:
+    data = cast(SRDataModule, build(cfg.data, "data"))
+    # Built to be thrown away: a mistake in this job is told before the long work for it.
+    build_stage(cfg, cast(nn.Module, build(cfg.generator, "generator")), {})
+    return psnr_model(cfg, data_hash=data.index_hash(), train=train)
+
+
 def _init(cfg: DictConfig, *, resumed: bool) -> Path | None:
     if not isinstance(cfg.init_partial, bool):
         raise InputError(f"init_partial={cfg.init_partial} must be true or false")
@@ -182,8 +192,12 @@ def _init(cfg: DictConfig, *, resumed: bool) -> Path | None:
             return None
         raise InputError(
             "the GAN stage starts from a PSNR model: give init=FILE (runs/NAME/generator.safetensors), "
-            "or init=null to start from random weights on purpose"
+            "init=auto to have it trained first, or init=null to start from random weights on purpose"
         )
+    if cfg.init == AUTO:
+        if "discriminator" not in cfg:
+            raise InputError("init=auto trains the PSNR stage for stage=gan: give init=null for stage=psnr")
+        return None if resumed else Path(AUTO)
     return None if cfg.init is None else Path(str(cfg.init))
 
 

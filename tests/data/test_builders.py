@@ -83,3 +83,17 @@ def test_downloaded_sources_are_packed_beside_them(known):
 def test_what_is_not_there_is_told_with_the_command_that_fetches_it(known):
     with pytest.raises(InputError, match=f"fetch it by: esrgan data get gone --root {known}"):
         builders.downloaded(["one", "gone"], known, patch_size=32)
+
+
+def test_fewer_of_the_embedded_photos(tmp_path):
+    """Breaks if a ladder's step with less data sees all photos, or other ones to be judged by."""
+    few, all_of_them = (builders.photos(train_count=n, cache_dir=tmp_path, patch_size=64) for n in (4, None))
+    assert names(few.train_set.sets[0].photos()) == ["astronaut", "coffee", "rocket", "hubble_deep_field"]
+    assert len(all_of_them.train_set.sets[0].photos()) == 12
+    assert names(few.val_set.photos) == names(all_of_them.val_set.photos) == ["chelsea", "flower"]
+
+
+@pytest.mark.parametrize("count", [0, -1, 13])
+def test_a_wrong_number_of_embedded_photos(count, tmp_path):
+    with pytest.raises(InputError, match=rf"data.train_count={count} must be null or from 1 to 12"):
+        builders.photos(train_count=count, cache_dir=tmp_path)

@@ -318,6 +318,14 @@ def test_efficientnet_features_are_linear_bottlenecks_by_name(photo):
     assert torch.equal(found["block7"], net.network.features(scaled, [7])[7])
 
 
+def test_after_activation_is_the_positive_part_of_the_same_layer(photo):
+    """Breaks if the ReLU is put before the block, or changes what the next block sees."""
+    linear, activated = (EfficientNetLite0Features((2, 4), activated=on)(photo) for on in (False, True))
+    for name, features in linear.items():
+        assert features.min() < 0
+        assert torch.equal(activated[name], features.clamp(min=0))
+
+
 def test_efficientnet_refuses_the_weights_of_another_network(tiny_file):
     with pytest.raises(InputError, match="not EfficientNet-Lite0: unexpected key"):
         EfficientNetLite0Features(weights=tiny_file)

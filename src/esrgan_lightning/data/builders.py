@@ -13,6 +13,7 @@ from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.data.shard_store import ShardStore
 from esrgan_lightning.data.sources import (
     HELD_OUT_PHOTOS,
+    TRAIN_PHOTOS,
     embedded_photos,
     folder_photos,
     hold_out,
@@ -23,9 +24,20 @@ from esrgan_lightning.errors import InputError
 logger = logging.getLogger(__name__)
 
 
-def photos(*, cache_dir: str | Path | None = None, **settings: Any) -> SRDataModule:
-    """``data=photos``: twelve embedded photos to train on, two held out. Nothing to download."""
-    train = PhotoSet(packed([photo.hr for photo in embedded_photos()], cache_dir))
+def photos(
+    *, train_count: int | None = None, cache_dir: str | Path | None = None, **settings: Any
+) -> SRDataModule:
+    """``data=photos``: twelve embedded photos to train on, two held out. Nothing to download.
+
+    Args:
+        train_count: train on the first of them alone, to see what more data gives.
+        cache_dir: where the pack is kept.
+        **settings: of :class:`SRDataModule`.
+    """
+    count = len(TRAIN_PHOTOS) if train_count is None else train_count
+    if not 1 <= count <= len(TRAIN_PHOTOS):
+        raise InputError(f"data.train_count={train_count} must be null or from 1 to {len(TRAIN_PHOTOS)}")
+    train = PhotoSet(packed([photo.hr for photo in embedded_photos(TRAIN_PHOTOS[:count])], cache_dir))
     return SRDataModule(train, embedded_photos(HELD_OUT_PHOTOS), **settings)
 
 

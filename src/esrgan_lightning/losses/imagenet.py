@@ -40,6 +40,7 @@ def efficientnet_perceptual(
     weights: str | Path | None = None,
     criterion: Literal["l1", "mse"] = "l1",
     relative: bool = True,
+    activated: bool = False,
 ) -> PerceptualLoss:
     """EfficientNet-Lite0 features, with real ImageNet weights from an installed package: no download.
 
@@ -49,8 +50,9 @@ def efficientnet_perceptual(
         weights: None for the package's file, or a local file.
         criterion: l1 or mse.
         relative: divide each block's distance by the size of the HR features, as the blocks' scales differ.
+        activated: a ReLU behind each block, to compare "after activation" with "before".
     """
-    backbone = EfficientNetLite0Features(blocks, weights=weights)
+    backbone = EfficientNetLite0Features(blocks, weights=weights, activated=activated)
     by_block = _by_block(blocks, layer_weights)
     return PerceptualLoss(backbone, by_block, criterion=criterion, relative=relative)
 

