@@ -55,7 +55,7 @@ def test_a_network_of_the_users_own_is_named():
     """It can be trained and saved; rebuilding it is for the user."""
     spec = network_spec(nn.Conv2d(3, 3, 3))
     assert spec == {"architecture": "torch.nn.modules.conv.Conv2d", "arguments": {}}
-    with pytest.raises(InputError, match="is none of RRDBNet, SRResNet, SRCNN: build the network yourself"):
+    with pytest.raises(InputError, match="RRDBNet, SRResNet, SRCNN, SFTNet: build the network yourself"):
         build_network(spec)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks import RRDBNet, SRResNet
+from esrgan_lightning.networks import RRDBNet, SFTNet, SRResNet
 from esrgan_lightning.weights import load_state, save_generator, state_hash, warm_start
 
 SMALL = {"num_features": 8, "num_blocks": 2, "growth_channels": 4}
@@ -85,3 +85,13 @@ def test_what_is_no_start_is_refused(make, says, name, tmp_path):
     with pytest.raises(InputError, match=says):
         warm_start(generator, tmp_path / name)
     assert state_hash(generator.state_dict()) == before
+
+
+def test_maps_of_other_classes_are_no_start(tmp_path):
+    """As many classes of other names fit in every shape, and would be taken for each other."""
+    sizes = {"num_features": 4, "num_blocks": 1}
+    save_generator(tmp_path / "a.safetensors", SFTNet(("sky", "water"), **sizes))
+    assert warm_start(SFTNet(("sky", "water"), scale=8, **sizes), tmp_path / "a.safetensors").share > 0.9
+    for load in (warm_start, load_state):
+        with pytest.raises(InputError, match=r"classes is \['sky', 'water'\] instead of \['water', 'sky'\]"):
+            load(SFTNet(("water", "sky"), **sizes), tmp_path / "a.safetensors")

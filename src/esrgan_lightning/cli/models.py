@@ -72,6 +72,7 @@ def _rows(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("features", "num_features"),
         ("growth", "growth_channels"),
         ("residual scaling β", "residual_scaling"),
+        ("classes", "classes"),
     ):
         if key in arguments:
             yield label, str(arguments[key])

@@ -1,6 +1,7 @@
 """The parts that the networks are built of."""
 
 import sys
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -11,6 +12,8 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks._dense import SLOPE, dense_block, saves_memory
 
 SCALES = (1, 2, 3, 4, 8)
+# scale → the pixel shuffles that lead there
+_SHUFFLES = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 _LARGEST = sys.float_info.max
 
 
@@ -37,6 +40,20 @@ def require_scale(network: str, scale: object) -> None:
 def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
     """A 3×3 convolution that keeps the size: (B,in,h,w) → (B,out,h,w)."""
     return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+
+def pixel_shuffles(num_features: int, scale: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
+    """Enlargement in steps, activation(shuffle(conv(f))) each: (B,nf,h,w) → (B,nf,s·h,s·w).
+
+    Args:
+        num_features: Channels of the features, before and after.
+        scale: 1 (no step), 2 (×2), 3 (×3), 4 (×2 twice) or 8 (×2 thrice).
+        activation: Makes the last layer of a step.
+    """
+    layers: list[nn.Module] = []
+    for factor in _SHUFFLES[scale]:
+        layers += [conv3x3(num_features, num_features * factor**2), nn.PixelShuffle(factor), activation()]
+    return nn.Sequential(*layers)
 
 
 @torch.no_grad()

@@ -9,12 +9,13 @@ from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.rrdb import RRDBNet
+from esrgan_lightning.networks.sft import SFTNet
 from esrgan_lightning.networks.srcnn import SRCNN
 from esrgan_lightning.networks.srresnet import SRResNet
 
 # The only classes that a file can ask for: names in files are never imported.
 GENERATORS: Mapping[str, type[nn.Module]] = MappingProxyType(
-    {"RRDBNet": RRDBNet, "SRResNet": SRResNet, "SRCNN": SRCNN}
+    {"RRDBNet": RRDBNet, "SRResNet": SRResNet, "SRCNN": SRCNN, "SFTNet": SFTNet}
 )
 
 

@@ -8,14 +8,12 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.blocks import (
     ResidualBlock,
     conv3x3,
+    pixel_shuffles,
     require_count,
     require_number,
     require_scale,
     scaled_msra_init,
 )
-
-# scale → the pixel shuffles after the body
-_STEPS = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
 @final
@@ -83,14 +81,7 @@ class SRResNet(nn.Module):
             conv3x3(num_features, num_features),
             *([nn.BatchNorm2d(num_features)] if batch_norm else []),
         )
-        upsampling: list[nn.Module] = []
-        for factor in _STEPS[scale]:
-            upsampling += [
-                conv3x3(num_features, num_features * factor**2),
-                nn.PixelShuffle(factor),
-                nn.PReLU(),
-            ]
-        self.upsampling = nn.Sequential(*upsampling)
+        self.upsampling = pixel_shuffles(num_features, scale, nn.PReLU)
         self.last = nn.Conv2d(num_features, out_channels, 9, padding=4)
         scaled_msra_init(self, init_scale)
 

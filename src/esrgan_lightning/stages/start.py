@@ -41,7 +41,7 @@ def start_from(generator: nn.Module, init: Path, *, partial: bool) -> dict[str, 
     if found["architecture"] != own["architecture"]:
         raise InputError(
             f"init={init} holds {found['architecture']}, and the generator is {own['architecture']}: give "
-            "generator=rrdb, generator=srresnet or generator=srcnn, whichever the file holds"
+            "generator=rrdb, srresnet, srcnn or sft, whichever the file holds"
         )
     different = {
         name: theirs[name]

@@ -14,7 +14,7 @@ from esrgan_lightning.weights.state import first_few, require_finite, state_hash
 # Of the generator's parameters. Below that it is a training from random weights by another name.
 LEAST_SHARE = 0.1
 # Settings that show in no shape and make another function of the same weights.
-_UNSEEN = ("residual_scaling", "batch_norm")
+_UNSEEN = ("residual_scaling", "batch_norm", "classes")
 
 
 class WarmStart(NamedTuple):

@@ -1,0 +1,207 @@
+"""Spatial feature transform: the equation by hand, counts by arithmetic, and that the maps are used."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from esrgan_lightning.data import embedded_photos
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks import (
+    OUTDOOR_CLASSES,
+    RRDBNet,
+    SFTNet,
+    build_network,
+    conditions_of,
+    network_spec,
+)
+from esrgan_lightning.networks.sft import SFTLayer, SFTResidualBlock
+from esrgan_lightning.ops import imresize, to_float
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def count(net):
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def closed_form(classes, nf, nb, factors):
+    """2·nb + 1 modulated 3×3 convolutions, four 1×1 ones for each modulation, five for the maps, the ends."""
+    square, layer = 9 * nf * nf + nf, 2 * (32 * 32 + 32 + 32 * nf + nf)
+    condition = classes * 128 + 128 + 3 * (128 * 128 + 128) + 128 * 32 + 32
+    upsampling = sum(9 * nf * nf * f * f + nf * f * f for f in factors)
+    ends = 9 * 3 * nf + nf + square + 9 * nf * 3 + 3
+    return condition + (2 * nb + 1) * (layer + square) + upsampling + ends
+
+
+def random(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_parameter_counts():
+    """The authors' PyTorch release has 1,833,763: the first layer over its maps is 4×4: 15·8·128 more."""
+    assert count(SFTNet()) == 1_818_403 == closed_form(8, 64, 16, (2, 2)) == 1_833_763 - 15 * 8 * 128
+
+
+@pytest.mark.parametrize(("scale", "factors"), [(1, ()), (2, (2,)), (3, (3,)), (4, (2, 2)), (8, (2, 2, 2))])
+def test_every_scale(scale, factors):
+    """Shapes at odd sizes, the count, and a gradient to every parameter, also of the condition network."""
+    net = SFTNet(["a", "b", "c"], num_features=4, num_blocks=2, scale=scale, init_scale=0.5)
+    assert count(net) == closed_form(3, 4, 2, factors)
+    sr = net(random(2, 3, 5, 7), random(2, 3, 5, 7).softmax(1))
+    assert sr.shape == (2, 3, 5 * scale, 7 * scale)
+    sr.square().sum().backward()
+    assert all(p.grad.abs().max() > 0 for p in net.parameters())
+
+
+@torch.no_grad()
+def test_the_layer_is_its_equation_pixel_by_pixel():
+    """Against a loop in NumPy: breaks if the branches are swapped, γ + 1 is γ, or the slope differs."""
+    layer = SFTLayer(5, 3)
+    features, condition = random(2, 5, 4, 3), random(2, 3, 4, 3, seed=1) - 0.5
+    w = {name: p.squeeze().double().numpy() for name, p in layer.named_parameters()}
+    expected = np.empty((2, 5, 4, 3))
+    for b, y, x in np.ndindex(2, 4, 3):
+        c = condition[b, :, y, x].double().numpy()
+        out = {}
+        for branch in ("scale", "shift"):
+            hidden = w[f"{branch}_conv0.weight"] @ c + w[f"{branch}_conv0.bias"]
+            hidden = np.where(hidden > 0, hidden, 0.1 * hidden)
+            out[branch] = w[f"{branch}_conv1.weight"] @ hidden + w[f"{branch}_conv1.bias"]
+        expected[b, :, y, x] = features[b, :, y, x].double().numpy() * (out["scale"] + 1) + out["shift"]
+    torch.testing.assert_close(layer(features, condition).double(), torch.from_numpy(expected))
+
+
+@torch.no_grad()
+def test_branches_that_give_nothing_leave_the_features():
+    """γ = β = 0 is the identity, to the bit."""
+    layer = SFTLayer(5, 3)
+    for conv in (layer.scale_conv1, layer.shift_conv1):
+        conv.weight.zero_()
+        conv.bias.zero_()
+    features = random(2, 5, 4, 3)
+    assert torch.equal(layer(features, random(2, 3, 4, 3)), features)
+
+
+@torch.no_grad()
+def test_the_network_is_the_equations_written_out():
+    """Breaks if an activation, a connection or the last modulation is missing, or stands elsewhere."""
+    net = SFTNet(["a", "b"], num_features=4, num_blocks=2, scale=2, init_scale=0.7)
+    x, maps = random(1, 3, 5, 6), random(1, 2, 5, 6).softmax(1)
+
+    def conv(layer, f):
+        return F.conv2d(f, layer.weight, layer.bias, padding=layer.weight.shape[-1] // 2)
+
+    def sft(layer, f, c):
+        gamma, beta = (
+            conv(after, F.leaky_relu(conv(before, c), 0.1))
+            for before, after in (
+                (layer.scale_conv0, layer.scale_conv1),
+                (layer.shift_conv0, layer.shift_conv1),
+            )
+        )
+        return f * (1 + gamma) + beta
+
+    c = maps
+    for number in (0, 2, 4, 6, 8):
+        c = conv(net.condition[number], c if number == 0 else F.leaky_relu(c, 0.1))
+    f = first = conv(net.conv_first, x)
+    for block in net.body:
+        f = f + conv(block.conv2, sft(block.sft2, F.relu(conv(block.conv1, sft(block.sft1, f, c))), c))
+    f = first + conv(net.conv_body, sft(net.sft_body, f, c))
+    f = F.relu(F.pixel_shuffle(conv(net.upsampling[0], f), 2))
+    expected = conv(net.conv_last, F.relu(conv(net.conv_hr, f)))
+    torch.testing.assert_close(net(x, maps), expected)
+
+
+@torch.no_grad()
+def test_a_condition_reaches_its_pixel_alone():
+    """The condition network and the branches are 1×1: breaks if classes mix across their borders."""
+    block, x, condition = SFTResidualBlock(4), random(1, 4, 9, 9), random(1, 32, 9, 9)
+    other = condition.clone()
+    other[..., 4, 4] += 1
+    assert (block.sft1(x, condition) != block.sft1(x, other)).any(1).nonzero().tolist() == [[0, 4, 4]]
+
+
+@pytest.mark.slow
+def test_it_overfits_a_crop():
+    """A real 96×96 crop, 5 dB over bicubic. Breaks if the network cannot be trained to the end."""
+    torch.manual_seed(0)
+    brick = next(photo for photo in embedded_photos() if photo.name == "brick")
+    hr = to_float(brick.read_hr()[None, :, 130:226, 180:276])
+    lr = imresize(hr, 1 / 4)
+    bicubic = F.mse_loss(imresize(lr, 4).clamp(0, 1), hr)
+    classes = torch.randint(8, (1, 24, 24), generator=torch.Generator().manual_seed(0))
+    maps = F.one_hot(classes, 8).permute(0, 3, 1, 2).float()
+    net = SFTNet(num_features=48, num_blocks=1, init_scale=0.5)
+    adam = torch.optim.Adam(net.parameters(), lr=3e-3, betas=(0.9, 0.99))
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        adam, 3e-3, total_steps=250, pct_start=0.1, cycle_momentum=False
+    )
+    for _ in range(250):
+        loss = F.mse_loss(net(lr, maps), hr)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        rate.step()
+    gain = 10 * torch.log10(bicubic / loss)
+    assert gain > 5, f"{gain:.1f} dB over bicubic"
+
+
+def test_it_learns_from_the_maps_what_no_other_network_can_know():
+    """One LR, two textures ±t: without maps no network's loss falls below t² (closed form).
+
+    min over f(lr) of ½‖f − t‖² + ½‖f + t‖² is ‖t‖², at f = 0. Breaks if the maps do not reach the picture.
+    """
+    torch.manual_seed(0)
+    lr = torch.full((2, 3, 6, 6), 0.5)
+    stripes = torch.tensor([0.25, -0.25]).repeat(12).view(1, 1, 1, 24).expand(1, 3, 24, 24)
+    hr = 0.5 + torch.cat([stripes, -stripes])
+    maps = torch.eye(2).view(2, 2, 1, 1).expand(2, 2, 6, 6)
+    bound = 0.25**2
+    net = SFTNet(["up", "down"], num_features=16, num_blocks=2, scale=4)
+    adam = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(300):
+        loss = F.mse_loss(net(lr, maps), hr)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    blind = F.mse_loss(net(lr, maps.mean(0, keepdim=True).expand(2, 2, 6, 6)), hr)
+    assert loss < bound / 10 < bound <= blind
+
+
+def test_files_rebuild_it():
+    """Breaks if the class set is lost: an LR image alone does not tell which maps a file wants."""
+    net = SFTNet(("sky", "rest"), num_features=4, num_blocks=1)
+    assert conditions_of(net) == ("sky", "rest")
+    again = build_network(network_spec(net))
+    assert conditions_of(again) == ("sky", "rest")
+    again.load_state_dict(net.state_dict())
+    assert conditions_of(SFTNet(num_features=4, num_blocks=1)) == OUTDOOR_CLASSES
+    assert conditions_of(RRDBNet(num_features=4, num_blocks=1, growth_channels=2)) == ()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *({"scale": 6}, {"num_blocks": 0}, {"init_scale": -1}, {"classes": []}, {"classes": "sky"}),
+        *({"classes": ["sky", "sky"]}, {"classes": [1, 2]}, {"classes": None}),
+    ],
+)
+def test_wrong_settings_are_named(setting):
+    with pytest.raises(InputError, match=f"{next(iter(setting))}="):
+        SFTNet(**setting)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 5, 7), (2, 3, 10, 14), (1, 3, 5, 7), (2, 3, 5, 6)])
+def test_maps_that_do_not_fit_are_named(shape):
+    """Breaks if one map would be broadcast, or a wrong number only found by a convolution."""
+    net = SFTNet(["a", "b", "c"], num_features=4, num_blocks=1)
+    with pytest.raises(InputError, match="maps of a, b, c"):
+        net(torch.rand(2, 3, 5, 7), torch.rand(shape))
