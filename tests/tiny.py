@@ -16,6 +16,7 @@ GAN = (*PSNR, "loss.weights.perceptual=0", "discriminator.num_features=8")
 # Settings of RRDB that another generator lacks.
 _LACKS = {
     "generator=srresnet": ("generator.growth_channels",),
+    "generator=sft": ("generator.growth_channels",),
     "generator=srcnn": ("generator.growth_channels", "generator.num_blocks"),
 }
 

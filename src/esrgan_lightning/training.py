@@ -22,6 +22,7 @@ from esrgan_lightning.stages import GANStage, PSNRStage
 from esrgan_lightning.stages import run_folder as folders
 from esrgan_lightning.stages.checkpoints import LAST
 from esrgan_lightning.stages.endings import StopCleanly, told_in_one_line
+from esrgan_lightning.stages.enlarge import check_conditions
 from esrgan_lightning.stages.metrics_csv import MetricsCSV
 from esrgan_lightning.stages.processes import check_shared_name
 from esrgan_lightning.stages.resume import Saved, check_continues, going_on, read_checkpoint
@@ -70,6 +71,7 @@ def train(
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = cast(SRDataModule, build(cfg.data, "data"))
     generator = cast(nn.Module, build(cfg.generator, "generator"))
+    check_conditions(generator, given=cfg.conditions is not None)
     origin = saved.provenance.get("init") if saved else None
     if init:
         origin = start_from(generator, init, partial=cfg.init_partial)

@@ -145,9 +145,7 @@ def test_vgg_that_cannot_be_downloaded_is_one_line_with_the_ways_out(call, monke
     sizes = [each for each in tiny.GAN if "perceptual" not in each]
     code, _, err = call("stage=gan", "init=null", *sizes)
     assert code == 2
-    assert err.startswith(
-        "esrgan-train: loss.perceptual: the ImageNet weights of vgg19 could not be downloaded"
-    )
+    assert err.startswith("esrgan-train: loss.perceptual: the weights of vgg19 could not be downloaded")
     assert "weights=PATH" in err
     assert "efficientnet_lite0" in err
     assert len(err.strip().splitlines()) == 1

@@ -13,22 +13,28 @@ from esrgan_lightning.ops import to_float
 class RawBatch(TypedDict):
     """Crops as they are cut: ``hr`` uint8 (B,H,W,3) with the degradation's margin around it.
 
-    ``lr`` (B,h,w,3) only where the LR is given; ``turns`` says how each sample is flipped and turned (see
+    ``lr`` (B,h,w,3) only where the LR is given; ``conditions`` (B,K,h,w) only where there are maps, cut at
+    the LR's place; ``turns`` says how each sample is flipped and turned (see
     :class:`~esrgan_lightning.data.placement.Placements`). Lists stay on the CPU when a batch is moved.
     """
 
     hr: Tensor
     lr: NotRequired[Tensor]
+    conditions: NotRequired[Tensor]
     turns: list[int]
     number: list[int]
     name: list[str]
 
 
 class Batch(TypedDict):
-    """LR/HR pairs, (B,3,h,w) and (B,3,s·h,s·w), with the photos' names and the samples' numbers."""
+    """LR/HR pairs, (B,3,h,w) and (B,3,s·h,s·w), with the photos' names and the samples' numbers.
+
+    ``conditions``, where there are maps, are (B,K,h,w).
+    """
 
     lr: Tensor
     hr: Tensor
+    conditions: NotRequired[Tensor]
     name: list[str]
     number: list[int]
 
@@ -50,17 +56,21 @@ def finish(raw: RawBatch, degradation: Degradation, scale: int) -> Batch:
     else:
         lr = degradation(hr, torch.tensor(raw["number"]), scale)
         hr, lr = _trim(hr, degradation.margin * scale), _trim(lr, degradation.margin)
-    return {
+    batch: Batch = {
         "lr": turned(lr, raw["turns"]),
         "hr": turned(hr, raw["turns"]),
         "name": raw["name"],
         "number": raw["number"],
     }
+    if "conditions" in raw:
+        batch["conditions"] = turned(raw["conditions"], raw["turns"])
+    return batch
 
 
 def normalised(batch: dict[str, Any], dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     """uint8 → floats in [0,1]."""
-    return batch | {key: to_float(batch[key], dtype) for key in ("lr", "hr")}
+    images = {"lr", "hr", "conditions"} & set(batch)
+    return batch | {key: to_float(batch[key], dtype) for key in images}
 
 
 def turned(images: Tensor, turns: Sequence[int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from esrgan_lightning.data.batches import Batch, RawBatch, finish
+from esrgan_lightning.data.conditions import MapFolder, PhotoMaps
 from esrgan_lightning.data.degradations import Degradation
 from esrgan_lightning.data.packfile import Pixels
 from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
@@ -19,10 +20,11 @@ from esrgan_lightning.ops import modcrop
 
 
 class Pair(TypedDict):
-    """One low/high-resolution pair: uint8 (3,h,w) and (3,s·h,s·w), and the photo's name."""
+    """One low/high-resolution pair: uint8 (3,h,w) and (3,s·h,s·w), maps (K,h,w) if any, the photo's name."""
 
     lr: Tensor
     hr: Tensor
+    conditions: NotRequired[Tensor]
     name: str
 
 
@@ -42,10 +44,12 @@ class PatchDataset(Dataset[Pair]):
         rotations: quarter turns.
         skip_small: leave out photos smaller than the patch.
         complete: finish each batch here, in the loader's process.
+        conditions: maps that are cut with the photos.
 
     Raises:
         InputError: no photos, a patch that is no multiple of the scale, a photo smaller than the patch,
-            weights that do not belong to the sets, or some sets with LR and others without.
+            weights that do not belong to the sets, some sets with LR and others without, or maps that do not
+            fit their photos.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class PatchDataset(Dataset[Pair]):
         rotations: bool = True,
         skip_small: bool = False,
         complete: bool = False,
+        conditions: MapFolder | None = None,
     ) -> None:
         check_patch(patch_size, scale, seed)
         if weights is not None and (len(weights) != len(sets) or not all(weight > 0 for weight in weights)):
@@ -78,6 +83,7 @@ class PatchDataset(Dataset[Pair]):
             degradation,
             complete,
         )
+        self.maps = conditions.of_sets(self.sets, scale) if conditions else []
         sizes = [each.pack.sizes[each.chosen] // scale for each in self.sets]
         self.placer = Placer(
             seed, sizes, patch_size // scale, weights=weights, flips=flips, rotations=rotations
@@ -89,16 +95,21 @@ class PatchDataset(Dataset[Pair]):
         return self.sets[0].lr_pack is not None
 
     def digest(self) -> str:
-        """A hash over names and contents of the photos."""
+        """A hash over names and contents of the photos, and of their maps."""
         known = hashlib.sha256()
         for each in self.sets:
             known.update(f"{each.pack.digest()} {each.chosen.tolist()}\n".encode())
+        for maps in self.maps:
+            known.update(maps.digest.encode())
         return known.hexdigest()
 
     def __getitem__(self, n: int) -> Pair:
         """Sample n."""
         batch = finish(self.raw([n]), self.degradation, self.scale)
-        return {"lr": batch["lr"][0], "hr": batch["hr"][0], "name": batch["name"][0]}
+        pair: Pair = {"lr": batch["lr"][0], "hr": batch["hr"][0], "name": batch["name"][0]}
+        if "conditions" in batch:
+            pair["conditions"] = batch["conditions"][0]
+        return pair
 
     def __getitems__(self, numbers: list[int]) -> RawBatch | Batch:
         """A batch, for the loader."""
@@ -112,7 +123,7 @@ class PatchDataset(Dataset[Pair]):
         margin = 0 if given else self.degradation.margin
         hr = np.empty((len(numbers), *[(patch + 2 * margin) * self.scale] * 2, 3), np.uint8)
         lr = np.empty((len(numbers), patch, patch, 3), np.uint8) if given else None
-        names = []
+        names, conditions = [], []
         places = zip(at.source.tolist(), at.photo.tolist(), at.top.tolist(), at.left.tolist(), strict=True)
         for i, (source, photo, top, left) in enumerate(places):
             pack, index = self.sets[source].pack, self.sets[source].chosen[photo]
@@ -124,6 +135,8 @@ class PatchDataset(Dataset[Pair]):
             if lr is not None and lr_pack is not None:
                 small = lr_pack.photo(self.sets[source].chosen_lr[photo])
                 lr[i] = small[top : top + patch, left : left + patch]
+            if self.maps:
+                conditions.append(self.maps[source].crop(photo, top, left, patch))
         raw: RawBatch = {
             "hr": torch.from_numpy(hr),
             "turns": at.turn.tolist(),
@@ -132,6 +145,8 @@ class PatchDataset(Dataset[Pair]):
         }
         if lr is not None:
             raw["lr"] = torch.from_numpy(lr)
+        if conditions:
+            raw["conditions"] = torch.from_numpy(np.stack(conditions))
         return raw
 
 
@@ -139,9 +154,14 @@ class WholeDataset(Dataset[Pair]):
     """Whole photos for validation and test: the HR cut to a multiple of the scale, the LR made or given."""
 
     def __init__(
-        self, photos: Sequence[Photo | PackedPhoto], *, scale: int, degradation: Degradation
+        self,
+        photos: Sequence[Photo | PackedPhoto],
+        *,
+        scale: int,
+        degradation: Degradation,
+        maps: PhotoMaps | None = None,
     ) -> None:
-        self.photos, self.scale, self.degradation = list(photos), scale, degradation
+        self.photos, self.scale, self.degradation, self.maps = list(photos), scale, degradation, maps
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -152,7 +172,10 @@ class WholeDataset(Dataset[Pair]):
         hr, lr = modcrop(photo.read_hr(), self.scale).contiguous(), photo.read_lr()
         if lr is None:
             lr = self.degradation(hr[None], torch.tensor([index]), self.scale)[0]
-        return {"lr": lr, "hr": hr, "name": photo.name}
+        pair: Pair = {"lr": lr, "hr": hr, "name": photo.name}
+        if self.maps is not None:
+            pair["conditions"] = self.maps[index]
+        return pair
 
 
 def check_patch(patch_size: int, scale: int, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import pytorch_lightning as pl
@@ -9,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, SequentialSampler, Subset
 
 from esrgan_lightning.data.batches import finish, normalised
+from esrgan_lightning.data.conditions import Conditions, MapFolder
 from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
 from esrgan_lightning.data.degradations import Bicubic, Degradation
 from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
@@ -46,7 +48,8 @@ class SRDataModule(pl.LightningDataModule):
     """Patch pairs for training, whole photos for validation and test.
 
     Crops cross the worker boundary as uint8 and as they were cut; LR, flips, layout and floats in [0,1] are
-    made on the device: ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w), "name": [str], "number": [int]}``.
+    made on the device: ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w), "name": [str], "number": [int]}``, and with
+    maps ``"conditions": (B,K,h,w)``.
 
     Args:
         train: photos to cut patches from: of packs, or the tiles of shards.
@@ -64,6 +67,8 @@ class SRDataModule(pl.LightningDataModule):
         patches_per_tile: patches cut out of each tile of shards in a round.
         degradation: makes the LR where none is given; MATLAB's bicubic by default.
         prepare: where LR, flips and layout are made: on the ``device``, or in the ``worker``.
+        conditions: for a generator that takes maps: where they lie, or what makes them of the LR, on the
+            device.
 
     Raises:
         InputError: a setting makes no sense, or the photos do not fit it.
@@ -87,6 +92,7 @@ class SRDataModule(pl.LightningDataModule):
         patches_per_tile: int = 8,
         degradation: Degradation | None = None,
         prepare: Literal["device", "worker"] = "device",
+        conditions: Conditions | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -105,6 +111,9 @@ class SRDataModule(pl.LightningDataModule):
             "rotations": rotations,
             "complete": prepare == "worker",
         }
+        maps = conditions if isinstance(conditions, MapFolder) else None
+        by_pack: dict[Path, Path] = {}
+        self.segmentation = None if isinstance(conditions, MapFolder) else conditions
         self.train_set: PatchDataset | StreamingPatches
         if isinstance(train, ShardStore):
             if weights is not None or skip_small:
@@ -112,16 +121,29 @@ class SRDataModule(pl.LightningDataModule):
                     "data.weights and data.skip_small are not for shards: take them away, and write "
                     "shards of the photos that you want (--min-side leaves small ones out)"
                 )
+            if maps:
+                raise InputError(
+                    "shards hold no maps: take conditions=torchvision, or data=pack or data=folder"
+                )
             self.train_set = StreamingPatches(
                 train, streams=batch_size, patches_per_tile=patches_per_tile, **how
             )
         else:
             sets = [train] if isinstance(train, PhotoSet) else train
-            self.train_set = PatchDataset(sets, weights=weights, skip_small=skip_small, **how)
+            self.train_set = PatchDataset(
+                sets, weights=weights, skip_small=skip_small, conditions=maps, **how
+            )
+            if maps:
+                by_pack = dict(zip((each.pack.path for each in sets), maps.dirs, strict=True))
         if self.train_set.given_lr and not isinstance(self.degradation, Bicubic):
             raise InputError("the LR photos are given: a degradation makes them, take one of the two away")
-        self.val_set = WholeDataset(val, scale=scale, degradation=self.degradation)
-        self.test_set = WholeDataset(test or val, scale=scale, degradation=self.degradation)
+
+        def whole(photos: Sequence[Photo | PackedPhoto], folder: Path | None) -> WholeDataset:
+            found = maps.of_photos(photos, scale, folder, by_pack) if maps and folder else None
+            return WholeDataset(photos, scale=scale, degradation=self.degradation, maps=found)
+
+        self.val_set = whole(val, maps and maps.val_dir)
+        self.test_set = whole(test, maps and maps.test_dir) if test else self.val_set
         self.batch_size, self.num_workers, self.scale = batch_size, num_workers, scale
 
     def index_hash(self) -> str:
@@ -172,4 +194,7 @@ class SRDataModule(pl.LightningDataModule):
         if "turns" in batch:
             batch = dict(finish(batch, self.degradation, self.scale))  # type: ignore[arg-type]
         dtype = cast(torch.dtype, self.trainer.lightning_module.dtype) if self.trainer else torch.float32
-        return normalised(batch, dtype)
+        batch = normalised(batch, dtype)
+        if self.segmentation is not None:
+            batch["conditions"] = self.segmentation(batch["lr"])
+        return batch

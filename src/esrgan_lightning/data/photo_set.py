@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -16,17 +16,27 @@ from esrgan_lightning.ops import image_size, read_rgb
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo on disk: its HR file, its LR file where one is given, and the HR size in pixels."""
+    """A photo on disk: its HR file, its LR file where one is given, and the HR size in pixels.
+
+    ``below`` is the folder that it was found in, if any.
+    """
 
     hr: Path
     height: int
     width: int
     lr: Path | None = None
+    below: Path | None = None
 
     @property
     def name(self) -> str:
         """The file's stem, as it stands in tables and sample pictures."""
         return self.hr.stem
+
+    @property
+    def place(self) -> str:
+        """Its path below its folder, without suffix."""
+        inside = self.hr.relative_to(self.below) if self.below else Path(self.hr.name)
+        return inside.with_suffix("").as_posix()
 
     def read_hr(self) -> Tensor:
         """(3,H,W) uint8."""
@@ -37,13 +47,13 @@ class Photo:
         return None if self.lr is None else read_rgb(self.lr)
 
 
-def photos_from(paths: Sequence[Path]) -> list[Photo]:
-    """Reads the size of each file from its header.
+def photos_from(paths: Sequence[Path], below: Path | None = None) -> list[Photo]:
+    """Reads the size of each file, found below a folder, from its header.
 
     Raises:
         InputError: a file is unreadable (named).
     """
-    return [Photo(path, *image_size(path)) for path in paths]
+    return [Photo(path, *image_size(path), below=below) for path in paths]
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,21 @@ class PackedPhoto:
     def name(self) -> str:
         """The stem of the file that it was."""
         return Path(self.pack.names[self.index]).stem
+
+    @property
+    def place(self) -> str:
+        """Its path below its folder, without suffix."""
+        return PurePosixPath(self.pack.names[self.index]).with_suffix("").as_posix()
+
+    @property
+    def height(self) -> int:
+        """Of the HR, in pixels."""
+        return int(self.pack.sizes[self.index, 0])
+
+    @property
+    def width(self) -> int:
+        """Of the HR, in pixels."""
+        return int(self.pack.sizes[self.index, 1])
 
     def read_hr(self) -> Tensor:
         """(3,H,W) uint8."""

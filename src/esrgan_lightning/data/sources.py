@@ -1,6 +1,7 @@
 """Where photos come from: the embedded ones, a folder, a pair of folders."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -52,7 +53,7 @@ def embedded_photos(files: Sequence[tuple[str, str, str]] = TRAIN_PHOTOS) -> lis
 
 def folder_photos(folder: str | Path) -> list[Photo]:
     """All images below a folder, in the order of their paths."""
-    return photos_from(list_images(Path(folder)))
+    return photos_from(list_images(Path(folder)), Path(folder))
 
 
 def hold_out(photos: Sequence[T], count: int) -> tuple[list[T], list[T]]:
@@ -92,5 +93,5 @@ def paired_photos(hr_folder: str | Path, lr_folder: str | Path, scale: int) -> l
                 f"{lr.hr} is {lr.height}×{lr.width}, but {hr.hr} is {hr.height}×{hr.width}: at scale {scale} "
                 f"the LR must be {hr.height // scale}×{hr.width // scale}"
             )
-        pairs.append(Photo(hr.hr, hr.height, hr.width, lr.hr))
+        pairs.append(replace(hr, lr=lr.hr))
     return pairs

@@ -84,7 +84,7 @@ def download(name: str, weights: Any, *, otherwise: str = "") -> Mapping[str, Te
         )
     except (OSError, RuntimeError, http.client.HTTPException, pickle.UnpicklingError) as error:
         raise InputError(
-            f"the ImageNet weights of {name} could not be downloaded from {weights.url} ({error}): give a "
+            f"the weights of {name} could not be downloaded from {weights.url} ({error}): give a "
             f"local file, weights=PATH ({Path(weights.url).name} or a .safetensors with the same keys), or "
             f"put it into {Path(torch.hub.get_dir()) / 'checkpoints'}{otherwise}"
         ) from error

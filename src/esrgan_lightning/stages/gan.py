@@ -14,6 +14,7 @@ from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.losses.adversarial import AdversarialLoss
 from esrgan_lightning.stages.critic import penalised, penalty_of
 from esrgan_lightning.stages.ema import averaged
+from esrgan_lightning.stages.enlarge import enlarge
 from esrgan_lightning.stages.relay import frozen, relay
 from esrgan_lightning.stages.signals import color_shift, log_means
 from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
@@ -26,7 +27,7 @@ Order = Literal["generator_first", "discriminator_first"]
 class GANStage(pl.LightningModule):
     """Trains a generator against a discriminator: L_G = L_percep + λ·L_G^Ra + η·L1 (ESRGAN eq. 3).
 
-    Batches are ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w)}`` in [0,1]; with "number" for a penalty.
+    Batches are as :class:`~esrgan_lightning.stages.PSNRStage` has them; with "number" for a penalty.
 
     Args:
         generator: (B,3,h,w) → (B,3,s·h,s·w), both in [0,1]; it starts from the PSNR stage's weights.
@@ -93,9 +94,9 @@ class GANStage(pl.LightningModule):
         schedules = [make(opt) for make, opt in zip(self._schedules, optimizers, strict=True) if make]
         return optimizers, schedules
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """(B,3,h,w) → (B,3,s·h,s·w), by :attr:`model`."""
-        sr: Tensor = self.model(lr)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(B,3,h,w), and maps for a generator that takes them → (B,3,s·h,s·w), by :attr:`model`."""
+        sr: Tensor = self.model(*inputs)
         return sr
 
     @property
@@ -128,7 +129,7 @@ class GANStage(pl.LightningModule):
         That is exact: the generator's step, which comes first, changes neither the picture that was made
         before it nor the discriminator, so that the discriminator's turn would meet the same logits again.
         """
-        sr = self.generator(batch["lr"])  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
+        sr = enlarge(self.generator, batch)  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
         seen = sr.detach().requires_grad_()
         real, fake = self.discriminator(batch["hr"]), self.discriminator(seen)
         given = {}
@@ -142,14 +143,14 @@ class GANStage(pl.LightningModule):
     def _learn_by_turns(self) -> bool:
         batches, self._batches = self._batches, []
         with torch.set_grad_enabled(len(batches) == 1):  # several graphs at a time: no memory would be saved
-            srs = [self.generator(each["lr"]) for each in batches]
+            srs = [enlarge(self.generator, each) for each in batches]
         turns = (self._generator_turn, self._discriminator_turn)
         taken = [turn(srs, batches) for turn in (turns if self.order == "generator_first" else turns[::-1])]
         return all(taken)
 
     def _generator_turn(self, srs: Sequence[Tensor], batches: Sequence[dict[str, Any]]) -> bool:
         for known, batch in zip(srs, batches, strict=True):
-            sr = known if known.requires_grad else self.generator(batch["lr"])
+            sr = known if known.requires_grad else enlarge(self.generator, batch)
             with frozen(self.discriminator):  # it judges, and does not learn from this
                 wanted = self.losses.needs("adversarial")
                 given = {"adversarial": self._adversarial(sr, batch["hr"])} if wanted else {}
@@ -201,7 +202,7 @@ class GANStage(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One whole image → its SR, (1,3,H,W) in [0,1]."""
-        sr: Tensor = self(batch["lr"]).float().clamp(0, 1)
+        sr = enlarge(self.model, batch).float().clamp(0, 1)
         self.validation.update(sr, batch["hr"])
         return sr
 

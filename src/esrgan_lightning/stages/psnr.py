@@ -12,6 +12,7 @@ from torchmetrics import Metric
 from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.ops.distributed import logged_means
 from esrgan_lightning.stages.ema import averaged
+from esrgan_lightning.stages.enlarge import enlarge
 from esrgan_lightning.stages.signals import color_shift
 from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
@@ -21,7 +22,8 @@ from esrgan_lightning.weights import LINEAGE_KEY
 class PSNRStage(pl.LightningModule):
     """Trains a generator on image losses.
 
-    Batches are ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w)}`` in [0,1].
+    Batches are ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w)}`` in [0,1]; with "conditions", (B,K,h,w), for a
+    generator that takes maps.
 
     Args:
         generator: (B,3,h,w) → (B,3,s·h,s·w), both in [0,1].
@@ -64,9 +66,9 @@ class PSNRStage(pl.LightningModule):
         optimizer = self._optimizer(self.generator.parameters())
         return [optimizer], [self._schedule(optimizer)] if self._schedule else []
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """(B,3,h,w) → (B,3,s·h,s·w), by :attr:`model`."""
-        sr: Tensor = self.model(lr)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(B,3,h,w), and maps for a generator that takes them → (B,3,s·h,s·w), by :attr:`model`."""
+        sr: Tensor = self.model(*inputs)
         return sr
 
     @property
@@ -76,7 +78,7 @@ class PSNRStage(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One batch: forward, loss, backward; a step with the update's last batch."""
-        sr = self.generator(batch["lr"])  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
+        sr = enlarge(self.generator, batch)  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
         loss, terms = self.losses(sr, batch["hr"])
         completes = self.updates.completes(batch_idx)
         self.updates.backward(self, loss, terms=terms, batch=batch, last=completes)
@@ -98,7 +100,7 @@ class PSNRStage(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One whole image → its SR, (1,3,H,W) in [0,1]."""
-        sr: Tensor = self(batch["lr"]).float().clamp(0, 1)
+        sr = enlarge(self.model, batch).float().clamp(0, 1)
         self.validation.update(sr, batch["hr"])
         return sr
 

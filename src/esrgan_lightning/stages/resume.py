@@ -59,6 +59,12 @@ MAY_CHANGE = (
     "data.val_lr",
     "data.val_name",
     "data.val_count",
+    "conditions.dir",
+    "conditions.val_dir",
+    "conditions.test_dir",
+    "data.conditions.dir",
+    "data.conditions.val_dir",
+    "data.conditions.test_dir",
 )
 
 

@@ -1,0 +1,177 @@
+"""Networks of torchvision that tell which class each pixel of a photo belongs to."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import segmentation as models  # type: ignore[import-untyped]
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks._pretrained import download, matching, read_tensors
+from esrgan_lightning.networks.sft import OUTDOOR_CLASSES
+from esrgan_lightning.ops import imresize
+
+logger = logging.getLogger(__name__)
+
+BACKGROUND = "background"
+#: What Pascal VOC has of the eight outdoor classes; it knows no sky, water, grass, mountain or building.
+VOC_GROUPS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {"animal": ("bird", "cat", "cow", "dog", "horse", "sheep"), "plant": ("pottedplant",)}
+)
+
+
+class Kind(NamedTuple):
+    """A network of torchvision, its weights, and the tensor whose length is the number of outputs."""
+
+    build: Callable[..., Any]
+    weights: Any
+    last: str
+
+
+NETWORKS: Mapping[str, Kind] = MappingProxyType(
+    {
+        build.__name__: Kind(build, weights.DEFAULT, last)
+        for build, weights, last in (
+            (
+                models.lraspp_mobilenet_v3_large,
+                models.LRASPP_MobileNet_V3_Large_Weights,
+                "classifier.low_classifier.bias",
+            ),
+            (
+                models.deeplabv3_mobilenet_v3_large,
+                models.DeepLabV3_MobileNet_V3_Large_Weights,
+                "classifier.4.bias",
+            ),
+            (models.deeplabv3_resnet50, models.DeepLabV3_ResNet50_Weights, "classifier.4.bias"),
+            (models.deeplabv3_resnet101, models.DeepLabV3_ResNet101_Weights, "classifier.4.bias"),
+            (models.fcn_resnet50, models.FCN_ResNet50_Weights, "classifier.4.bias"),
+            (models.fcn_resnet101, models.FCN_ResNet101_Weights, "classifier.4.bias"),
+        )
+    }
+)
+
+
+@final
+class Segmentation(nn.Module):
+    """Probability maps of LR photos: p_class = Σ softmax over the network's outputs that make the class.
+
+    As in the paper the LR photo is enlarged bicubically before the network sees it; the probabilities are
+    then averaged over the pixels of each LR pixel. The network is frozen, computes in float32, and follows
+    the photos to their device.
+
+    An output belongs to the class that ``groups`` gives it to, or else to the class of its own name, or else
+    to ``background``. torchvision's own weights know the 20 things of Pascal VOC and none of the outdoor
+    *stuff* (sky, water, grass …): for the paper's classes give weights that were trained for them.
+
+    Args:
+        classes: Names of the maps, in order.
+        network: Among :data:`NETWORKS`.
+        weights: A .pth or .safetensors file with torchvision's keys, read without running code; None for
+            torchvision's download.
+        categories: Names of the network's outputs in order; None for those of torchvision's weights.
+        groups: Class → the outputs that make it; None for what :data:`VOC_GROUPS` has of the classes, or for
+            none where categories are given.
+        enlarge: How much the LR is enlarged first.
+
+    Shape:
+        (B,3,h,w), RGB in [0,1] → (B,K,h,w) in [0,1], which adds up to 1 over the K classes.
+
+    Raises:
+        InputError: An unknown network, weights that do not serve or cannot be downloaded, or groups that
+            name what is not there.
+
+    Source:
+        Wang et al. 2018 (SFTGAN), §3.2, and the authors' released tests.
+    """
+
+    mean: Tensor
+    std: Tensor
+    member: Tensor
+
+    def __init__(
+        self,
+        classes: Sequence[str] | None = OUTDOOR_CLASSES,
+        network: str = "lraspp_mobilenet_v3_large",
+        weights: str | Path | None = None,
+        categories: Sequence[str] | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        enlarge: int = 4,
+    ) -> None:
+        super().__init__()
+        if not classes:
+            raise InputError(
+                "conditions=torchvision: the generator takes no maps; choose generator=sft or conditions=none"
+            )
+        if network not in NETWORKS:
+            raise InputError(f"conditions.network={network}: known are {', '.join(NETWORKS)}")
+        if not isinstance(enlarge, int) or enlarge < 1:
+            raise InputError(f"conditions.enlarge={enlarge} must be a whole number of at least 1")
+        kind = NETWORKS[network]
+        self.classes, self.enlarge = tuple(classes), enlarge
+        outputs = list(kind.weights.meta["categories"] if categories is None else categories)
+        if groups is None:
+            of_voc = VOC_GROUPS.items() if categories is None else ()
+            groups = {name: members for name, members in of_voc if name in self.classes}
+        member = _members(self.classes, outputs, groups)
+        if never := [name for name, row in zip(self.classes, member, strict=True) if not row.any()]:
+            logger.warning("no output of %s is %s: these maps are 0 throughout", network, ", ".join(never))
+        self.network = _loaded(kind, network, weights, outputs)
+        self.register_buffer("member", member)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, lr: Tensor) -> Tensor:
+        """(B,3,h,w), RGB in [0,1] → (B,K,h,w) in [0,1], of the same dtype and on the same device."""
+        self.to(lr.device)
+        with torch.autocast(lr.device.type, enabled=False):
+            large = imresize(lr.float(), self.enlarge) if self.enlarge > 1 else lr.float()
+            logits = self.network((large - self.mean) / self.std)["out"]
+            maps = torch.einsum("kc,bchw->bkhw", self.member, logits.softmax(1))
+            return F.avg_pool2d(maps, self.enlarge).to(lr.dtype)
+
+
+def _members(classes: Sequence[str], outputs: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Tensor:
+    """(K,C): 1 where an output belongs to a class."""
+    home: dict[str, str] = {}
+    for name, members in groups.items():
+        if name not in classes:
+            raise InputError(f"conditions.groups names {name}: the classes are {', '.join(classes)}")
+        for output in members:
+            if output not in outputs:
+                raise InputError(f"conditions.groups.{name}: {output} is none of {', '.join(outputs)}")
+            if output in home:
+                raise InputError(f"conditions.groups: {output} belongs to {home[output]} and to {name}")
+            home[output] = name
+    member = torch.zeros(len(classes), len(outputs))
+    for column, output in enumerate(outputs):
+        name = home.get(output, output if output in classes else BACKGROUND)
+        if name not in classes:
+            raise InputError(
+                f"conditions: the network's output {output} belongs to no class, and there is no class "
+                f"{BACKGROUND} for what is left: add it, or put {output} into conditions.groups"
+            )
+        member[list(classes).index(name), column] = 1
+    return member
+
+
+def _loaded(kind: Kind, name: str, weights: str | Path | None, outputs: Sequence[str]) -> nn.Module:
+    with torch.device("meta"):
+        network: nn.Module = kind.build(weights=None, weights_backbone=None, num_classes=len(outputs))
+    state = download(name, kind.weights) if weights is None else read_tensors(weights)
+    state = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
+    if (last := state.get(kind.last)) is not None and len(last) != len(outputs):
+        raise InputError(
+            f"weights={weights or 'the download'}: the network has {len(last)} outputs, and "
+            f"conditions.categories names {len(outputs)}: name each of them, in order"
+        )
+    known = network.state_dict()
+    found = matching(state, known, known.keys(), source=f"weights={weights or 'the download'}: not {name}")
+    network.load_state_dict(found, assign=True)
+    return network
