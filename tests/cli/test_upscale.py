@@ -129,7 +129,7 @@ def test_an_image_too_large_for_the_memory_does_not_end_the_rest(model, photos, 
     """Nor does it get another image's pixels."""
     upscale = Upscaler.upscale
 
-    def small(self, image):
+    def small(self, image, conditions=None):
         if image.shape[0] == 4:
             raise InputError("7×6 LR pixels (H×W) are too many for the memory of cuda: set tile=")
         return upscale(self, image)
@@ -226,7 +226,7 @@ def test_results_that_are_there_are_skipped_and_overwritten_on_demand(model, pho
 def test_a_stopped_run_says_so_and_leaves_only_whole_files(model, photos, tmp_path, monkeypatch):
     upscale = Upscaler.upscale
 
-    def stopped(self, image):
+    def stopped(self, image, conditions=None):
         if image.shape[0] == 4:
             raise KeyboardInterrupt
         return upscale(self, image)

@@ -1,5 +1,6 @@
 """``esrgan upscale``: the options; the work is in ``cli.upscaling``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,12 +52,16 @@ def upscale(
     stream: Annotated[
         bool, typer.Option(help="Pictures larger than memory, by rows, to png or tif.")
     ] = False,
+    maps: Annotated[
+        Path | None, typer.Option(help="Folder of `esrgan segment --lr`, for a model that takes maps.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
     model_scale: Annotated[
         int | None, typer.Option(help="Only for files of other tools that do not tell their scale.")
     ] = None,
 ) -> None:
     """Enlarge images. What is there already is skipped, so that a stopped run goes on where it stopped."""
+    from esrgan_lightning.cli.maps import map_files
     from esrgan_lightning.cli.targets import result_suffix, targets
     from esrgan_lightning.cli.upscaling import Job, upscale_files, upscale_stdin
     from esrgan_lightning.inference import Upscaler
@@ -87,6 +92,9 @@ def upscale(
             model_scale=model_scale,
             notice=lambda line: typer.echo(f"esrgan upscale: {line}", err=True),
         )
+        sources = [source for source, _ in pairs]
+        whole = not (stream or piped)
+        job = replace(job, maps=map_files(upscaler.generator, maps, inputs, sources, whole_files=whole))
         settings = {
             "tile": tile,
             "overlap": overlap,

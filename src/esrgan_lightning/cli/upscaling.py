@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from esrgan_lightning.cli.errors import complain
+from esrgan_lightning.cli.maps import MapFiles
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import Upscaler
 from esrgan_lightning.inference.memory import out_of_memory
@@ -39,6 +40,7 @@ class Job:
         overwrite: Whether a result that is there is made anew.
         manifest: File of JSON lines that records are added to.
         stream: Whether pictures go through by rows.
+        maps: Those of each picture, for a model that takes maps.
     """
 
     extension: str
@@ -46,6 +48,7 @@ class Job:
     overwrite: bool = False
     manifest: Path | None = None
     stream: bool = False
+    maps: MapFiles | None = None
 
     def check(self, piped: bool) -> None:
         """Raises InputError, before any work, for what cannot come to an end."""
@@ -154,7 +157,7 @@ def _one(upscaler: Upscaler, source: Path, target: Path, job: Job, facts: dict[s
         else:
             photo = _fitted(_read(source, str(source)), job.extension, upscaler)
             facts["size"] = list(photo.pixels.shape[-2:])
-            large = upscaler.upscale(photo.pixels)
+            large = upscaler.upscale(photo.pixels, job.maps.read(source, photo.pixels) if job.maps else None)
             facts["result_size"] = list(large.shape[-2:])
             data = encode_image(large, job.extension, profile=photo.profile, quality=job.quality)
             with whole_file(target) as partial:

@@ -10,7 +10,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.benchmark import evaluate
 from esrgan_lightning.evaluation.sets import TestPair
 from esrgan_lightning.inference import Upscaler
-from esrgan_lightning.networks import build_network
+from esrgan_lightning.networks import build_network, conditions_of
 from esrgan_lightning.ops import from_float, to_float
 from esrgan_lightning.weights import interpolate
 from esrgan_lightning.weights.interpolation import check_alpha
@@ -81,6 +81,8 @@ def alpha_sweep(
     for alpha in alphas:
         check_alpha(alpha)
     network, scale = build_network(spec), int(spec["arguments"]["scale"])
+    if conditions_of(network):
+        raise InputError("generators that take maps are not swept: `esrgan interpolate` makes their files")
     seen: dict[str, list[Tensor]] = {}
     names = [f"α {alpha:g}" for alpha in alphas]
     models = {

@@ -12,6 +12,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.pictures import Pictures
 from esrgan_lightning.evaluation.workers import Model
 from esrgan_lightning.inference import Upscaler
+from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops import imresize
 
 #: The name that stands for MATLAB's bicubic interpolation instead of a file.
@@ -42,7 +43,7 @@ class Generator:
         overlap: Likewise.
 
     Raises:
-        InputError: As :class:`~esrgan_lightning.inference.Upscaler`.
+        InputError: As :class:`~esrgan_lightning.inference.Upscaler`; a generator that takes maps.
     """
 
     def __init__(
@@ -56,6 +57,11 @@ class Generator:
     ) -> None:
         self._again = partial(Generator, file, scale, device=device, tile=tile, overlap=overlap)
         self._upscaler = Upscaler(file, device=device, tile=tile, overlap=overlap, model_scale=scale)
+        if conditions_of(self._upscaler.generator):
+            raise InputError(
+                f"models: {file} takes maps: make its pictures by `esrgan upscale --maps DIR`, and give "
+                "their folder in its place"
+            )
 
     def __call__(self, lr: Tensor) -> Tensor:
         """(C,h,w) → (C,s·h,s·w)."""

@@ -17,6 +17,7 @@ from esrgan_lightning.export.onnx import write_onnx
 from esrgan_lightning.export.traceable import Traceable, description
 from esrgan_lightning.inference.exported import load_exported
 from esrgan_lightning.inference.onnx_model import onnx_packages
+from esrgan_lightning.networks import conditions_of
 
 SUFFIXES: Mapping[str, str] = MappingProxyType(
     {
@@ -86,6 +87,10 @@ def export_generator(
             else f"an export ends in {', '.join(SUFFIXES)}"
         )
         raise InputError(f"{path}: {remedy}")
+    if conditions_of(generator):
+        raise InputError(
+            f"{type(generator).__name__} takes maps beside the image: exports have one input alone"
+        )
     names = [path.name] if kind != "ncnn" else [path.with_suffix(".bin").name, path.name]
     for name in names:
         if path.with_name(name).exists() and not overwrite:

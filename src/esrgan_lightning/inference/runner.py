@@ -14,6 +14,7 @@ from esrgan_lightning.inference.memory import out_of_memory
 from esrgan_lightning.inference.plan import Plan, Planner, Tile
 from esrgan_lightning.inference.precision import Precision, check_precision, computing
 from esrgan_lightning.inference.streaming import Stream
+from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops.tiling import spans, upscale_tiled
 
 Read = Callable[[int, int], Tensor]
@@ -23,7 +24,8 @@ class Runner:
     """Colours in, colours out, ``scale`` times as large; images stay where they are, as integers.
 
     A generator of colour has gray repeated in its three channels and the result averaged; a generator of gray
-    (one channel) enlarges each channel of a colour image for itself.
+    (one channel) enlarges each channel of a colour image for itself. A generator that takes the maps of K
+    classes is given them as K further channels behind the colours.
 
     Args:
         generator: (B,C,h,w) → (B,C,s·h,s·w) in [0,1], C 3 or 1, with the attribute ``scale``; it is moved and
@@ -57,6 +59,7 @@ class Runner:
     ) -> None:
         check_precision(precision)
         self.scale, self.channels = _sizes(generator)
+        self._maps = len(conditions_of(generator))
         self.device, self.tile, self.overlap, self.precision = device, tile, overlap, precision
         self.notice = notice or functools.partial(warnings.warn, stacklevel=4)
         self._align = int(getattr(generator, "fold", 1))
@@ -70,15 +73,18 @@ class Runner:
         )
 
     def __call__(self, colors: Tensor) -> Tensor:
-        """(B,C,H,W), C 1 or 3 → (B,C,s·H,s·W), of the same dtype and on the same device.
+        """(B,C,H,W), C 1 or 3, or (B,C+K,H,W) → (B,C,s·H,s·W), of the same dtype and on the same device.
 
         Raises:
             InputError: A network whose output is not finite or not s times its input, or a device whose
                 memory does not suffice for the least piece.
         """
         batch, channels, height, width = colors.shape
+        if channels <= self._maps:
+            raise InputError(f"{channels} channels: the maps of {self._maps} classes come behind the colours")
         while True:
-            plan = self._planner.plan(height, width, batch * max(1, channels // self.channels))
+            images = batch * max(1, (channels - self._maps) // self.channels)
+            plan = self._planner.plan(height, width, images)
             try:
                 return self._exact(plan, colors) if plan.mode == "exact" else self._pieces(plan, colors)
             except (RuntimeError, MemoryError) as error:
@@ -122,9 +128,13 @@ class Runner:
         """At once, or tile by tile."""
 
         def enlarge(piece: Tensor) -> Tensor:
+            colors, maps = piece.tensor_split([piece.shape[1] - self._maps], 1)
             with self._within():
-                sr = self.generator(self._gate.enter(piece))
-            return self._gate.leave(sr, piece)
+                x = self._gate.enter(colors)
+                # One image for each colour where the generator is one of gray.
+                given = [maps.to(x).repeat_interleave(len(x) // len(maps), 0)] if self._maps else []
+                sr = self.generator(x, *given)
+            return self._gate.leave(sr, colors)
 
         tile = None if plan.mode == "whole" else plan.rows
         return upscale_tiled(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.alpha import filled
+from esrgan_lightning.inference.conditions import behind, checked
 from esrgan_lightning.inference.ensemble import self_ensemble
 from esrgan_lightning.inference.exported import is_exported, load_exported
 from esrgan_lightning.inference.kinds import pil_colors
@@ -82,7 +83,7 @@ class Upscaler:
     ) -> None:
         generator = copy.deepcopy(model) if isinstance(model, nn.Module) else None
         parameter = None if generator is None else next(generator.parameters(), None)
-        self.device = _device(parameter.device if device is None and parameter is not None else device)
+        self.device = find_device(parameter.device if device is None and parameter is not None else device)
         if generator is None:
             generator = _load(Path(model), model_scale)  # type: ignore[arg-type]
         self.runner = Runner(
@@ -131,12 +132,13 @@ class Upscaler:
             return self.upscale(image)
         raise InputError(f"cannot upscale a {type(image).__name__}: give a path, PIL image, array or tensor")
 
-    def upscale(self, image: Tensor) -> Tensor:
+    def upscale(self, image: Tensor, conditions: Tensor | None = None) -> Tensor:
         """Enlarges a tensor.
 
         Args:
             image: (C,H,W) or (B,C,H,W); C is 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha); uint8,
                 uint16, or floating in [0,1].
+            conditions: For a generator that takes maps: (K,H,W) or (B,K,H,W), floating in [0,1] or uint8.
 
         Returns:
             (…,C,ceil(s·H),ceil(s·W)), of the same dtype and on the same device; floating values are clamped
@@ -144,7 +146,8 @@ class Upscaler:
 
         Raises:
             InputError: Another shape, dtype or range, a network whose output is not finite or not s times its
-                input, or a device whose memory does not suffice for the least piece.
+                input, maps that are missing or do not fit, or a device whose memory does not suffice for the
+                least piece.
         """
         batch = image if image.ndim == 4 else image[None]
         if batch.ndim != 4 or not 1 <= batch.shape[1] <= 4 or 0 in batch.shape:
@@ -155,20 +158,23 @@ class Upscaler:
         _check_values(batch)
         count = batch.shape[1] - (batch.shape[1] in (2, 4))
         colors, alpha = batch[:, :count], batch[:, count:]
-        large = self._colors(filled(colors, alpha) if alpha.shape[1] else colors)
+        maps = checked(conditions, colors, self.generator, self.enlargement.passes)
+        large = self._colors(filled(colors, alpha) if alpha.shape[1] else colors, maps)
         if alpha.shape[1]:
             small, alpha = alpha, self.enlargement.resized(alpha, self.scale, *batch.shape[-2:])
             large = torch.cat([large, alpha.clamp(0, 1) if small.is_floating_point() else alpha], 1)
         return large if image.ndim == 4 else large[0]
 
-    def _colors(self, colors: Tensor) -> Tensor:
+    def _colors(self, colors: Tensor, maps: Tensor | None) -> Tensor:
         steps = self.enlargement
-        if not self.tta and not self.back_projection and steps.passes == 1 and steps.reduction == 1:
+        once = not self.tta and not self.back_projection and steps.passes == 1 and steps.reduction == 1
+        if once and maps is None:
             return self.runner(colors)  # stays in integers throughout
         exact = colors.dtype if colors.dtype == torch.float64 else torch.float32
         large = to_float(colors, exact)
         for _ in range(steps.passes):
-            small, large = large, self_ensemble(self.runner, large) if self.tta else self.runner(large)
+            small, image = large, behind(large, maps)
+            large = self_ensemble(self.runner, image) if self.tta else self.runner(image)
             large = self.back_projection(large, small) if self.back_projection else large
         large = steps.resized(large, steps.reduction, *colors.shape[-2:])
         return from_float(large.clamp_(0, 1), colors.dtype)
@@ -189,8 +195,12 @@ def _load(path: Path, scale: int | None) -> nn.Module:
     return load_exported(path) if is_exported(path) else load_generator(path, scale=scale)
 
 
-def _device(device: str | torch.device | None) -> torch.device:
-    """The device, if it is there."""
+def find_device(device: str | torch.device | None) -> torch.device:
+    """The device, if it is there; by default the GPU, or the CPU where there is none.
+
+    Raises:
+        InputError: It is not there.
+    """
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=chosen)
