@@ -19,6 +19,7 @@ import tiny
 import torch
 from safetensors.torch import save_file
 from torchvision.models import alexnet
+from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from esrgan_lightning.ops import write_image
 
@@ -32,6 +33,7 @@ DOCS = (
     "interpolation",
     "losses",
     "models",
+    "sft",
     "streaming",
     "tiling",
     "upscaling",
@@ -80,6 +82,23 @@ def picture(path: Path, height: int, width: int, seed: int) -> None:
     write_image(path, (image[0] * 255).round().to(torch.uint8))
 
 
+def conditioned(home: Path) -> None:
+    """What docs/sft.md names: segmentation networks, maps, and generators that take them."""
+    from esrgan_lightning.data.maps import write_maps
+    from esrgan_lightning.networks import OUTDOOR_CLASSES, SFTNet
+    from esrgan_lightning.weights import save_generator
+
+    for name, outputs in (("lraspp", 21), ("outdoor", 6)):
+        net = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=outputs)
+        torch.save(net.state_dict(), home / f"{name}.pth")
+    for number in range(4):
+        write_maps(home / f"maps/{number}.safetensors", torch.rand(8, 50, 52), OUTDOOR_CLASSES)
+    write_maps(home / "lr_maps/photo.safetensors", torch.rand(8, 224, 200), OUTDOOR_CLASSES)
+    for name in ("sft_psnr", "sft"):
+        net = SFTNet(num_features=8, num_blocks=1)
+        save_generator(home / f"runs/{name}/generator.safetensors", net)
+
+
 @pytest.fixture(scope="module")
 def stocked(tmp_path_factory):
     """A folder with the files that the README's commands name, all of them small."""
@@ -110,6 +129,7 @@ def stocked(tmp_path_factory):
         file = home / text.splitlines()[0].removeprefix("# ")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
+    conditioned(home)
     train(compose("stage=psnr", *tiny.PSNR), home / "runs/psnr")
     train(compose("stage=psnr", "preset=demo", *tiny.PSNR), home / "runs/small_psnr")
     convert_file(home / "runs/psnr/generator.safetensors", home / "esrgan_x4.pth", "basicsr")
@@ -230,8 +250,8 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
     if words[1] == "export":
         (home / words[4]).unlink(missing_ok=True)
         (home / words[4]).with_suffix(".bin").unlink(missing_ok=True)
-    if words[1:3] == ["data", "shard"]:
-        shutil.rmtree(home / words[words.index("-o") + 1])
+    if words[1:3] == ["data", "shard"] or words[1] == "segment":
+        shutil.rmtree(home / words[words.index("-o") + 1], ignore_errors=words[1] == "segment")
     before = set(home.rglob("*"))
     call(main, words, monkeypatch)
     tells = words[1] == "inspect" or words[2] in ("list", "verify", "stats")
