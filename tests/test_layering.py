@@ -23,6 +23,7 @@ RANKS = {
     "stages": 4,
     "evaluation": 4,
     "export": 4,
+    "report": 4,
     "config": 4,
     "initial": 5,
     "training": 6,

@@ -18,8 +18,8 @@ SMALL = ("generator.num_features=16", "generator.growth_channels=8", "generator.
 RESNET = ("generator.num_features=16", "generator.num_blocks=2", "generator.init_scale=1")
 # The pixel term leads, so that PSNR tells whether all terms together train the generator.
 GAN = (
-    "stage=gan", "init=null", "trainer.max_updates=150", "loss.weights.pixel=1", "discriminator.num_features=8",
-    "discriminator.norm=none", "discriminator_optimizer.lr=1e-4",
+    "stage=gan", "init=null", "trainer.max_updates=150", "loss.weights.pixel=1",
+    "discriminator.num_features=8", "discriminator.norm=none", "discriminator_optimizer.lr=1e-4",
 )  # fmt: skip
 BLIND = (*GAN, "loss/perceptual=none", "generator.num_blocks=1", *SMALL)
 # Features weigh more than pixels by far: the scale of the paper's η is that of VGG19.

@@ -23,7 +23,7 @@ from esrgan_lightning.weights.reader import read_contents
 AUTO = "auto"
 FOLDER = Path("runs/init")
 # What both stages have in common, and what belongs to the machine.
-_SHARED = ("generator", "data", "degradation", "scale", "seed")
+_SHARED = ("generator", "data", "degradation", "conditions", "scale", "seed")
 _MACHINE = (
     "accelerator",
     "devices",
@@ -51,7 +51,9 @@ def psnr_config(cfg: DictConfig) -> DictConfig:
     psnr = compose("stage=psnr", f"preset={cfg.preset}", *_search_path())
     job = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False))
     settings: dict[str, Any] = job["init_settings"]
-    if common := [key for key in ("generator", "degradation", "scale", "seed") if key in settings]:
+    if common := [
+        key for key in ("generator", "degradation", "conditions", "scale", "seed") if key in settings
+    ]:
         raise InputError(
             f"init_settings.{common[0]}: both stages have the same one, which is given as {common[0]}="
         )

@@ -24,6 +24,7 @@ from esrgan_lightning.stages.checkpoints import LAST
 from esrgan_lightning.stages.endings import StopCleanly, told_in_one_line
 from esrgan_lightning.stages.enlarge import check_conditions
 from esrgan_lightning.stages.metrics_csv import MetricsCSV
+from esrgan_lightning.stages.outcome import recorded
 from esrgan_lightning.stages.processes import check_shared_name
 from esrgan_lightning.stages.resume import Saved, check_continues, going_on, read_checkpoint
 from esrgan_lightning.stages.run_state import RunState
@@ -104,9 +105,9 @@ def train(
         run_dir.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.create(_plain(cfg)), run_dir / "config.yaml")
 
-    with told_in_one_line(run_dir):
+    with recorded(run_dir), told_in_one_line(run_dir):
         trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
-    stop.pass_on(trainer)
+        stop.pass_on(trainer)
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
 
 

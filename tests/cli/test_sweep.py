@@ -1,5 +1,7 @@
 """A sweep: a folder for each job, one table at the end, and a verdict."""
 
+import csv
+import io
 import re
 from types import SimpleNamespace
 
@@ -9,6 +11,7 @@ import yaml
 from hydra.core.utils import JobReturn, JobStatus
 
 from esrgan_lightning.cli.sweep import Failed, SweepTable
+from esrgan_lightning.report import csv_table, find_runs, report_page
 
 
 def lines_of_table(out):
@@ -125,3 +128,34 @@ def test_the_reason_of_a_spawned_process_is_its_last_line():
         Failed.of(RuntimeError("-- Process 0 …\n\nTraceback\n  …\nKeyError: 'a'\n")).reason == "KeyError: 'a'"
     )
     assert Failed.of(ZeroDivisionError()).reason == "ZeroDivisionError"
+
+
+@pytest.mark.slow
+def test_twelve_jobs_of_which_one_fails_and_one_diverges_end_in_a_report_of_all(call, tmp_path):
+    """Breaks if a job ends the sweep, is left out of the report, or diverging looks like any failure."""
+    rates = [f"{n}e-4" for n in range(1, 11)]
+    sizes = (*tiny.PSNR, "trainer.max_updates=6", "stage.max_skipped=2")
+    code, out, err = call(
+        "-m", "name=twelve", *sizes, f"optimizer.lr={','.join([*rates[:5], '-1', *rates[5:], '1e38'])}"
+    )
+    assert code == 1
+    assert "12 jobs, 2 failed" in out
+    assert "esrgan report runs/twelve" in out
+    runs = find_runs([tmp_path / "runs/twelve"])
+    assert [run.name for run in runs] == [str(n) for n in range(12)]
+    states = [run.state for run in runs]
+    assert states == [*["finished"] * 5, "failed", *["finished"] * 5, "diverged"], err
+    table = list(csv.DictReader(io.StringIO(csv_table(runs))))
+    assert [row["what differs"] for row in table][4:7] == [
+        "optimizer.lr=0.0005",
+        "optimizer.lr=-1",
+        "optimizer.lr=0.0006",
+    ]
+    assert "lr" in table[5]["error"] or "learning rate" in table[5]["error"]
+    assert "not finite" in table[11]["error"]
+    assert all(
+        float(row["psnr_y"]) > 0 for row, state in zip(table, states, strict=True) if state == "finished"
+    )
+    page = report_page(runs, title="twelve")
+    assert page.count("<tr ") == 12
+    assert page.count("<figcaption>") == 3 + 10, "LR, bicubic, HR and the SR of each run that was validated"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.picture import GAP, comparison
+from esrgan_lightning.ops.picture import GAP, columns, comparison
 
 NAMES = ["LR", "bicubic", "SR"]
 
@@ -99,3 +99,17 @@ def test_the_papers_letters_are_spelt_out():
 def test_what_cannot_be_drawn_is_refused(rows, labels, message):
     with pytest.raises(InputError, match=message):
         comparison(rows, labels)
+
+
+def test_columns_are_what_the_comparison_was_made_of():
+    """Breaks if a label, a gap or a neighbour's pixel is cut with a column."""
+    rows = [
+        [torch.full((3, height, 64), 10 * n + i, dtype=torch.uint8) for i in range(4)]
+        for n, height in enumerate((64, 48))
+    ]
+    found = columns(comparison(rows, ["LR", "bicubic", "SR", "HR"]), ["LR", "bicubic", "SR", "HR"])
+    for index, column in enumerate(found):
+        gap = torch.full((3, GAP, 64), 255, dtype=torch.uint8)
+        assert torch.equal(column, torch.cat([rows[0][index], gap, rows[1][index]], dim=1))
+    with pytest.raises(InputError, match="no comparison with 3 columns"):
+        columns(torch.zeros(3, 50, 102, dtype=torch.uint8), ["a", "b", "c"])

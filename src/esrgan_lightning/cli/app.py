@@ -11,6 +11,7 @@ from esrgan_lightning.cli.export import export
 from esrgan_lightning.cli.interpolate import alpha_sweep, interpolate
 from esrgan_lightning.cli.metrics import app as metrics
 from esrgan_lightning.cli.models import convert, inspect
+from esrgan_lightning.cli.report import report
 from esrgan_lightning.cli.segment import segment
 from esrgan_lightning.cli.upscale import upscale
 
@@ -23,6 +24,7 @@ app.command()(alpha_sweep)
 app.command()(convert)
 app.command()(inspect)
 app.command()(export)
+app.command()(report)
 app.command()(segment)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from esrgan_lightning.cli.errors import complain, one_line_errors, quiet, run_hydra
 from esrgan_lightning.cli.sweep import Failed
@@ -18,21 +18,28 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
     # Imported here: `--help` and `--cfg job` answer at once.
     from pytorch_lightning.utilities import rank_zero_only
 
+    from esrgan_lightning.stages.outcome import OUTCOME, write_outcome
     from esrgan_lightning.training import train
 
     quiet()
     job = HydraConfig.get()
     run_dir = Path(job.runtime.output_dir)
     if job.mode == RunMode.MULTIRUN:
+        fresh = not (run_dir / OUTCOME).exists()
+        if fresh:
+            OmegaConf.save(OmegaConf.create(list(job.overrides.task)), run_dir / "overrides.yaml")
         try:
             # Script-launched processes would run the whole sweep again: they are spawned instead.
             return train(cfg, run_dir, spawn=True)
         except InputError as error:  # the sweep's table tells it again, and the sweep fails at its end
             complain("esrgan-train", error)
-            return Failed.of(error)
+            failed: Exception = error
         except Exception as error:
             traceback.print_exc()
-            return Failed.of(error)
+            failed = error
+        if fresh and not (run_dir / OUTCOME).exists():  # it did not even begin
+            write_outcome(run_dir, "failed", error=failed)
+        return Failed.of(failed)
     with one_line_errors("esrgan-train"):
         metrics = train(cfg, run_dir)
     shown = " · ".join(f"{name.removeprefix('val/')} {value:.4f}" for name, value in metrics.items())

@@ -62,6 +62,27 @@ def comparison(rows: Sequence[Sequence[Tensor]], labels: Sequence[str]) -> Tenso
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
+def columns(picture: Tensor, labels: Sequence[str]) -> list[Tensor]:
+    """The columns of a :func:`comparison` with these labels, without the labels.
+
+    Args:
+        picture: uint8 (3,H,W).
+        labels: as it was made with; no wider than its tiles.
+
+    Returns:
+        One uint8 (3,h,w) for each label.
+
+    Raises:
+        InputError: the picture is no comparison of so many columns.
+    """
+    width, rest = divmod(picture.shape[-1] - GAP, len(labels))
+    if rest or width <= GAP:
+        raise InputError(f"a picture of {tuple(picture.shape)} is no comparison with {len(labels)} columns")
+    ascent, descent = _fitted(labels, width - GAP)[0].getmetrics()
+    lefts = [GAP + index * width for index in range(len(labels))]
+    return [picture[:, ascent + descent + 2 * GAP : -GAP, left : left + width - GAP] for left in lefts]
+
+
 def _checked(rows: Sequence[Sequence[Tensor]], labels: Sequence[str]) -> list[str]:
     """The labels as they are written."""
     if not rows or not labels:

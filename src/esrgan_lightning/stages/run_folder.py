@@ -10,7 +10,15 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.stages.checkpoints import write_whole
 
 # What a run writes, and what overwrite=true deletes.
-WRITTEN = ("checkpoints", "samples", "tensorboard", "wandb", "generator.safetensors", "metrics.csv")
+WRITTEN = (
+    "checkpoints",
+    "samples",
+    "tensorboard",
+    "wandb",
+    "generator.safetensors",
+    "metrics.csv",
+    "outcome.json",
+)
 
 
 def check_name(name: object) -> None:

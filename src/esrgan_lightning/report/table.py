@@ -1,0 +1,48 @@
+"""The table of runs, for the page and for other programs."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from esrgan_lightning.report.runs import Run, differences
+
+Cell = str | float | int | None
+
+
+def rows(runs: Sequence[Run]) -> tuple[list[str], list[list[Cell]]]:
+    """Heads and cells: run, what differs, state, metrics, updates, seconds, images per second, error."""
+    metrics = sorted({name for run in runs for name in run.metrics})
+    errors = any(run.error for run in runs)
+    heads = ["run", "what differs", "state", *metrics, "updates", "seconds", "images/s"]
+    body: list[list[Cell]] = []
+    for run, what in zip(runs, differences(runs), strict=True):
+        figures = [run.metrics.get(name) for name in metrics]
+        cells: list[Cell] = [run.name, what, run.state, *figures, run.updates, run.seconds]
+        body.append([*cells, run.images_per_second, *([run.error] if errors else [])])
+    return [*heads, *(["error"] if errors else [])], body
+
+
+def shown(cell: Cell) -> str:
+    """A cell's text: four digits after the point for small figures, one for large ones, – for none."""
+    if cell is None:
+        return "–"
+    if isinstance(cell, float):
+        return f"{cell:.4f}" if abs(cell) < 100 else f"{cell:.1f}"
+    return str(cell)
+
+
+def csv_table(runs: Sequence[Run]) -> str:
+    """With full figures; empty where there is none."""
+    heads, body = rows(runs)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([heads, *body])
+    return text.getvalue()
+
+
+def markdown_table(runs: Sequence[Run]) -> str:
+    """A table of Markdown."""
+    heads, body = rows(runs)
+    lines = [heads, ["---"] * len(heads), *([shown(cell) for cell in row] for row in body)]
+    escaped = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)

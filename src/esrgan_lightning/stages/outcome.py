@@ -1,0 +1,59 @@
+"""``outcome.json`` in a run's folder: how the run ended, for whoever looks at many of them."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning.utilities import rank_zero_only
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.stages.updates import NonFiniteError
+
+OUTCOME = "outcome.json"
+State = Literal["running", "finished", "interrupted", "diverged", "failed"]
+
+
+@contextmanager
+def recorded(run_dir: Path) -> Iterator[None]:
+    """Around training: notes that it runs, and at its end how it ended and how long it took.
+
+    A process that is killed leaves ``running``.
+    """
+    start = time.monotonic()
+    write_outcome(run_dir, "running")
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        write_outcome(run_dir, "interrupted", seconds=time.monotonic() - start)
+        raise
+    except Exception as error:
+        diverged = isinstance(error.__cause__, NonFiniteError) or "NonFiniteError" in str(error.__cause__)
+        state: State = "diverged" if isinstance(error, InputError) and diverged else "failed"
+        write_outcome(run_dir, state, error=error, seconds=time.monotonic() - start)
+        raise
+    write_outcome(run_dir, "finished", seconds=time.monotonic() - start)
+
+
+@rank_zero_only
+def write_outcome(
+    run_dir: Path, state: State, *, error: BaseException | None = None, seconds: float | None = None
+) -> None:
+    """Replaces the file.
+
+    Args:
+        run_dir: the run's folder.
+        state: how it ended.
+        error: why; its words are kept.
+        seconds: that training took.
+    """
+    content: dict[str, Any] = {"state": state}
+    if error is not None:
+        content["error"] = str(error).strip() or type(error).__name__
+    if seconds is not None:
+        content["seconds"] = round(seconds, 3)
+    with whole_file(run_dir / OUTCOME) as partial:
+        partial.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,123 @@
+"""Runs are found and read, and the table says what differs, how each ended and what came out."""
+
+import csv
+import io
+import json
+
+import pytest
+import torch
+import yaml
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import write_image
+from esrgan_lightning.ops.picture import comparison
+from esrgan_lightning.report import csv_table, find_runs, markdown_table, report_page
+
+LABELS = ("LR", "bicubic", "SR", "HR")
+
+
+def tiles(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8, generator=generator) for _ in LABELS]
+
+
+def make(folder, *, rate=1e-4, state="finished", error=None, rows=(), overrides=None, row=None):
+    folder.mkdir(parents=True)
+    config = {"name": folder.name, "optimizer": {"lr": rate}, "loss": {"weights": {"pixel": 1.0}}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    outcome = {"state": state, "seconds": 12.5} | ({"error": error} if error else {})
+    (folder / "outcome.json").write_text(json.dumps(outcome))
+    if rows:
+        (folder / "metrics.csv").write_text(
+            "step,images_per_second,train/loss,val/psnr_y\n" + "\n".join(rows)
+        )
+    if overrides:
+        (folder / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+    if row is not None:
+        write_image(folder / "samples/update_0000001.png", comparison([tiles(99)], LABELS))
+        write_image(folder / "samples/update_0000002.png", comparison([row], LABELS))
+    return folder
+
+
+def table(runs):
+    return list(csv.DictReader(io.StringIO(csv_table(runs))))
+
+
+def test_the_table_has_what_each_run_left(tmp_path):
+    """Breaks if a figure is of another update than the last validation, or a run is left out."""
+    make(tmp_path / "s/2", rows=["10,4.0,0.5,", "20,8.0,0.25,30.5", "30,6.0,0.125,"])
+    make(tmp_path / "s/10", rate=2e-4, state="diverged", error="not finite", rows=["10,1.0,9.0,"])
+    runs = find_runs([tmp_path / "s"])
+    first, second = table(runs)
+    assert first == {
+        "run": "2", "what differs": "optimizer.lr=0.0001", "state": "finished", "psnr_y": "30.5",
+        "updates": "30", "seconds": "12.5", "images/s": "6.0", "error": "",
+    }  # fmt: skip
+    assert (second["state"], second["psnr_y"], second["error"]) == ("diverged", "", "not finite")
+    assert runs[0].curves["train/loss"] == [(10, 0.5), (20, 0.25), (30, 0.125)]
+
+
+def test_a_sweeps_overrides_say_what_differs(tmp_path):
+    """Breaks if what all jobs share is repeated in every row."""
+    make(tmp_path / "a", overrides=["stage=gan", "loss/adversarial=hinge"])
+    make(tmp_path / "b", overrides=["stage=gan", "loss/adversarial=standard"])
+    assert [row["what differs"] for row in table(find_runs([tmp_path]))] == [
+        "loss/adversarial=hinge",
+        "loss/adversarial=standard",
+    ]
+
+
+def test_one_run_and_runs_of_several_folders(tmp_path):
+    """Breaks if a run's own folder is not taken, or two runs of one name cannot be told apart."""
+    one = make(tmp_path / "x/run")
+    assert [run.name for run in find_runs([one])] == ["run"]
+    other = make(tmp_path / "y/run")
+    assert [run.name for run in find_runs([one, other, tmp_path / "x"])] == ["x/run", "y/run"]
+
+
+def test_markdown_keeps_its_columns(tmp_path):
+    """Breaks if a bar or a line break in an error ends a cell."""
+    make(tmp_path / "a", state="failed", error="one | two\nthree")
+    lines = markdown_table(find_runs([tmp_path])).splitlines()
+    assert len(lines) == 3
+    assert r"one \| two three" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("outcome.json", "{", "outcome.json cannot be read"),
+        ("outcome.json", "[1]", "expected a dict"),
+        ("config.yaml", "!!python/object/apply:os.system [ls]", "config.yaml cannot be read"),
+        ("metrics.csv", "step,val/psnr_y\nten,3\n", "metrics.csv cannot be read"),
+        ("metrics.csv", "update,val/psnr_y\n1,3\n", "metrics.csv cannot be read"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, content, words):
+    """Breaks if a foreign file runs code, or ends in a traceback."""
+    make(tmp_path / "a")
+    (tmp_path / "a" / name).write_text(content)
+    with pytest.raises(InputError, match=words):
+        find_runs([tmp_path])
+
+
+def test_no_run_and_no_folder(tmp_path):
+    with pytest.raises(InputError, match="no run below"):
+        find_runs([tmp_path])
+    with pytest.raises(InputError, match="is no folder"):
+        find_runs([tmp_path / "none"])
+
+
+def test_the_page_holds_everything_and_nothing_foreign(tmp_path):
+    """Breaks if a name is taken for markup, the page asks the network, or a run's crops are lost."""
+    same = tiles(0)
+    make(tmp_path / "a", rows=["1,1,1,20", "2,1,1,21"], row=same)
+    make(tmp_path / "b", rows=["1,1,1,22", "2,1,1,23"], row=[*same[:2], tiles(1)[2], same[3]])
+    make(tmp_path / "c", row=tiles(2))
+    make(tmp_path / "d", state="failed", error="<script>alert(1)</script> $x")
+    page = report_page(find_runs([tmp_path]), title="<b>")
+    assert "<script>alert" not in page
+    assert "<b>" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("<figure>") == 5 + 4, "LR, bicubic, two SR, HR; and those of other photos apart"
+    assert page.count('<img class="chart"') == 2
