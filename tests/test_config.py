@@ -78,6 +78,8 @@ def test_every_logger_data_and_perceptual_choice_is_there():
         "vgg19_srgan",
     ]  # fmt: skip
     assert choices("loss/contextual") == ["efficientnet_lite0", "none", "vgg19"]
+    assert choices("loss/lpips") == ["alex", "none", "squeeze", "vgg"]
+    assert choices("loss/dists") == ["none", "vgg"]
     assert set(choices("preset")) >= {"basicsr", "demo", "paper"}
     assert set(choices("trainer")) >= {"cpu", "ddp", "gpu"}
     for choice in (
@@ -184,14 +186,28 @@ COMMON = {
 }
 PSNR = {
     "optimizer.lr": 2e-4,
-    "loss.weights": {"pixel": 1.0, "perceptual": 0.0, "contextual": 0.1, "adversarial": 0.0},
+    "loss.weights": {
+        "pixel": 1.0,
+        "perceptual": 0.0,
+        "contextual": 0.1,
+        "lpips": 1.0,
+        "dists": 1.0,
+        "adversarial": 0.0,
+    },
     "trainer.max_updates": 1_000_000,
 }
 GAN = {
     "optimizer.lr": 1e-4,
     "discriminator_optimizer._target_": "torch.optim.Adam",
     "discriminator_optimizer.lr": 1e-4,
-    "loss.weights": {"pixel": 1e-2, "perceptual": 1.0, "contextual": 0.1, "adversarial": 5e-3},
+    "loss.weights": {
+        "pixel": 1e-2,
+        "perceptual": 1.0,
+        "contextual": 0.1,
+        "lpips": 1.0,
+        "dists": 1.0,
+        "adversarial": 5e-3,
+    },
     "loss.contextual._target_": None,
     "loss.perceptual.arch": "vgg19",
     "loss.perceptual.layers": ["conv5_4"],  # before activation

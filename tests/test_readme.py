@@ -51,6 +51,7 @@ COMPOSED = {
     "loss/contextual=vgg19": "the same file",
     "experiment=paper_gan": "photos by the gigabyte",
     "experiment/ladder=": "the same",
+    "loss.dists.weights=": "VGG16's of as many",
 }
 
 

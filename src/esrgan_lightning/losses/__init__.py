@@ -12,6 +12,7 @@ from esrgan_lightning.losses.contextual import ContextualLoss
 from esrgan_lightning.losses.penalty import GradientPenalty, R1Penalty
 from esrgan_lightning.losses.perceptual import PerceptualLoss
 from esrgan_lightning.losses.pixel import CharbonnierLoss
+from esrgan_lightning.losses.similarity import SimilarityLoss
 from esrgan_lightning.losses.weighted import WeightedLoss
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PerceptualLoss",
     "R1Penalty",
     "RelativisticAverageGAN",
+    "SimilarityLoss",
     "StandardGAN",
     "WassersteinGAN",
     "WeightedLoss",

@@ -1,0 +1,71 @@
+"""LPIPS and DISTS as losses: what pictures are measured with afterwards, minimised."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Self, final
+
+import torch
+from torch import Tensor, nn
+
+from esrgan_lightning.losses._common import at_least_float32, check_same_shape
+from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
+
+
+@final
+class SimilarityLoss(nn.Module):
+    """L = mean over images of d(sr, hr), d a frozen network's distance.
+
+    The metric of the same name rounds to 8 bits and leaves out a border; this does neither. The network is no
+    part of this module's parameters or state: no optimiser and no checkpoint sees it; it follows ``.to(…)``.
+
+    Args:
+        network: (B,3,H,W) twice → (B,); it is frozen here.
+
+    Shape:
+        sr, hr: (B,3,H,W), RGB in [0,1] → scalar, at least float32, computed apart from autocast.
+        Gradient flows to sr alone.
+
+    Raises:
+        InputError: Pictures of different shapes, or smaller than the network needs.
+
+    Source:
+        See :mod:`esrgan_lightning.networks.similarity`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        # A tuple hides the module from nn.Module's registration.
+        self._hidden = (network.requires_grad_(False).eval(),)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Takes the hidden network along."""
+        self._hidden[0]._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """The mean distance of the pairs."""
+        check_same_shape(sr, hr)
+        with torch.autocast(sr.device.type, enabled=False):
+            distance: Tensor = self._hidden[0](at_least_float32(sr), at_least_float32(hr).detach())
+        return distance.mean()
+
+
+def lpips_loss(
+    backbone: Literal["alex", "vgg", "squeeze"] = "alex", *, weights: str | Path | None = None
+) -> SimilarityLoss:
+    """LPIPS as a loss.
+
+    Args:
+        backbone: alex, vgg or squeeze.
+        weights: None for torchvision's download, or a local file.
+    """
+    return SimilarityLoss(LPIPSNetwork(backbone, weights=weights))
+
+
+def dists_loss(*, weights: str | Path | None = None) -> SimilarityLoss:
+    """DISTS as a loss.
+
+    Args:
+        weights: VGG16's: None for torchvision's download, or a local file.
+    """
+    return SimilarityLoss(DISTSNetwork(weights=weights))
