@@ -369,3 +369,17 @@ def test_the_latest_checkpoint_is_told_by_time(tmp_path):
         path.touch()
         os.utime(path, (1000 - age, 1000 - age))
     assert run_folder.latest_checkpoint(tmp_path).endswith("b.ckpt")
+
+
+@pytest.mark.parametrize("names", ["[rmse_y,rmse_rgb,psnr_rgb,ssim_rgb,niqe]"])
+def test_more_metrics_are_validated_by_name(tmp_path, names):
+    """Breaks if conf/metrics names another class or argument, or a figure doesn't reach the log."""
+    found = train(compose("stage=psnr", f"+metrics={names}", *tiny.PSNR), tmp_path / "run")
+    assert {f"val/{name}" for name in names[1:-1].split(",")} <= set(found)
+
+
+def test_every_metric_of_an_evaluation_has_its_choice_in_validation():
+    from esrgan_lightning.evaluation import METRICS
+
+    cfg = compose(f"+metrics=[{','.join(sorted(set(METRICS) - {'psnr_y', 'ssim_y'}))}]")
+    assert set(cfg.metrics) == set(METRICS)

@@ -162,7 +162,7 @@ def test_a_sweep_leaves_pictures_and_figures(photos, tmp_path):
         ("--alphas", "0,2", "alpha=2"),
         ("--metrics", "psnr", "psnr"),
         ("--features", "lpips", "give METRIC=FILE"),
-        ("--features", "niqe=a.safetensors", "weights are for lpips"),
+        ("--features", "psnr_y=a.safetensors", "weights are for niqe, lpips"),
     ],
 )
 def test_a_sweep_refuses_before_any_work(files, photos, tmp_path, option, value, says):

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import METRICS, Bicubic, Gallery, TestPair, evaluate, find_set, load_models
-from esrgan_lightning.metrics import niqe, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from esrgan_lightning.metrics import NaturalModel, niqe, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from esrgan_lightning.metrics.niqe_model import save_model
 from esrgan_lightning.metrics.perceptual import lpips
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.networks.similarity import LPIPSNetwork
@@ -85,7 +86,10 @@ def test_every_metric_of_every_model_on_every_image(pairs):
             values = [row["images"][pair.name][metric] for pair in part]
             assert row[metric] == pytest.approx(sum(values) / len(values), abs=1e-12)
         assert results[name]["black"]["psnr_y"] < row["psnr_y"]
-    assert set(METRICS) == {*functions, "niqe", "lpips", "lpips_vgg", "lpips_squeeze", "dists"}
+    assert set(METRICS) == {
+        *(*functions, "rmse_y", "rmse_rgb", "niqe"),
+        *("lpips", "lpips_vgg", "lpips_squeeze", "dists"),
+    }
 
 
 def test_niqe_is_of_the_result_within_the_border(tmp_path):
@@ -194,7 +198,10 @@ def test_real_lpips_of_bicubic_on_set5(shared):
 def test_weights_that_do_not_serve_are_named_before_a_model_runs(pairs, tmp_path):
     for weights, message in (
         ({"lpips": tmp_path / "gone.pth"}, r"weights\.lpips: weights=.*gone\.pth: there is no such file"),
-        ({"psnr_y": tmp_path}, r"weights\.psnr_y: weights are for lpips, lpips_vgg, lpips_squeeze, dists"),
+        (
+            {"psnr_y": tmp_path},
+            r"weights\.psnr_y: weights are for niqe, lpips, lpips_vgg,",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             evaluate({"m": never}, {"s": pairs}, scale=2, metrics=["lpips"], weights=weights)
@@ -227,3 +234,23 @@ def test_a_process_that_ends_is_an_error(pairs):
     """One that the system kills must not leave the others waiting for ever."""
     with pytest.raises(InputError, match="processes=2 ended before"):
         evaluate({"m": dying}, {"s": pairs[:1]}, scale=2, processes=2)
+
+
+def test_rmse_of_a_set_is_the_root_of_the_mean_square(tmp_path):
+    """PIRM's: breaks if roots are averaged."""
+    pairs = [noise_pair(tmp_path / f"{n}.png", 40, 40 + 4 * n) for n in range(2)]
+    models = {"black": lambda lr: 0 * imresize(lr, 2)}
+    row = evaluate(models, {"s": pairs}, scale=2, metrics=["rmse_y"])["s"]["black"]
+    squares = [values["rmse_y"] ** 2 for values in row["images"].values()]
+    assert row["rmse_y"] == pytest.approx((sum(squares) / 2) ** 0.5, abs=1e-12)
+
+
+def test_niqe_takes_another_model(tmp_path):
+    """Breaks if weights.niqe is dropped on the way: the authors' model would judge in silence."""
+    noise = noise_pair(tmp_path / "noise.png", 104, 205)
+    model = NaturalModel(torch.zeros(36, dtype=torch.float64), torch.eye(36, dtype=torch.float64))
+    save_model(tmp_path / "mine.safetensors", model)
+    weights = {"niqe": tmp_path / "mine.safetensors"}
+    models = {"m": lambda lr: imresize(lr, 2)}
+    row = evaluate(models, {"s": [noise]}, scale=2, metrics=["niqe"], weights=weights)["s"]["m"]
+    assert row["niqe"] == niqe(imresize(noise.load(2)[0], 2)[None], 2, model).item()

@@ -9,7 +9,21 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.metrics import CONVENTION, PSNRRGB, PSNRY, SSIMY, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from esrgan_lightning.metrics import (
+    CONVENTION,
+    PSNRRGB,
+    PSNRY,
+    RMSERGB,
+    RMSEY,
+    SSIMRGB,
+    SSIMY,
+    psnr_rgb,
+    psnr_y,
+    rmse_rgb,
+    rmse_y,
+    ssim_rgb,
+    ssim_y,
+)
 from esrgan_lightning.ops import imresize, modcrop, read_image, to_float
 
 ALL = [psnr_y, ssim_y, psnr_rgb, ssim_rgb]
@@ -140,3 +154,28 @@ def test_wrappers_average_over_images_whatever_the_batches(wrapper, metric):
 def test_the_convention_names_what_changes_a_figure():
     for word in ("border", "Y", "11x11", "valid", "8-bit"):
         assert word in CONVENTION
+
+
+@pytest.mark.parametrize(("rmse", "psnr"), [(rmse_y, psnr_y), (rmse_rgb, psnr_rgb)])
+def test_rmse_is_psnr_in_levels(rmse, psnr):
+    """The closed form 255 · 10^(−PSNR/20), image by image."""
+    sr, hr = pair()
+    torch.testing.assert_close(rmse(sr, hr, 4), 255 * 10 ** (-psnr(sr, hr, 4) / 20))
+
+
+@pytest.mark.parametrize("metric", [RMSEY, RMSERGB])
+def test_rmse_of_images_is_the_root_after_the_mean(metric):
+    """PIRM's: errors of 3 and 4 levels of gray give √12.5, where their mean is 3.5."""
+    hr = torch.full((2, 1, 16, 16), 100, dtype=torch.uint8)
+    running = metric(crop=4)
+    running.update(hr[:1] + 3, hr[:1])
+    running.update(hr[1:] + 4, hr[1:])
+    assert running.compute().item() == pytest.approx(math.sqrt(12.5))
+    assert not running.higher_is_better
+
+
+def test_ssim_rgb_has_a_running_mean():
+    sr, hr = pair()
+    running = SSIMRGB(crop=4)
+    running.update(sr, hr)
+    assert running.compute().item() == pytest.approx(ssim_rgb(sr, hr, 4).mean().item())

@@ -40,8 +40,8 @@ def evaluate(
         sets: Image pairs, by set.
         scale: s; also the border that the metrics leave out.
         metrics: Names among :data:`~esrgan_lightning.evaluation.METRICS`.
-        weights: Files of ImageNet weights for the metrics that need them, by metric; torchvision's are
-            downloaded where none is given.
+        weights: Files for the metrics that need them, as in
+            :func:`~esrgan_lightning.evaluation.measures.load_figures`.
         device: Where the metrics' networks compute; by default a GPU if there is one.
         processes: That share the images. Models must then be such as can be sent to another process: those of
             :func:`~esrgan_lightning.evaluation.load_models` can.
@@ -100,4 +100,6 @@ def _check_set(name: str, pairs: Sequence[TestPair], scale: int, metrics: Sequen
 
 def _means(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> dict[str, Any]:
     table = torch.tensor([[row[metric] for metric in metrics] for row in rows.values()], dtype=torch.float64)
-    return dict(zip(metrics, table.mean(0).tolist(), strict=True))
+    root = torch.tensor([METRICS[metric].root for metric in metrics])
+    means = torch.where(root, table.square().mean(0).sqrt(), table.mean(0))
+    return dict(zip(metrics, means.tolist(), strict=True))

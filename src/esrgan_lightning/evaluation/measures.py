@@ -8,10 +8,21 @@ from types import MappingProxyType
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.metrics import CONVENTION, niqe, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from esrgan_lightning.metrics import (
+    CONVENTION,
+    NaturalModel,
+    niqe,
+    psnr_rgb,
+    psnr_y,
+    rmse_rgb,
+    rmse_y,
+    ssim_rgb,
+    ssim_y,
+)
+from esrgan_lightning.metrics.niqe_model import load_model
 from esrgan_lightning.metrics.perceptual import dists, lpips
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
 
@@ -29,7 +40,9 @@ class Measure:
         higher_is_better: As the name says.
         digits: Behind the point, in tables.
         squares: Side and number of the squares of pixels that must be left within the border.
-        network: Makes the network that the figure needs, from a file of weights or None; None for none.
+        network: Makes the network (of NIQE: the pristine model) that the figure needs, from a file or None;
+            None for none.
+        root: Of several images the root of the mean square counts, not the mean.
         convention: What is to be said under a table besides ``CONVENTION``.
     """
 
@@ -38,17 +51,25 @@ class Measure:
     digits: int = 2
     squares: tuple[int, int] = (1, 1)
     network: Callable[..., Any] | None = None
+    root: bool = False
     convention: str = ""
 
 
-def _no_reference(sr: Tensor, _hr: Tensor, crop: int) -> Tensor:
-    return niqe(sr, crop)
+def _niqe(sr: Tensor, _hr: Tensor, crop: int, network: NaturalModel | None) -> Tensor:
+    return niqe(sr, crop, network)
+
+
+def _pristine(weights: str | Path | None) -> NaturalModel | None:
+    return None if weights is None else load_model(weights)
+
+
+_ROOT = "RMSE: in levels of 0..255, same preparation as PSNR, √(mean over images of the square)."
 
 
 def _lpips(backbone: str, name: str, smallest: int) -> Measure:
     network = partial(LPIPSNetwork, backbone)  # type: ignore[arg-type]
     convention = f"{name}, version 0.1, on 8-bit RGB, same border, lower is better."
-    return Measure(lpips, False, 4, (smallest, 1), network, convention)
+    return Measure(lpips, False, 4, (smallest, 1), network, convention=convention)
 
 
 METRICS: Mapping[str, Measure] = MappingProxyType(
@@ -57,7 +78,9 @@ METRICS: Mapping[str, Measure] = MappingProxyType(
         "ssim_y": Measure(ssim_y, digits=4, squares=(11, 1)),
         "psnr_rgb": Measure(psnr_rgb),
         "ssim_rgb": Measure(ssim_rgb, digits=4, squares=(11, 1)),
-        "niqe": Measure(_no_reference, False, squares=(96, 2)),
+        "niqe": Measure(_niqe, False, squares=(96, 2), network=_pristine),
+        "rmse_y": Measure(rmse_y, False, root=True, convention=_ROOT),
+        "rmse_rgb": Measure(rmse_rgb, False, root=True, convention=_ROOT),
         "lpips": _lpips("alex", "LPIPS: AlexNet", 31),
         "lpips_vgg": _lpips("vgg", "LPIPS-VGG: VGG16", 16),
         "lpips_squeeze": _lpips("squeeze", "LPIPS-Squeeze: SqueezeNet 1.1", 17),
@@ -83,7 +106,8 @@ def check_metrics(metrics: Sequence[str]) -> None:
 
 def convention(metrics: Sequence[str]) -> str:
     """What figures of these metrics mean, to be printed under a table."""
-    return " ".join([CONVENTION, *(METRICS[name].convention for name in metrics if METRICS[name].convention)])
+    said = dict.fromkeys(METRICS[name].convention for name in metrics if METRICS[name].convention)
+    return " ".join([CONVENTION, *said])
 
 
 def load_figures(
@@ -96,7 +120,8 @@ def load_figures(
 
     Args:
         metrics: Names among :data:`METRICS`.
-        weights: Files of ImageNet weights, by metric; without one torchvision's are downloaded.
+        weights: Files by metric: ImageNet weights, without which torchvision's are downloaded, and for
+            ``niqe`` a model of ``esrgan metrics fit-niqe`` in place of the authors'.
         device: Where networks compute; by default a GPU if there is one.
 
     Raises:
@@ -118,5 +143,7 @@ def load_figures(
             network = measure.network(weights=(weights or {}).get(name))
         except InputError as error:
             raise InputError(f"weights.{name}: {error}") from error
-        figures[name] = partial(measure.figure, network=network.to(device))
+        if isinstance(network, nn.Module):
+            network.to(device)
+        figures[name] = partial(measure.figure, network=network)
     return figures

@@ -1,9 +1,10 @@
-"""Image quality: PSNR and SSIM as published, NIQE."""
+"""Image quality: PSNR, SSIM and RMSE as published, NIQE."""
 
 from esrgan_lightning.metrics.fidelity import (
     CONVENTION,
     PSNRRGB,
     PSNRY,
+    SSIMRGB,
     SSIMY,
     psnr_rgb,
     psnr_y,
@@ -12,18 +13,24 @@ from esrgan_lightning.metrics.fidelity import (
 )
 from esrgan_lightning.metrics.niqe import NIQE, fit_niqe, niqe
 from esrgan_lightning.metrics.niqe_model import NaturalModel
+from esrgan_lightning.metrics.rmse import RMSERGB, RMSEY, rmse_rgb, rmse_y
 
 __all__ = [
     "CONVENTION",
     "NIQE",
     "PSNRRGB",
     "PSNRY",
+    "RMSERGB",
+    "RMSEY",
+    "SSIMRGB",
     "SSIMY",
     "NaturalModel",
     "fit_niqe",
     "niqe",
     "psnr_rgb",
     "psnr_y",
+    "rmse_rgb",
+    "rmse_y",
     "ssim_rgb",
     "ssim_y",
 ]

@@ -42,7 +42,7 @@ def psnr_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
     Source:
         The tables of ESRGAN (arXiv 1809.00219) and of the papers it compares with.
     """
-    return _psnr(*_luma(*checked(sr, hr, crop)))
+    return _psnr(*luma(*checked(sr, hr, crop)))
 
 
 def ssim_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
@@ -60,7 +60,7 @@ def ssim_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
         Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP
         2004, section III-B.
     """
-    return _ssim(*_luma(*checked(sr, hr, crop)))
+    return _ssim(*luma(*checked(sr, hr, crop)))
 
 
 def psnr_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
@@ -133,6 +133,15 @@ class PSNRRGB(MeanFidelity):
         return psnr_rgb(sr, hr, self.crop)
 
 
+@final
+class SSIMRGB(MeanFidelity):
+    """Mean of ``ssim_rgb`` over all images seen, on all processes."""
+
+    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """``ssim_rgb`` of each image."""
+        return ssim_rgb(sr, hr, self.crop)
+
+
 def checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
     """Both as uint8, without the border."""
     if sr.shape != hr.shape:
@@ -142,13 +151,18 @@ def checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
     return shave(to_uint8(sr), crop), shave(to_uint8(hr), crop)
 
 
-def _luma(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+def luma(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+    """Y of both, in whole levels."""
     return rgb_to_y(sr, rounded=True), rgb_to_y(hr, rounded=True)
 
 
 def _psnr(sr: Tensor, hr: Tensor) -> Tensor:
-    error = (sr.to(torch.float64) - hr.to(torch.float64)).square().mean((1, 2, 3))
-    return 10 * torch.log10(255**2 / error)
+    return 10 * torch.log10(255**2 / squared_error(sr, hr))
+
+
+def squared_error(sr: Tensor, hr: Tensor) -> Tensor:
+    """The mean squared error of each image, (B,)."""
+    return (sr.to(torch.float64) - hr.to(torch.float64)).square().mean((1, 2, 3))
 
 
 def _ssim(sr: Tensor, hr: Tensor) -> Tensor:
