@@ -58,10 +58,8 @@ class SweepTable(Callback):
         # A file has no width: the table then takes what it needs.
         (console if console.is_terminal else Console(width=160)).print(table)
         if len(self._rows) > 1:
-            folder = Path(self._rows[0][0]).parent
-            console.print(
-                f"esrgan report {_short(str(folder))}: curves, and the same crops side by side", markup=False
-            )
+            sweep = _short(str(Path(self._rows[0][0]).parent))
+            console.print(f"esrgan report {sweep}: curves, and the same crops side by side", markup=False)
         if not self._rows:  # glob(…) finds nothing below a group's own folder, and says nothing
             print("esrgan-train: the sweep has no job: its values match no configuration", file=sys.stderr)
         if failed or not self._rows:
