@@ -373,13 +373,13 @@ def test_the_latest_checkpoint_is_told_by_time(tmp_path):
 
 @pytest.mark.parametrize("names", ["[rmse_y,rmse_rgb,psnr_rgb,ssim_rgb,niqe]"])
 def test_more_metrics_are_validated_by_name(tmp_path, names):
-    """Breaks if conf/metrics names another class or argument, or a figure doesn't reach the log."""
-    found = train(compose("stage=psnr", f"+metrics={names}", *tiny.PSNR), tmp_path / "run")
+    """Breaks if conf/metric names another class or argument, or a figure doesn't reach the log."""
+    found = train(compose("stage=psnr", f"+metric={names}", *tiny.PSNR), tmp_path / "run")
     assert {f"val/{name}" for name in names[1:-1].split(",")} <= set(found)
 
 
 def test_every_metric_of_an_evaluation_has_its_choice_in_validation():
     from esrgan_lightning.evaluation import METRICS
 
-    cfg = compose(f"+metrics=[{','.join(sorted(set(METRICS) - {'psnr_y', 'ssim_y'}))}]")
+    cfg = compose(f"+metric=[{','.join(sorted(set(METRICS) - {'psnr_y', 'ssim_y'}))}]")
     assert set(cfg.metrics) == set(METRICS)

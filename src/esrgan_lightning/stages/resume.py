@@ -62,9 +62,6 @@ MAY_CHANGE = (
     "conditions.dir",
     "conditions.val_dir",
     "conditions.test_dir",
-    "data.conditions.dir",
-    "data.conditions.val_dir",
-    "data.conditions.test_dir",
 )
 
 
