@@ -12,9 +12,14 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 
+# Where a checkpoint of stage=material has its network: the attribute's name.
+TRAINED = "network."
+
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Reads ``{key: tensor}`` from a .safetensors or .pth file, on the CPU, without running its pickle code.
+
+    Of a .ckpt, as ``stage=material`` writes it, the network that it has trained is read.
 
     Raises:
         InputError: There is no such file, its ending is unknown, or it holds anything but named float
@@ -23,19 +28,31 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise InputError(f"weights={file}: there is no such file")
-    if file.suffix not in {".safetensors", ".pth", ".pt"}:
-        raise InputError(f"weights={file}: expected a file ending in .safetensors, .pth or .pt")
+    if file.suffix not in {".safetensors", ".pth", ".pt", ".ckpt"}:
+        raise InputError(f"weights={file}: expected a file ending in .safetensors, .pth, .pt or .ckpt")
     try:
         if file.suffix == ".safetensors":
             content: object = load_file(file)
         else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            # A checkpoint is three times its network: of the rest nothing is read into memory.
+            mapped = file.suffix == ".ckpt"
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+            if mapped:
+                content = _trained(content)
     except Exception as error:  # a broken or hostile file fails in any of the reader's own ways
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"weights={file}: not a readable file of tensors ({first_line})") from error
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"weights={file}: expected one flat map of key → tensor (a state dict)")
     return {str(key): value for key, value in content.items()}
+
+
+def _trained(checkpoint: object) -> dict[str, Tensor]:
+    state = checkpoint.get("state_dict", {}) if isinstance(checkpoint, Mapping) else {}
+    found = {name.removeprefix(TRAINED): state[name].clone() for name in state if name.startswith(TRAINED)}
+    if not found:
+        raise InputError("no checkpoint of stage=material")
+    return found
 
 
 def matching(

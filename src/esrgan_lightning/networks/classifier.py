@@ -1,0 +1,125 @@
+"""VGG as a classifier that learns: it tells materials apart, and its features serve the perceptual loss."""
+
+from pathlib import Path
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+from torchvision import models  # type: ignore[import-untyped]
+from torchvision.transforms.v2.functional import normalize  # type: ignore[import-untyped]
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks._pretrained import download, matching, read_tensors
+
+_VGG = {
+    "vgg16": (models.vgg16, models.VGG16_Weights.IMAGENET1K_V1),
+    "vgg19": (models.vgg19, models.VGG19_Weights.IMAGENET1K_V1),
+}
+_HIDDEN = 4096
+# The fully connected layers before the last one, by torchvision's names.
+_HIDDEN_LAYERS = tuple(f"classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias"))
+_MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of ImageNet
+#: The smallest side of an image: five poolings, each by 2.
+SMALLEST = 32
+
+
+@final
+class VGGClassifier(nn.Module):
+    """VGG16 or VGG19 (Simonyan & Zisserman 2015, configurations D and E) with one output for each class.
+
+    Layers and names are torchvision's: ``features.N``, and with the head ``vgg`` ``classifier.0``, ``.3`` and
+    ``.6``. Fresh weights are drawn as there: convolutions N(0, 2/fan_out), linear layers N(0, 0.01²), biases
+    0.
+
+    Args:
+        num_classes: how many there are.
+        arch: ``vgg19`` or ``vgg16``.
+        head: ``vgg``: features pooled to 7×7, two layers of 4096 (120 M parameters), then the classes;
+            ``light``: features averaged over the picture, then the classes.
+        dropout: share of the head's inputs that are left out in training.
+
+    Shape:
+        (B,3,H,W), RGB in [0,1], H and W at least 32 → logits (B,K). The ImageNet mean and standard deviation
+        are applied inside.
+
+    Raises:
+        InputError: an unknown architecture or head, a dropout outside [0,1), or fewer than two classes.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        arch: Literal["vgg16", "vgg19"] = "vgg19",
+        head: Literal["vgg", "light"] = "vgg",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if arch not in _VGG:
+            raise InputError(f"network.arch={arch}: expected one of {', '.join(_VGG)}")
+        if head not in ("vgg", "light"):
+            raise InputError(f"network.head={head}: expected vgg or light")
+        if not 0 <= dropout < 1:
+            raise InputError(f"network.dropout={dropout} must be at least 0 and below 1")
+        if num_classes < 2:
+            raise InputError(f"{num_classes} class: there is nothing to tell apart; give two or more")
+        self.arch = arch
+        with torch.device("meta"):  # the classifier's 120 M parameters would be drawn for nothing
+            features: nn.Sequential = _VGG[arch][0](weights=None).features
+        self.features = features.to_empty(device="cpu")
+        channels = 512
+        if head == "light":
+            self.avgpool = nn.AdaptiveAvgPool2d(1)
+            self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
+        else:
+            self.avgpool = nn.AdaptiveAvgPool2d(7)
+            self.classifier = nn.Sequential(
+                nn.Linear(channels * 7 * 7, _HIDDEN),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout),
+                nn.Linear(_HIDDEN, _HIDDEN),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout),
+                nn.Linear(_HIDDEN, num_classes),
+            )
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.01)
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """RGB in [0,1], (B,3,H,W) → logits, (B,K)."""
+        features = self.features(normalize(image, _MEAN, _STD))  # (B,512,⌊H/32⌋,⌊W/32⌋)
+        logits: Tensor = self.classifier(self.avgpool(features).flatten(1))
+        return logits
+
+
+def load_pretrained(network: VGGClassifier, weights: str | Path | None) -> dict[str, Tensor]:
+    """Loads the features, and with a head ``vgg`` its two hidden layers where the file has them.
+
+    The last layer, whose outputs are other classes, stays fresh.
+
+    Args:
+        network: whose weights are replaced.
+        weights: None downloads torchvision's ImageNet weights (IMAGENET1K_V1) into the torch hub cache; a
+            path reads a .pth, .safetensors or material .ckpt with torchvision's keys, the features at least.
+
+    Returns:
+        What was loaded, by name.
+
+    Raises:
+        InputError: the weights cannot be downloaded or read, or are of another network.
+    """
+    source = "the download" if weights is None else f"init={weights}"
+    state = download(network.arch, _VGG[network.arch][1]) if weights is None else read_tensors(weights)
+    own = network.state_dict()
+    features = {key: value for key, value in state.items() if not key.startswith("classifier.")}
+    needed = [key for key in own if key.startswith("features.")]
+    loaded = matching(features, own, needed, source=f"{source}: not {network.arch}")
+    hidden = {key: state[key] for key in _HIDDEN_LAYERS if key in state and key in own}
+    if len(hidden) == len(_HIDDEN_LAYERS):
+        loaded |= matching(hidden, own, _HIDDEN_LAYERS, source=source)
+    network.load_state_dict(loaded, strict=False)
+    return loaded
