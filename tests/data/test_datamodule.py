@@ -11,8 +11,8 @@ from PIL import Image
 from esrgan_lightning import data as builders
 from esrgan_lightning.data import PhotoSet, SRDataModule, UpdateSampler, packed
 from esrgan_lightning.data.batches import finish
-from esrgan_lightning.data.datamodule import TimedLoader
 from esrgan_lightning.data.degradations import Bicubic, BicubicNoise, RealESRGAN
+from esrgan_lightning.data.loaders import TimedLoader
 from esrgan_lightning.errors import InputError
 
 
@@ -128,7 +128,7 @@ def test_the_first_thousand_samples_are_the_same_for_any_workers_and_ranks(photo
 def test_the_loader_adds_up_how_long_training_waited(photos, monkeypatch):
     """Breaks if the time that training itself takes between two batches is counted too."""
     clock = iter([0, 3, 10, 14, 20, 29])  # asked, got; asked, got; asked, ended
-    monkeypatch.setattr("esrgan_lightning.data.datamodule.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("esrgan_lightning.data.loaders.time.perf_counter", lambda: next(clock))
     loader = TimedLoader(list(range(2)))
     assert len(list(loader)) == 2
     assert loader.waited_seconds == 3 + 4

@@ -11,8 +11,8 @@ from PIL import Image
 from esrgan_lightning import data as builders
 from esrgan_lightning.data import Pack, PatchDataset, PhotoSet, ShardStore, UpdateSampler, pack, write_shards
 from esrgan_lightning.data.batches import finish
-from esrgan_lightning.data.datamodule import TimedLoader
 from esrgan_lightning.data.degradations import Bicubic
+from esrgan_lightning.data.loaders import TimedLoader
 from esrgan_lightning.data.placement import draws
 from esrgan_lightning.data.shard_patches import StreamingPatches, StreamPlan
 from esrgan_lightning.errors import InputError

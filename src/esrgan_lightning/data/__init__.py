@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from esrgan_lightning.data.cache import packed
     from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
     from esrgan_lightning.data.datamodule import SRDataModule
+    from esrgan_lightning.data.material_module import MaterialDataModule, materials, minc
     from esrgan_lightning.data.packfile import Pack
     from esrgan_lightning.data.packing import pack
     from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from esrgan_lightning.data.sources import embedded_photos, folder_photos, paired_photos
 
 __all__ = [
+    "MaterialDataModule",
     "Pack",
     "PackedPhoto",
     "Pair",
@@ -31,6 +33,8 @@ __all__ = [
     "embedded_photos",
     "folder",
     "folder_photos",
+    "materials",
+    "minc",
     "pack",
     "packed",
     "packs",
@@ -47,6 +51,7 @@ _MODULES = {
     "cache": ("packed",),
     "crops": ("Pair", "PatchDataset", "WholeDataset"),
     "datamodule": ("SRDataModule",),
+    "material_module": ("MaterialDataModule", "materials", "minc"),
     "packfile": ("Pack",),
     "packing": ("pack",),
     "photo_set": ("PackedPhoto", "Photo", "PhotoSet"),

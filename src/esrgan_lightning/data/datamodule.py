@@ -1,20 +1,19 @@
 """The LightningDataModule: batches of patches for training, whole photos for validation and test."""
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, SequentialSampler, Subset
+from torch.utils.data import DataLoader
 
 from esrgan_lightning.data.batches import finish, normalised
 from esrgan_lightning.data.conditions import Conditions, MapFolder
 from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
 from esrgan_lightning.data.degradations import Bicubic, Degradation
+from esrgan_lightning.data.loaders import shared_out, training_loader
 from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
-from esrgan_lightning.data.sampler import UpdateSampler
 from esrgan_lightning.data.shard_patches import StreamingPatches
 from esrgan_lightning.data.shard_store import ShardStore
 from esrgan_lightning.errors import InputError
@@ -22,26 +21,8 @@ from esrgan_lightning.errors import InputError
 T = TypeVar("T")
 
 
-def _one_thread(_worker: int) -> None:
-    torch.set_num_threads(1)
-
-
 def _as_it_is(batch: T) -> T:
     return batch
-
-
-class TimedLoader(DataLoader[Pair]):
-    """A loader that adds up in ``waited_seconds`` how long training has waited for its batches."""
-
-    waited_seconds = 0.0
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """The batches."""
-        start = time.perf_counter()
-        for batch in super().__iter__():
-            self.waited_seconds += time.perf_counter() - start
-            yield batch
-            start = time.perf_counter()
 
 
 class SRDataModule(pl.LightningDataModule):
@@ -152,42 +133,21 @@ class SRDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Pair]:
         """Loader of the batches that are left of the run (``Trainer(max_steps=…)`` says how many it has)."""
-        trainer = self.trainer
-        if trainer is None or trainer.max_steps < 0:
-            raise InputError("training needs a length in updates: Trainer(max_steps=N)")
-        per_update = int(getattr(trainer.lightning_module, "accumulate", 1))
-        sampler = UpdateSampler(
-            batch_size=self.batch_size,
-            batches=trainer.max_steps * per_update,
-            start=trainer.global_step * per_update,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-        )
-        return TimedLoader(
+        return training_loader(
             self.train_set,
-            batch_sampler=sampler,
+            self.trainer,
+            batch_size=self.batch_size,
             num_workers=self.num_workers,
-            collate_fn=_as_it_is,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-            worker_init_fn=_one_thread,
+            collate=_as_it_is,
         )
 
     def val_dataloader(self) -> DataLoader[Pair]:
         """Whole photos, one a batch, shared out over the processes."""
-        return self._whole(self.val_set)
+        return shared_out(self.val_set, self.trainer)
 
     def test_dataloader(self) -> DataLoader[Pair]:
         """Whole photos, one a batch, shared out over the processes."""
-        return self._whole(self.test_set)
-
-    def _whole(self, dataset: WholeDataset) -> DataLoader[Pair]:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        # With fewer photos than processes each process takes all of them: the mean stays the same, and no
-        # process is left without a batch while the others wait for it.
-        mine = range(rank, len(dataset), world) if len(dataset) >= world else range(len(dataset))
-        subset = Subset(dataset, list(mine))
-        return DataLoader(subset, batch_size=1, sampler=SequentialSampler(subset))
+        return shared_out(self.test_set, self.trainer)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Finishes a training batch where its worker has not; then the precision of the weights, in [0,1]."""

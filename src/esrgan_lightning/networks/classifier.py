@@ -19,8 +19,6 @@ _HIDDEN = 4096
 # The fully connected layers before the last one, by torchvision's names.
 _HIDDEN_LAYERS = tuple(f"classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias"))
 _MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of ImageNet
-#: The smallest side of an image: five poolings, each by 2.
-SMALLEST = 32
 
 
 @final

@@ -1,0 +1,127 @@
+"""Where images of materials lie: MINC-2500 as it is unpacked, or a folder for each class."""
+
+import hashlib
+from pathlib import Path, PurePosixPath
+
+from esrgan_lightning.data.material_set import Materials, few
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import list_images
+
+MINC_SPLITS = 5
+_LARGEST_LIST = 2**26  # bytes; MINC-2500's longest has 2 MB
+
+
+def minc_folder(root: str | Path, split: int = 1) -> Materials:
+    """MINC-2500 as it is unpacked: ``images/CLASS/FILE`` and the lists ``labels/{train,validate,test}N.txt``.
+
+    Bell, Upchurch, Snavely, Bala: Material Recognition in the Wild with the Materials in Context Database,
+    CVPR 2015, section 5.4: 23 classes, 2,500 images of 362×362 each.
+
+    Args:
+        root: the folder that holds ``images`` and ``labels``.
+        split: N, which of its five divisions into parts.
+
+    Raises:
+        InputError: another layout, a line that is no image below ``images``, or an image that is missing.
+    """
+    root = Path(root).expanduser()
+    if split not in range(1, MINC_SPLITS + 1):
+        raise InputError(f"data.split={split} must be a whole number from 1 to {MINC_SPLITS}")
+    parts = [_listed(root, f"labels/{part}{split}.txt") for part in ("train", "validate", "test")]
+    names = [name for part in parts for name in part]
+    if missing := [name for name in names if not (root / name).is_file()]:
+        raise InputError(
+            f"data.root={root}: {len(missing)} of {len(names)} listed images are missing: {few(missing)}"
+        )
+    classes = tuple(sorted({_class_of(name) for name in names}))
+    labelled = [[(name, classes.index(_class_of(name))) for name in part] for part in parts]
+    return Materials(root, classes, *labelled)
+
+
+def class_folders(root: str | Path, *, val_share: float = 0.1, seed: int = 0) -> Materials:
+    """A folder for each class, below ``train`` and ``val`` (and ``test``), or all below the root itself.
+
+    In the latter case some images of each class are held out: those whose names have the lowest hashes. That
+    is the same choice wherever the folder lies.
+
+    Args:
+        root: the folder.
+        val_share: the share of each class that is held out, at least one image.
+        seed: of the hash.
+
+    Raises:
+        InputError: another layout, a class without an image, or ``train`` and ``val`` of different classes.
+    """
+    root = Path(root).expanduser()
+    if not 0 < val_share < 1:
+        raise InputError(f"data.val_share={val_share} must lie between 0 and 1")
+    given = [part for part in ("train", "val", "test") if (root / part).is_dir()]
+    if "train" not in given and "val" not in given:
+        classes = _subfolders(root)
+        train: list[tuple[str, int]] = []
+        val: list[tuple[str, int]] = []
+        for label, name in enumerate(classes):
+            images = sorted(_images(root, name), key=lambda image: _hash(seed, image))
+            held_out = max(1, round(val_share * len(images)))
+            val += [(image, label) for image in sorted(images[:held_out])]
+            train += [(image, label) for image in sorted(images[held_out:])]
+        return Materials(root, classes, train, val)
+    if not {"train", "val"} <= set(given):
+        raise InputError(f"data.root={root} has {few(given)} alone: give both train and val, or neither")
+    classes = _subfolders(root / "train")
+    for part in given[1:]:
+        if different := set(classes) ^ set(_subfolders(root / part)):
+            raise InputError(
+                f"data.root={root}: train and {part} differ in the class {few(sorted(different))}: give each "
+                "class a folder in both"
+            )
+    labelled = [
+        [(image, label) for label, name in enumerate(classes) for image in _images(root, f"{part}/{name}")]
+        for part in given
+    ]
+    return Materials(root, classes, *labelled)
+
+
+def _listed(root: Path, name: str) -> list[str]:
+    path = root / name
+    if not path.is_file():
+        raise InputError(
+            f"data.root={root} is not MINC-2500 as it is unpacked: {name} is missing; give the folder that "
+            "holds images and labels, or data=materials for a folder of each class"
+        )
+    if path.stat().st_size > _LARGEST_LIST:
+        raise InputError(f"{path} has {path.stat().st_size} bytes: that is no list of images")
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text") from error
+    names = [line for line in lines if line]
+    for each in names:
+        parts = PurePosixPath(each).parts
+        # A list is from outside: it may name what lies below images, and nothing else.
+        if len(parts) != 3 or parts[0] != "images" or ".." in parts or "\\" in each or "\0" in each:
+            raise InputError(f"{path}: {each!r} is not images/CLASS/FILE")
+    return names
+
+
+def _class_of(name: str) -> str:
+    return PurePosixPath(name).parts[1]
+
+
+def _subfolders(folder: Path) -> tuple[str, ...]:
+    if not folder.is_dir():
+        raise InputError(f"data.root: {folder} is no folder: give one that has a folder for each class")
+    there = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    if not there:
+        raise InputError(f"data.root: {folder} has no folder inside: it takes one for each class")
+    if {"images", "labels"} <= set(there):
+        raise InputError(f"data.root: {folder} has images and labels, as MINC-2500: give data=minc")
+    return tuple(there)
+
+
+def _images(root: Path, name: str) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in list_images(root / name)]
+
+
+def _hash(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}\0{name}".encode()).digest()
