@@ -25,11 +25,18 @@ RANKS = {
     "export": 4,
     "report": 4,
     "config": 4,
+    "building": 5,
     "initial": 5,
     "training": 6,
     "cli": 7,
 }
-HYDRA_PARTS = ("training", "initial", "config", "cli")  # DictConfig stops here: below are typed arguments
+HYDRA_PARTS = (
+    "training",
+    "building",
+    "initial",
+    "config",
+    "cli",
+)  # DictConfig stops here: below are typed arguments
 LONGEST = 220
 # The reason why a file may be longer stands beside its own limit.
 LONGER: dict[str, int] = {}

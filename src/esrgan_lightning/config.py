@@ -1,12 +1,23 @@
 """The command line's configuration, for notebooks and tests."""
 
+from collections.abc import Sequence
+
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 
-def compose(*overrides: str, config: str = "train") -> DictConfig:
+def config_of(overrides: Sequence[str]) -> str:
+    """Which configuration ``esrgan-train`` composes: ``stage=material`` has no generator, and one of its own.
+
+    >>> config_of(["stage=material", "data=minc"]), config_of(["stage=gan"])
+    ('material', 'train')
+    """
+    return "material" if "stage=material" in overrides else "train"
+
+
+def compose(*overrides: str, config: str | None = None) -> DictConfig:
     """What ``esrgan-train OVERRIDES…`` would run with.
 
     A folder of configuration of one's own (``--config-dir``) is here ``"hydra.searchpath=[file:///…/my]"``.
@@ -20,6 +31,6 @@ def compose(*overrides: str, config: str = "train") -> DictConfig:
     hydra.clear()
     try:
         with initialize_config_module("esrgan_lightning.conf", version_base="1.3"):
-            return hydra_compose(config, overrides=list(overrides))
+            return hydra_compose(config or config_of(overrides), overrides=list(overrides))
     finally:
         hydra.hydra = outer

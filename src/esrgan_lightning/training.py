@@ -1,34 +1,39 @@
 """One training run, from a composed configuration to its metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytorch_lightning as pl
-from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
 import esrgan_lightning
-from esrgan_lightning.data import SRDataModule
+from esrgan_lightning.building import (
+    build,
+    build_data,
+    build_material_stage,
+    build_network,
+    build_stage,
+    is_material,
+    plain,
+)
+from esrgan_lightning.data import MaterialDataModule, SRDataModule
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.initial import AUTO, psnr_model
-from esrgan_lightning.losses import WeightedLoss
-from esrgan_lightning.stages import GANStage, PSNRStage
+from esrgan_lightning.networks.classifier import VGGClassifier
 from esrgan_lightning.stages import run_folder as folders
 from esrgan_lightning.stages.checkpoints import LAST
 from esrgan_lightning.stages.endings import StopCleanly, told_in_one_line
-from esrgan_lightning.stages.enlarge import check_conditions
+from esrgan_lightning.stages.kinds import Stage
 from esrgan_lightning.stages.metrics_csv import MetricsCSV
 from esrgan_lightning.stages.outcome import recorded
 from esrgan_lightning.stages.processes import check_shared_name
 from esrgan_lightning.stages.resume import Saved, check_continues, going_on, read_checkpoint
 from esrgan_lightning.stages.run_state import RunState
-from esrgan_lightning.stages.start import start_from
+from esrgan_lightning.stages.start import start_classifier, start_from
 from esrgan_lightning.stages.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.weights.provenance import provenance
 
@@ -59,7 +64,7 @@ def train(
     """
     folders.check_name(cfg.name)
     run_dir = Path(run_dir or Path("runs") / str(cfg.name))
-    settings = TrainerSettings.of(**_plain(cfg.trainer))
+    settings = TrainerSettings.of(**plain(cfg.trainer))
     named = str(OmegaConf.to_container(cfg, resolve=False)["name"])  # type: ignore[call-overload, index]
     check_shared_name(named, num_nodes=settings.num_nodes)
     saved = read_checkpoint(str(cfg.resume), run_dir) if cfg.resume is not None else None
@@ -70,28 +75,32 @@ def train(
     if init == Path(AUTO):
         init = _trained_psnr(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    data = cast(SRDataModule, build(cfg.data, "data"))
-    generator = cast(nn.Module, build(cfg.generator, "generator"))
-    check_conditions(generator, given=cfg.conditions is not None)
+    data = build_data(cfg)
+    network = build_network(cfg, data)
     origin = saved.provenance.get("init") if saved else None
-    if init:
-        origin = start_from(generator, init, partial=cfg.init_partial)
+    if init and isinstance(network, VGGClassifier):
+        origin = start_classifier(network, init)
+    elif init:
+        origin = start_from(network, init, partial=cfg.init_partial)
     source = Path(esrgan_lightning.__file__).parent
-    lineage = provenance(_plain(cfg), data_hash=data.index_hash(), origin=origin, source=source)
-    stage = build_stage(cfg, generator, lineage)
+    lineage = provenance(plain(cfg), data_hash=data.index_hash(), origin=origin, source=source)
+    if isinstance(data, MaterialDataModule):
+        stage: Stage = build_material_stage(cfg, network, data.classes, lineage)
+    else:
+        stage = build_stage(cfg, network, lineage)
     # What "auto" means here is part of what was trained.
-    plain = _plain(cfg) | {"trainer": _plain(cfg.trainer) | {"precision": settings.resolved_precision()}}
+    config = plain(cfg) | {"trainer": plain(cfg.trainer) | {"precision": settings.resolved_precision()}}
     if saved is not None:
         check_continues(
             saved,
             stage.state_dict(),
-            config=plain,
+            config=config,
             data_hash=data.index_hash(),
             max_updates=settings.max_updates,
         )
     log = MetricsCSV(run_dir / "metrics.csv", keep_until=saved.updates if saved else None)
     loggers = [log, *_extra_loggers(cfg, run_dir, saved if goes_on_here else None)]
-    state = RunState(plain, saved.path if saved else None)
+    state = RunState(config, saved.path if saved else None)
     stop = StopCleanly(str(cfg.name), run_dir / "checkpoints" / LAST, max_minutes=settings.max_time)
     trainer = build_trainer(
         settings, stage, run_dir, loggers, [state, stop, *callbacks], batch_size=data.batch_size, spawn=spawn
@@ -103,81 +112,12 @@ def train(
         folders.bring_along(saved.run_dir, run_dir, keep_until=saved.updates)
     if trainer.is_global_zero:
         run_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(_plain(cfg)), run_dir / "config.yaml")
+        OmegaConf.save(OmegaConf.create(plain(cfg)), run_dir / "config.yaml")
 
     with recorded(run_dir), told_in_one_line(run_dir):
         trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
         stop.pass_on(trainer)
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-
-
-def build(node: Any, key: str, **extra: Any) -> Any:
-    """Instantiates ``node``; what the user got wrong comes through as one :class:`InputError`."""
-    try:
-        return instantiate(node, **extra)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, InputError):
-            # A loss speaks of its own arguments, as `weights=PATH`; data and networks name the whole key.
-            raise InputError(f"{key}: {cause}" if key.startswith("loss.") else str(cause)) from error
-        if isinstance(cause, TypeError):  # a key that there is not, or a value of another type
-            raise InputError(f"{key}: {cause}") from error
-        raise
-    except MissingMandatoryValue as error:
-        raise InputError(f"{error.full_key or key} has no value: give it on the command line") from None
-
-
-def build_stage(cfg: DictConfig, generator: nn.Module, lineage: Mapping[str, Any]) -> PSNRStage | GANStage:
-    """The stage that ``cfg.stage`` names, with its losses, optimisers and schedules."""
-    parts: dict[str, Any] = {
-        "generator": generator,
-        "losses": build_losses(cfg.loss, adversarial="discriminator" in cfg),
-        "optimizer": build(cfg.optimizer, "optimizer"),
-        "schedule": build(cfg.schedule, "schedule"),
-        "metrics": {name: build(node, f"metrics.{name}") for name, node in cfg.metrics.items()},
-        "provenance": dict(lineage),
-    }
-    if "discriminator" in cfg:
-        parts["adversarial"] = build(cfg.loss.adversarial, "loss.adversarial")
-        parts["discriminator"] = build(cfg.discriminator, "discriminator")
-        parts["discriminator_optimizer"] = build(cfg.discriminator_optimizer, "discriminator_optimizer")
-        parts["discriminator_schedule"] = build(cfg.discriminator_schedule, "discriminator_schedule")
-    settings = _plain(cfg.stage)
-    del settings["name"]
-    # Called directly: Hydra's instantiate would turn the dictionaries among the parts into its own kind.
-    make = get_class(settings.pop("_target_"))
-    try:
-        stage = cast(PSNRStage | GANStage, make(**parts, **settings))
-        # The trainer makes its own; this tells a wrong rate or a wrong key before anything starts.
-        stage.configure_optimizers()
-    except InputError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise InputError(f"stage, optimizer or schedule: {error}") from error
-    return stage
-
-
-def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
-    """The terms that ``loss.weights`` names. A term of weight 0 is not built: it may need a download."""
-    nodes = {str(name): node for name, node in cfg.items() if name != "weights"}
-    if set(nodes) != set(cfg.weights):
-        raise InputError(
-            f"loss.weights names {', '.join(cfg.weights)}, but loss has the terms {', '.join(nodes)}: each "
-            "term needs a weight, and each weight a term"
-        )
-    # loss/perceptual=none takes the term out together with its weight.
-    weights = {
-        n: float(cfg.weights[n]) for n, node in nodes.items() if node.get("_target_") and cfg.weights[n]
-    }
-    given = [name for name in weights if name == "adversarial"]
-    if given and not adversarial:
-        raise InputError("loss.weights.adversarial needs a discriminator: stage=gan has one")
-    terms = {name: build(nodes[name], f"loss.{name}") for name in weights if name not in given}
-    return WeightedLoss(terms, weights, given=given)
-
-
-def _plain(node: DictConfig) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
 
 
 def _trained_psnr(cfg: DictConfig) -> Path:
@@ -188,6 +128,8 @@ def _trained_psnr(cfg: DictConfig) -> Path:
 
 
 def _init(cfg: DictConfig, *, resumed: bool) -> Path | None:
+    if is_material(cfg):  # a run that goes on needs no download
+        return None if cfg.init is None or resumed else Path(str(cfg.init))
     if not isinstance(cfg.init_partial, bool):
         raise InputError(f"init_partial={cfg.init_partial} must be true or false")
     if OmegaConf.is_missing(cfg, "init"):

@@ -1,5 +1,6 @@
 """``esrgan-train``: one run, or a sweep with ``-m``."""
 
+import sys
 import traceback
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from esrgan_lightning.cli.errors import complain, one_line_errors, quiet, run_hydra
 from esrgan_lightning.cli.sweep import Failed
+from esrgan_lightning.config import config_of
 from esrgan_lightning.errors import InputError
 
 
-@hydra.main(config_path="pkg://esrgan_lightning.conf", config_name="train", version_base="1.3")
 def _task(cfg: DictConfig) -> dict[str, float] | Failed:
     # Imported here: `--help` and `--cfg job` answer at once.
     from pytorch_lightning.utilities import rank_zero_only
@@ -49,4 +50,5 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
 
 def main() -> None:
     """Entry point of the console script."""
-    run_hydra("esrgan-train", _task)
+    decorate = hydra.main("pkg://esrgan_lightning.conf", config_of(sys.argv[1:]), version_base="1.3")
+    run_hydra("esrgan-train", decorate(_task))

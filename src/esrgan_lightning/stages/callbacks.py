@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from esrgan_lightning.ops import imresize, to_uint8, write_image
 from esrgan_lightning.ops.picture import comparison
 from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.kinds import Stage
 from esrgan_lightning.stages.progress import tell
 from esrgan_lightning.stages.psnr import PSNRStage
 from esrgan_lightning.weights import save_generator
@@ -107,17 +109,22 @@ class SampleGrid(Callback):
             self._rows = []
 
 
-class ExportGenerator(Callback):
-    """Keeps ``generator.safetensors`` up to date: the model that a user gets, with spec and provenance."""
+class Export(Callback):
+    """Keeps a file of weights up to date: what a user gets, with provenance.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: of the file.
+        save: (path, stage, provenance) → the file.
+    """
+
+    def __init__(self, path: Path, save: Callable[[Path, Any, Mapping[str, Any]], None]) -> None:
+        self.path, self.save = path, save
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero and not trainer.sanity_checking:
-            stage = cast(PSNRStage | GANStage, pl_module)
-            metadata = {**stage.provenance, "updates": trainer.global_step}
-            save_generator(self.path, stage.model, metadata=metadata)
+            self.save(
+                self.path, pl_module, {**cast(Stage, pl_module).provenance, "updates": trainer.global_step}
+            )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A run that is killed has left a usable model."""
@@ -126,6 +133,11 @@ class ExportGenerator(Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The final model."""
         self._write(trainer, pl_module)
+
+
+def save_model(path: Path, stage: PSNRStage | GANStage, provenance: Mapping[str, Any]) -> None:
+    """The generator with its spec; the moving average where there is one."""
+    save_generator(path, stage.model, metadata=provenance)
 
 
 class FinishLoggers(Callback):

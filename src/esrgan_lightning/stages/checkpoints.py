@@ -13,8 +13,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
-from esrgan_lightning.stages.gan import GANStage
-from esrgan_lightning.stages.psnr import PSNRStage
+from esrgan_lightning.stages.kinds import Stage
 
 LAST = "last.ckpt"
 PARTIAL = ".part"
@@ -118,11 +117,7 @@ class LastCheckpoint(Checkpoint):
         Not before the last validation: there would be no update left that a resumed run could begin with.
         """
         over = trainer.global_step >= trainer.max_steps
-        if (
-            cast(PSNRStage | GANStage, pl_module).updates.completes(batch_idx)
-            and self._due(trainer)
-            and not over
-        ):
+        if cast(Stage, pl_module).updates.completes(batch_idx) and self._due(trainer) and not over:
             self._save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -17,10 +17,9 @@ from pytorch_lightning.callbacks import Callback
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.kinds import Stage
 from esrgan_lightning.stages.processes import cause_in_process
 from esrgan_lightning.stages.progress import tell
-from esrgan_lightning.stages.psnr import PSNRStage
 from esrgan_lightning.stages.run_folder import latest_checkpoint
 from esrgan_lightning.stages.updates import NonFiniteError
 from esrgan_lightning.stages.validation import validation_due
@@ -100,7 +99,7 @@ class StopCleanly(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stops after an update's last batch, unless a validation comes first."""
-        if cast(PSNRStage | GANStage, pl_module).updates.completes(batch_idx) and not validation_due(trainer):
+        if cast(Stage, pl_module).updates.completes(batch_idx) and not validation_due(trainer):
             self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

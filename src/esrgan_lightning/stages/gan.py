@@ -203,7 +203,7 @@ class GANStage(pl.LightningModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One whole image → its SR, (1,3,H,W) in [0,1]."""
         sr = enlarge(self.model, batch).float().clamp(0, 1)
-        self.validation.update(sr, batch["hr"])
+        self.validation.update(sr=sr, hr=batch["hr"])
         return sr
 
     def on_validation_epoch_end(self) -> None:

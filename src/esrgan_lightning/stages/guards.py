@@ -11,8 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from esrgan_lightning.stages.checkpoints import write_whole
-from esrgan_lightning.stages.gan import GANStage
-from esrgan_lightning.stages.psnr import PSNRStage
+from esrgan_lightning.stages.kinds import Stage
 from esrgan_lightning.stages.updates import Fault
 
 logger = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ class NonFiniteBatch(Callback):
         self._report(trainer, pl_module)
 
     def _report(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        updates = cast(PSNRStage | GANStage, pl_module).updates
+        updates = cast(Stage, pl_module).updates
         fault, updates.fault = updates.fault, None
         if fault is None:
             return

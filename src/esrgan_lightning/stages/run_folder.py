@@ -16,6 +16,7 @@ WRITTEN = (
     "tensorboard",
     "wandb",
     "generator.safetensors",
+    "features.safetensors",
     "metrics.csv",
     "outcome.json",
 )

@@ -4,14 +4,15 @@ import torch
 
 from esrgan_lightning.losses.features import FrozenFeatures
 from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.kinds import Stage
+from esrgan_lightning.stages.material import MaterialStage
 from esrgan_lightning.stages.precision import Precision
-from esrgan_lightning.stages.psnr import PSNRStage
 
 _HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def speed_up(
-    stage: PSNRStage | GANStage,
+    stage: Stage,
     *,
     channels_last: bool,
     compiled: bool,
@@ -21,22 +22,23 @@ def speed_up(
     """Prepares a stage, in place, before its first update. None of it changes what is computed.
 
     Args:
-        stage: a :class:`~esrgan_lightning.stages.PSNRStage` or :class:`~esrgan_lightning.stages.GANStage`.
+        stage: what is to be trained.
         channels_last: networks and their feature maps as NHWC in memory.
-        compiled: ``torch.compile`` for the generator, the discriminator and the networks of losses
-            over features, each in place, so that the names of the weights stay.
+        compiled: ``torch.compile`` for what is trained and for the networks of losses over features, each
+            in place, so that the names of the weights stay.
         cast_features: networks of losses over features keep their weights in the half precision that mixed
             precision computes in, instead of being cast at each of their passes.
         precision: as :func:`~esrgan_lightning.stages.precision.resolve_precision` has found it.
     """
     if channels_last:
         stage.to(memory_format=torch.channels_last)
-    frozen = [module for module in stage.losses.modules() if isinstance(module, FrozenFeatures)]
+    frozen = [module for module in stage.modules() if isinstance(module, FrozenFeatures)]
     if cast_features and precision in _HALF:
         for features in frozen:
             features.cast(_HALF[precision])
     if compiled:
-        networks = [stage.generator, *(features.backbone for features in frozen)]
+        trained = stage.network if isinstance(stage, MaterialStage) else stage.generator
+        networks = [trained, *(features.backbone for features in frozen)]
         if isinstance(stage, GANStage):
             networks.append(stage.discriminator)
             # Its graph is walked twice (stages/relay.py): the first walk may not reuse what the second reads.

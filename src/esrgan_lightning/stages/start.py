@@ -1,4 +1,4 @@
-"""Where a run's generator starts from: ``init=``, whole or in part."""
+"""Where a run's network starts from: ``init=``, whole or in part."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,14 @@ from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import network_spec
+from esrgan_lightning.networks.classifier import VGGClassifier, load_pretrained
 from esrgan_lightning.stages.progress import tell
 from esrgan_lightning.weights import load_state, read_generator_file, warm_start
 from esrgan_lightning.weights.checkpoint import resolve_spec
 from esrgan_lightning.weights.formats import likely_scale
+from esrgan_lightning.weights.state import state_hash
+
+IMAGENET = "imagenet"
 
 
 def start_from(generator: nn.Module, init: Path, *, partial: bool) -> dict[str, Any]:
@@ -55,3 +59,20 @@ def start_from(generator: nn.Module, init: Path, *, partial: bool) -> dict[str, 
             "or init_partial=true to load what fits"
         )
     return load_state(generator, init)
+
+
+def start_classifier(network: VGGClassifier, init: Path) -> dict[str, Any]:
+    """Loads a VGG's weights into the classifier; the layer of its classes stays fresh.
+
+    Args:
+        network: what is to be trained.
+        init: ``imagenet`` for torchvision's download, or a file that ``load_pretrained`` knows.
+
+    Returns:
+        The lineage: ``{"file", "sha256", "metadata"}``.
+
+    Raises:
+        InputError: not readable, or of another network.
+    """
+    loaded = load_pretrained(network, None if init == Path(IMAGENET) else init)
+    return {"file": init.name, "sha256": state_hash(loaded), "metadata": {}}

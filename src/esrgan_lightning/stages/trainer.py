@@ -1,4 +1,4 @@
-"""Lightning's trainer as both stages use it: intervals in updates, what a run writes, its processes."""
+"""Lightning's trainer as the stages use it: intervals in updates, what a run writes, its processes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -13,20 +13,22 @@ from pytorch_lightning.loggers import Logger
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.stages.callbacks import (
-    ExportGenerator,
+    Export,
     FinishLoggers,
     RankAgreement,
     SampleGrid,
     Throughput,
     ValidateAtEnd,
+    save_model,
 )
 from esrgan_lightning.stages.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints
 from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.guards import NonFiniteBatch
+from esrgan_lightning.stages.kinds import Stage
+from esrgan_lightning.stages.material import MaterialStage, save_features
 from esrgan_lightning.stages.precision import Precision, resolve_precision
 from esrgan_lightning.stages.processes import check_launch, layer_sync
 from esrgan_lightning.stages.progress import progress
-from esrgan_lightning.stages.psnr import PSNRStage
 from esrgan_lightning.stages.speed import speed_up
 
 
@@ -108,7 +110,7 @@ class TrainerSettings:
 
 def build_trainer(
     settings: TrainerSettings,
-    stage: PSNRStage | GANStage,
+    stage: Stage,
     run_dir: Path,
     loggers: list[Logger],
     extra_callbacks: Sequence[Callback] = (),
@@ -121,20 +123,24 @@ def build_trainer(
     Args:
         settings: the keys of ``trainer``.
         stage: what is to be trained.
-        run_dir: where checkpoints, samples and the exported generator go.
+        run_dir: where checkpoints, samples and the exported weights go.
         loggers: what takes the logged values.
         extra_callbacks: beside the library's own.
         batch_size: over all processes, for the rate of images.
         spawn: start further processes by spawning instead of running the script again.
     """
     folder = run_dir / "checkpoints"
+    written: list[Callback] = (
+        [Export(run_dir / "features.safetensors", save_features)]
+        if isinstance(stage, MaterialStage)
+        else [SampleGrid(run_dir / "samples"), Export(run_dir / "generator.safetensors", save_model)]
+    )
     callbacks: list[Callback] = [
         BestCheckpoint(folder, monitor=settings.monitor),
         LastCheckpoint(folder, every=settings.checkpoint_interval, keep=settings.keep_last),
         NonFiniteBatch(run_dir),
         Throughput(batch_size),
-        SampleGrid(run_dir / "samples"),
-        ExportGenerator(run_dir / "generator.safetensors"),
+        *written,
         RankAgreement(),
         ValidateAtEnd(),
         FinishLoggers(),
@@ -184,7 +190,7 @@ def build_trainer(
     return trainer
 
 
-def _strategy(settings: TrainerSettings, stage: PSNRStage | GANStage, *, spawn: bool) -> str:
+def _strategy(settings: TrainerSettings, stage: Stage, *, spawn: bool) -> str:
     if settings.num_nodes == 1 and settings.devices in (1, "1"):
         return "auto"
     if spawn and settings.num_nodes > 1:

@@ -1,4 +1,4 @@
-"""What the two stages share when they validate and when they are saved."""
+"""What stages share when they validate and when they are saved."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,18 +23,18 @@ class Validation(nn.Module):
         super().__init__()
         self.metrics = MetricCollection(dict(metrics), compute_groups=False)
 
-    def update(self, sr: Tensor, hr: Tensor) -> None:
-        """Adds images, (B,3,H,W) in [0,1]."""
-        self.metrics.update(sr=sr, hr=hr)
+    def update(self, **images: Tensor) -> None:
+        """Adds images: ``sr`` and ``hr``, (B,3,H,W) in [0,1]; each metric takes what its ``update`` names."""
+        self.metrics.update(**images)
 
-    def log(self, stage: pl.LightningModule) -> None:
-        """Logs ``val/NAME`` at the number of updates done, and starts anew."""
-        values = {f"val/{name}": value.float() for name, value in self.metrics.compute().items()}
+    def log(self, stage: pl.LightningModule, part: str = "val") -> None:
+        """Logs ``PART/NAME`` at the number of updates done, and starts anew."""
+        values = {f"{part}/{name}": value.float() for name, value in self.metrics.compute().items()}
         # The metrics have gone over all processes already; Lightning warns unless it may do so again.
         stage.log_dict(values | {"step": float(stage.global_step)}, sync_dist=True)
-        for name in ("val/psnr_y",):
-            if name in values:
-                stage.log("psnr_y", values[name], prog_bar=True, logger=False, sync_dist=True)
+        for name in ("psnr_y", "accuracy"):
+            if f"val/{name}" in values:
+                stage.log(name, values[f"val/{name}"], prog_bar=True, logger=False, sync_dist=True)
         self.metrics.reset()
 
 
