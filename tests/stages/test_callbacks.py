@@ -11,12 +11,13 @@ from torch import nn
 from esrgan_lightning.ops import imresize, read_image, to_uint8
 from esrgan_lightning.ops.picture import GAP
 from esrgan_lightning.stages.callbacks import (
-    ExportGenerator,
+    Export,
     RankAgreement,
     SampleGrid,
     Throughput,
     ValidateAtEnd,
     parameter_hash,
+    save_model,
 )
 from esrgan_lightning.stages.checkpoints import BestCheckpoint, LastCheckpoint
 from esrgan_lightning.weights import load_generator, read_generator_file
@@ -120,7 +121,7 @@ def test_sample_crops_of_small_images_are_whole(tmp_path):
 def test_exported_generator_is_the_average_and_needs_nothing_else(make, tmp_path):
     """Breaks if a user gets the raw weights, or a file that does not say what it is and where from."""
     stage = make(ema_decay=0.5, provenance={"config_hash": "abc"})
-    fit(stage, batches(3), callbacks=[ExportGenerator(tmp_path / "generator.safetensors")])
+    fit(stage, batches(3), callbacks=[Export(tmp_path / "generator.safetensors", save_model)])
     loaded = load_generator(tmp_path / "generator.safetensors")
     assert not loaded.training
     assert loaded.scale == 2
@@ -146,7 +147,7 @@ def test_a_killed_run_has_left_a_generator(tmp_path):
             batches(3),
             validate=1,
             val_check_interval=1,
-            callbacks=[ExportGenerator(path), Kill()],
+            callbacks=[Export(path, save_model), Kill()],
         )
     assert read_generator_file(path).metadata["updates"] == 2
 
