@@ -18,6 +18,7 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import save_file
+from textures import write_textures
 from torchvision.models import alexnet
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
@@ -32,6 +33,7 @@ DOCS = (
     "export",
     "interpolation",
     "losses",
+    "materials",
     "models",
     "sft",
     "streaming",
@@ -43,7 +45,8 @@ PAGES = [(ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in DOCS]
 # Composed rather than run: words of a command, and why.
 COMPOSED = {
     "trainer=gpu": "needs a GPU",
-    "data.root=": "photos by the gigabyte",
+    "data.root=datasets": "photos by the gigabyte",
+    "data=minc": "images by the gigabyte",
     "data.url=s3:": "object storage: tests of their own have a server",
     "trainer=ddp": "several processes: tests of their own run them",
     "logger=wandb": "starts a service of its own",
@@ -124,6 +127,7 @@ def stocked(tmp_path_factory):
     picture(home / "photo.jpg", 224, 200, 11)
     for name in ("Set5", "Set14"):
         picture(home / f"theirs/{name}/a_x4.png", 208, 208, 10)
+    write_textures(home / "materials", 2)
     (home / "vgg19.pth").touch()
     save_file(alexnet(weights=None).features.state_dict(prefix="features."), home / "alexnet.safetensors")
     for text in blocks("yaml"):  # the first line names the file
@@ -171,6 +175,8 @@ def call(main, words: list[str], monkeypatch) -> None:
 
 def sizes_for(command: str) -> list[str]:
     """The overrides that make a training command tiny."""
+    if "stage=material" in command:
+        return [*tiny.MATERIAL, *(["trainer.max_updates=3"] if "resume=" in command else [])]
     gan = "stage=gan" in command or "_mini" in command
     sizes = tiny.fitting(tiny.GAN if gan else tiny.PSNR, shlex.split(command))
     if "loss/perceptual=efficientnet_lite0" in command:  # small enough to be computed for real
@@ -214,7 +220,7 @@ def run_train(words: list[str], home: Path, monkeypatch) -> None:
     before = set(home.glob("runs/**/metrics.csv"))
     call(main, [*words, *sizes_for(command)], monkeypatch)
     if name:
-        written = sorted(home.glob(f"runs/{name}/**/generator.safetensors"))
+        written = sorted(home.glob(f"runs/{name}/**/[gf]e*.safetensors"))  # generator or features
     else:
         written = [file.parent for file in set(home.glob("runs/**/metrics.csv")) - before]
     expected = len(jobs(words)) if "glob(" in command else SWEEPS.get(words[1], 3 if "-m" in words else 1)

@@ -12,6 +12,17 @@ PSNR = (
     "trainer.log_interval=1",
 )
 GAN = (*PSNR, "loss.weights.perceptual=0", "discriminator.num_features=8")
+MATERIAL = (
+    "network.arch=vgg16",
+    "network.head=light",
+    "data.image_size=32",
+    "data.batch_size=2",
+    "data.num_workers=0",
+    "trainer.accelerator=cpu",
+    "trainer.max_updates=2",
+    "trainer.log_interval=1",
+    "init=null",
+)
 
 # Settings of RRDB that another generator lacks.
 _LACKS = {
