@@ -20,6 +20,7 @@ MATERIAL = (
     "data.num_workers=0",
     "trainer.accelerator=cpu",
     "trainer.max_updates=2",
+    "schedule.updates=3",
     "trainer.log_interval=1",
     "init=null",
 )
