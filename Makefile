@@ -32,7 +32,7 @@ demo: setup  ## train both stages on embedded photos, evaluate, interpolate, dra
 
 # One test process for each core, each of one thread: the networks in tests are too small for more.
 test: setup  ## every test; for a part of them: PYTEST_ARGS="-m 'not slow' --no-cov"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
 
 lint: setup  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -67,9 +67,10 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 def commands(text: str = "\n".join([README, *PAGES])) -> list[str]:
-    """Each command of the bash blocks, continued lines joined, comments left out."""
+    """The commands of the bash blocks, each once, continued lines joined, comments left out."""
     lines = "\n".join(blocks("bash", text)).replace("\\\n", " ").splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    lines = [line.strip() for line in lines]
+    return list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
 
 
 def is_run(command: str) -> bool:

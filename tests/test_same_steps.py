@@ -10,7 +10,8 @@ from ranks import on_ranks
 
 from esrgan_lightning.ops import to_uint8, write_image
 
-pytestmark = pytest.mark.slow
+# In one worker: a fixture of a minute serves them all.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("same_steps")]
 
 COMMON = (
     "generator.num_features=4", "generator.num_blocks=1", "generator.growth_channels=2",

@@ -90,6 +90,7 @@ def train(
         stage = build_stage(cfg, network, lineage)
     # What "auto" means here is part of what was trained.
     config = plain(cfg) | {"trainer": plain(cfg.trainer) | {"precision": settings.resolved_precision()}}
+    folders.clear_partial(run_dir)  # also of a run that was killed when it had nothing left to do
     if saved is not None:
         check_continues(
             saved,
@@ -107,7 +108,6 @@ def train(
     )
     if cfg.overwrite and not goes_on_here:  # not before everything has been found in order
         folders.clear(run_dir)
-    folders.clear_partial(run_dir)
     if saved is not None and not goes_on_here:
         folders.bring_along(saved.run_dir, run_dir, keep_until=saved.updates)
     if trainer.is_global_zero:

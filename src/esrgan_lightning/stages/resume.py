@@ -62,6 +62,9 @@ MAY_CHANGE = (
     "conditions.dir",
     "conditions.val_dir",
     "conditions.test_dir",
+    "data.conditions.dir",  # the same once more, where the data have taken them over
+    "data.conditions.val_dir",
+    "data.conditions.test_dir",
 )
 
 
