@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from esrgan_lightning.cli.data import app as data
+from esrgan_lightning.cli.doctor import doctor
 from esrgan_lightning.cli.errors import one_line_errors
 from esrgan_lightning.cli.export import export
 from esrgan_lightning.cli.interpolate import alpha_sweep, interpolate
@@ -26,6 +27,7 @@ app.command()(inspect)
 app.command()(export)
 app.command()(report)
 app.command()(segment)
+app.command()(doctor)
 
 
 @app.callback()
