@@ -383,3 +383,11 @@ def test_every_metric_of_an_evaluation_has_its_choice_in_validation():
 
     cfg = compose(f"+metric=[{','.join(sorted(set(METRICS) - {'psnr_y', 'ssim_y'}))}]")
     assert set(cfg.metrics) == set(METRICS)
+
+
+def test_a_target_that_is_nowhere_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"generator\._target_ cannot be had: .*your_parts.*is installed"):
+        train(compose("stage=psnr", *tiny.PSNR, "generator._target_=your_parts.Net"), tmp_path / "run")
+    with pytest.raises(InputError, match=r"data\._target_=builtins\.dict makes a dict: expected a Lightning"):
+        train(compose("stage=psnr", "~data", "+data._target_=builtins.dict"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,5 +1,6 @@
 """The wheel, as a stranger installs it: built through the sdist, installed alone, run from another folder."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -130,3 +131,26 @@ def test_a_sweep_runs_from_the_wheel(home, foreign):
     printed = run(home / "esrgan-train", *command, cwd=foreign)
     assert "2 jobs" in printed
     assert [(foreign / f"runs/sweep/{job}/generator.safetensors").is_file() for job in (0, 1)] == [True, True]
+
+
+def test_a_users_own_loss_network_and_data_are_reached_by_target(home, foreign):
+    """Notebook 5's files, from the command line of the wheel: nothing in the package knows of them."""
+    cells = json.loads((ROOT / "notebooks/05_your_own_parts.ipynb").read_text("utf-8"))["cells"]
+    for cell in cells:
+        first, *rest = cell["source"]
+        if first.startswith("%%writefile"):
+            *_, name = first.split()
+            (foreign / name).parent.mkdir(parents=True, exist_ok=True)
+            with (foreign / name).open("a", encoding="utf-8") as file:
+                file.write("".join(rest) + "\n")
+    mine = ("--config-dir", "my", "experiment=mine", "preset=demo", "trainer.max_updates=2")
+    mine = (*mine, "trainer.accelerator=cpu", "trainer.log_interval=1")
+    run(home / "esrgan-train", *mine, "stage=psnr", "name=p", cwd=foreign)
+    header, *lines = (foreign / "runs/p/metrics.csv").read_text().splitlines()
+    assert "train/edges" in header
+    assert len(lines) >= 2
+    weights = foreign / "runs/p/generator.safetensors"
+    assert b"my_parts.Enlarger" in weights.read_bytes()
+    small = ("init=runs/p/generator.safetensors", "loss/perceptual=none", "discriminator.num_features=4")
+    run(home / "esrgan-train", *mine, "stage=gan", "name=g", *small, cwd=foreign)
+    assert (foreign / "runs/g/generator.safetensors").is_file()

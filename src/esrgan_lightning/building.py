@@ -1,8 +1,11 @@
 """What a configuration names, built: data, networks, losses and the stage around them."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -28,6 +31,12 @@ def build(node: Any, key: str, **extra: Any) -> Any:
         if isinstance(cause, InputError):
             # A loss speaks of its own arguments, as `weights=PATH`; data and networks name the whole key.
             raise InputError(f"{key}: {cause}" if key.startswith("loss.") else str(cause)) from error
+        if isinstance(cause, ImportError):
+            reason = " ".join(str(cause).split())
+            raise InputError(
+                f"{key}._target_ cannot be had: {reason}; a module of your own lies in the folder that you "
+                "call from, or is installed"
+            ) from error
         if isinstance(cause, TypeError):  # a key that there is not, or a value of another type
             raise InputError(f"{key}: {cause}") from error
         raise
@@ -35,21 +44,33 @@ def build(node: Any, key: str, **extra: Any) -> Any:
         raise InputError(f"{error.full_key or key} has no value: give it on the command line") from None
 
 
-def build_data(cfg: DictConfig) -> SRDataModule | MaterialDataModule:
-    """The data that ``cfg.data`` names.
+def build_data(cfg: DictConfig) -> pl.LightningDataModule:
+    """The data that ``cfg.data`` names: ours, or any LightningDataModule.
 
     Raises:
-        InputError: they are for another stage, or wrong in themselves.
+        InputError: they are for another stage, no LightningDataModule, or wrong in themselves.
     """
     target = str(cfg.data.get("_target_"))
     if is_material(cfg) and target.startswith("esrgan_lightning.data.") and target not in _MATERIALS:
         raise InputError("stage=material learns from images by class: give data=materials or data=minc")
     if not is_material(cfg) and target in _MATERIALS:
         raise InputError("data=materials and data=minc are for stage=material: give photos, as data=folder")
-    return cast(SRDataModule | MaterialDataModule, build(cfg.data, "data"))
+    data = build(cfg.data, "data")
+    if not isinstance(data, pl.LightningDataModule):
+        raise InputError(
+            f"data._target_={target} makes a {type(data).__name__}: expected a LightningDataModule"
+        )
+    return data
 
 
-def build_network(cfg: DictConfig, data: SRDataModule | MaterialDataModule) -> nn.Module:
+def data_hash(cfg: DictConfig, data: pl.LightningDataModule) -> str:
+    """What the training data are: their ``index_hash()``, and where they have none, their settings."""
+    if isinstance(data, SRDataModule | MaterialDataModule) or hasattr(data, "index_hash"):
+        return str(data.index_hash())
+    return hashlib.sha256(json.dumps(plain(cfg.data), sort_keys=True).encode()).hexdigest()
+
+
+def build_network(cfg: DictConfig, data: pl.LightningDataModule) -> nn.Module:
     """What is to be trained: a generator, or the classifier of ``stage=material``."""
     if is_material(cfg):
         classes = cast(MaterialDataModule, data).classes

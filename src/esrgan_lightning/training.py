@@ -17,10 +17,11 @@ from esrgan_lightning.building import (
     build_material_stage,
     build_network,
     build_stage,
+    data_hash,
     is_material,
     plain,
 )
-from esrgan_lightning.data import MaterialDataModule, SRDataModule
+from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.initial import AUTO, psnr_model
 from esrgan_lightning.networks.classifier import VGGClassifier
@@ -83,7 +84,7 @@ def train(
     elif init:
         origin = start_from(network, init, partial=cfg.init_partial)
     source = Path(esrgan_lightning.__file__).parent
-    lineage = provenance(plain(cfg), data_hash=data.index_hash(), origin=origin, source=source)
+    lineage = provenance(plain(cfg), data_hash=data_hash(cfg, data), origin=origin, source=source)
     if isinstance(data, MaterialDataModule):
         stage: Stage = build_material_stage(cfg, network, data.classes, lineage)
     else:
@@ -96,7 +97,7 @@ def train(
             saved,
             stage.state_dict(),
             config=config,
-            data_hash=data.index_hash(),
+            data_hash=data_hash(cfg, data),
             max_updates=settings.max_updates,
         )
     log = MetricsCSV(run_dir / "metrics.csv", keep_until=saved.updates if saved else None)
@@ -104,7 +105,13 @@ def train(
     state = RunState(config, saved.path if saved else None)
     stop = StopCleanly(str(cfg.name), run_dir / "checkpoints" / LAST, max_minutes=settings.max_time)
     trainer = build_trainer(
-        settings, stage, run_dir, loggers, [state, stop, *callbacks], batch_size=data.batch_size, spawn=spawn
+        settings,
+        stage,
+        run_dir,
+        loggers,
+        [state, stop, *callbacks],
+        batch_size=getattr(data, "batch_size", 1),
+        spawn=spawn,
     )
     if cfg.overwrite and not goes_on_here:  # not before everything has been found in order
         folders.clear(run_dir)
@@ -121,10 +128,10 @@ def train(
 
 
 def _trained_psnr(cfg: DictConfig) -> Path:
-    data = cast(SRDataModule, build(cfg.data, "data"))
+    data = build_data(cfg)
     # Built to be thrown away: a mistake in this job is told before the long work for it.
     build_stage(cfg, cast(nn.Module, build(cfg.generator, "generator")), {})
-    return psnr_model(cfg, data_hash=data.index_hash(), train=train)
+    return psnr_model(cfg, data_hash=data_hash(cfg, data), train=train)
 
 
 def _init(cfg: DictConfig, *, resumed: bool) -> Path | None:

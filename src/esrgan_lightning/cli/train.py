@@ -50,5 +50,7 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
 
 def main() -> None:
     """Entry point of the console script."""
+    # A user's `_target_: my_parts.MyLoss`; last, so that no file there takes the place of another module.
+    sys.path.append(str(Path.cwd()))
     decorate = hydra.main("pkg://esrgan_lightning.conf", config_of(sys.argv[1:]), version_base="1.3")
     run_hydra("esrgan-train", decorate(_task))

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from esrgan_lightning.data.cache import packed
     from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
     from esrgan_lightning.data.datamodule import SRDataModule
+    from esrgan_lightning.data.loaders import shared_out, training_loader
     from esrgan_lightning.data.material_module import MaterialDataModule, materials, minc
     from esrgan_lightning.data.packfile import Pack
     from esrgan_lightning.data.packing import pack
@@ -41,7 +42,9 @@ __all__ = [
     "paired",
     "paired_photos",
     "photos",
+    "shared_out",
     "streaming",
+    "training_loader",
     "write_shards",
 ]
 
@@ -51,6 +54,7 @@ _MODULES = {
     "cache": ("packed",),
     "crops": ("Pair", "PatchDataset", "WholeDataset"),
     "datamodule": ("SRDataModule",),
+    "loaders": ("shared_out", "training_loader"),
     "material_module": ("MaterialDataModule", "materials", "minc"),
     "packfile": ("Pack",),
     "packing": ("pack",),
