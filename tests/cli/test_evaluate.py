@@ -1,6 +1,7 @@
 """``esrgan-evaluate``: the published table through the command, and one line for what is wrong."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -317,3 +318,44 @@ def test_foreign_weights_without_metadata_are_a_model(shared, tmp_path):
 
     oracle = read_image(shared("oracles/anime6b_set5_img_003_x4.png"))
     assert found == pytest.approx(psnr_y(oracle[None], modcrop(hr, 4)[None], 4).item(), abs=0.01)
+
+
+CURVE = "plane.curve=[runs/p/generator.safetensors,runs/g/generator.safetensors]"
+ENDS = "models=[runs/p/generator.safetensors,runs/g/generator.safetensors]"
+
+
+def test_the_plane_measures_what_it_shows(root, capsys):
+    """Both metrics join those asked for, and what lies between stands in the table like any model."""
+    axes = ("plot=plane", "plane.x=rmse_y", "plane.y=rmse_rgb", "plane.alphas=[0.5,0,1]")
+    results = evaluate(ENDS, "sets=tiny", "root=sets", "metrics=psnr_y", "device=cpu", *axes, CURVE)["tiny"]
+    assert list(results) == ["bicubic", "p/generator", "g/generator", "α 0.5"]
+    assert list(results["α 0.5"]) == ["psnr_y", "rmse_y", "rmse_rgb", "images"]
+    ends = [results[name]["rmse_rgb"] for name in ("p/generator", "g/generator")]
+    assert results["α 0.5"]["rmse_rgb"] not in ends
+    assert 'data-name="α 0.5"' in Path("evaluation_plane.html").read_text()
+    assert Path("evaluation_plane.png").read_bytes().startswith(b"\x89PNG")
+    assert "warning: generator.safetensors does not say" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["plot=curve"], "plot=curve"),
+        (["plane.y=ssim_y"], "plane.y=ssim_y"),
+        (["plane.regions=1"], "plane.regions=1"),
+        (["plane.curve=runs/p/generator.safetensors"], "give two of models="),
+        (["plane.curve=[bicubic,runs/p/generator.safetensors]"], "give two of models="),
+        ([CURVE, "plane.alphas=[0,1.5]"], "plane.alphas"),
+        ([CURVE, "plane.alphas=[0.5,0.5]"], "each once"),
+    ],
+)
+def test_a_plane_that_cannot_be_is_named_before_a_model_is_read(root, monkeypatch, overrides, named):
+    monkeypatch.setattr("esrgan_lightning.evaluation.load_models", lambda *_, **__: pytest.fail("too late"))
+    with pytest.raises(InputError, match=re.escape(named)):
+        evaluate(
+            ENDS,
+            "sets=tiny",
+            "root=sets",
+            *(["plot=plane"] if "plot" not in overrides[0] else []),
+            *overrides,
+        )

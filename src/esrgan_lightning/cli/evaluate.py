@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
+from esrgan_lightning.cli.plane import asked_plane, blends, write_plane
 from esrgan_lightning.errors import InputError
 
 
@@ -49,6 +50,9 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     root = Path(as_list(cfg, "root", "FOLDER_OF_SETS")[0]).expanduser()
     metrics = as_list(cfg, "metrics", "[psnr_y,ssim_y]")
     check_metrics(metrics)
+    plane, ends = asked_plane(cfg, names)
+    if plane:
+        metrics += [metric for metric in (plane.x, plane.y) if metric not in metrics]
     weights = {name: Path(str(path)).expanduser() for name, path in cfg.weights.items() if path is not None}
     tolerances = {str(name): _tolerance(cfg, str(name)) for name in cfg.tolerances}
     scale, processes = _count(cfg, "scale", least=1), _count(cfg, "processes", least=1)
@@ -62,6 +66,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         raise InputError(f"out={out} would replace what is compared with: give another out=")
     sets = {name.lower(): find_set(root, name, scale) for name in as_list(cfg, "sets", "[set5,set14]")}
     models = load_models(names, scale, device=cfg.device, tile=tile, overlap=overlap)
+    if plane and ends:
+        models |= blends(plane, ends, scale, device=cfg.device, tile=tile, overlap=overlap)
     results = evaluate(
         models,
         sets,
@@ -74,6 +80,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     )
     print_table(results, metrics, scale=scale)
     _write(out, results, metrics, scale, gallery)
+    if plane:
+        write_plane(out, results, plane, scale=scale)
     if earlier is not None:
         comparison = compare(results, earlier, tolerances)
         print_comparison(comparison)

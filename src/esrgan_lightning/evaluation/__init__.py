@@ -1,11 +1,14 @@
 """Trained models against the test sets."""
 
 from esrgan_lightning.evaluation.benchmark import Results, evaluate
+from esrgan_lightning.evaluation.blends import Blend
 from esrgan_lightning.evaluation.gallery import Gallery
 from esrgan_lightning.evaluation.measures import METRICS, Measure, check_metrics, convention
 from esrgan_lightning.evaluation.models import BICUBIC, Bicubic, Generator, load_models, unique_names
 from esrgan_lightning.evaluation.page import html_page
 from esrgan_lightning.evaluation.pictures import Pictures
+from esrgan_lightning.evaluation.plane import Plane, plane_png
+from esrgan_lightning.evaluation.plane_page import plane_page
 from esrgan_lightning.evaluation.regression import Comparison, compare, print_comparison, read_results
 from esrgan_lightning.evaluation.report import print_table, write_json, write_text
 from esrgan_lightning.evaluation.sets import TestPair, find_set
@@ -16,12 +19,14 @@ __all__ = [
     "BICUBIC",
     "METRICS",
     "Bicubic",
+    "Blend",
     "Comparison",
     "Gallery",
     "Generator",
     "Measure",
     "Model",
     "Pictures",
+    "Plane",
     "Results",
     "TestPair",
     "check_metrics",
@@ -34,6 +39,8 @@ __all__ = [
     "latex_table",
     "load_models",
     "markdown_table",
+    "plane_page",
+    "plane_png",
     "print_comparison",
     "print_table",
     "read_results",

@@ -1,0 +1,98 @@
+"""``esrgan-evaluate plot=plane``: its settings, its models, its files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, ListConfig
+
+from esrgan_lightning.errors import InputError
+
+if TYPE_CHECKING:
+    from esrgan_lightning.evaluation import Blend, Plane, Results
+
+
+def asked_plane(cfg: DictConfig, names: Sequence[str]) -> tuple[Plane | None, list[Path]]:
+    """The plane and the files at the ends of its curve; (None, []) where none is asked for.
+
+    Args:
+        cfg: The whole configuration.
+        names: Of the models, as they were given.
+
+    Raises:
+        InputError: Another plot, metrics that do not serve, or a curve that is not between two of the files.
+    """
+    from esrgan_lightning.evaluation import Plane, unique_names
+
+    if cfg.plot is None:
+        return None, []
+    if cfg.plot != "plane":
+        raise InputError(f"plot={cfg.plot}: known is plane")
+    settings = cfg.plane
+    if not isinstance(settings.regions, bool):
+        raise InputError(f"plane.regions={settings.regions} must be true or false")
+    axes = str(settings.x), str(settings.y)
+    if settings.curve is None:
+        return Plane(*axes, regions=settings.regions), []
+    given = settings.curve if isinstance(settings.curve, ListConfig) else [settings.curve]
+    ends = [str(Path(str(name)).expanduser()) for name in given]
+    if len(set(ends)) != 2 or len(ends) != 2 or not all(end in names and Path(end).is_file() for end in ends):
+        raise InputError(f"plane.curve=[{','.join(ends)}]: give two of models= that are files of weights")
+    shown = dict(zip(names, unique_names(names), strict=True))
+    between = {f"α {alpha:g}": alpha for alpha in _alphas(settings.alphas)}
+    curve = {shown[ends[0]]: 0.0, **between, shown[ends[1]]: 1.0}
+    if len({*shown.values(), *between}) < len(shown) + len(between):
+        raise InputError(f"plane.curve: a model has one of the names {', '.join(between)}: rename its file")
+    return Plane(*axes, curve, regions=settings.regions), [Path(end) for end in ends]
+
+
+def _alphas(given: Any) -> list[float]:
+    """Those between 0 and 1, ascending; the ends are models themselves."""
+    values = list(given) if isinstance(given, ListConfig) else [given]
+    numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in values)
+    if not numbers or len(set(values)) < len(values) or not all(0 <= each <= 1 for each in values):
+        raise InputError(f"plane.alphas={given}: give numbers from 0 to 1, each once")
+    return sorted(float(each) for each in values if 0 < each < 1)
+
+
+def blends(plane: Plane, ends: Sequence[Path], scale: int, **settings: Any) -> dict[str, Blend]:
+    """The models along the curve, by name; a warning where the second was not trained from the first.
+
+    Args:
+        plane: With a curve.
+        ends: The files at its ends.
+        scale: That they have.
+        **settings: As of :class:`~esrgan_lightning.evaluation.Blend`.
+
+    Raises:
+        InputError: As :class:`~esrgan_lightning.evaluation.Blend`.
+    """
+    from esrgan_lightning.evaluation import Blend
+    from esrgan_lightning.weights.interpolation import kinship, read_alike
+
+    _, _, parents = read_alike(ends, scale=scale)
+    if warning := kinship(parents[0], parents[1]):
+        print(f"esrgan-evaluate: warning: {warning}", file=sys.stderr)
+    inside = {name: alpha for name, alpha in plane.curve.items() if 0 < alpha < 1}
+    return {name: Blend(ends, alpha, scale, **settings) for name, alpha in inside.items()}
+
+
+def write_plane(out: Path, results: Results, plane: Plane, *, scale: int) -> None:
+    """Writes the two pictures beside ``out``, ``evaluation.json`` → ``evaluation_plane.png`` and ``.html``.
+
+    Raises:
+        InputError: A file cannot be written there.
+    """
+    from esrgan_lightning.evaluation import plane_page, plane_png, write_text
+    from esrgan_lightning.stages.checkpoints import write_whole
+
+    png, html = (out.with_name(f"{out.stem}_plane{suffix}") for suffix in (".png", ".html"))
+    try:
+        write_whole(png, plane_png(results, plane, scale=scale))
+    except OSError as error:
+        raise InputError(f"{png} cannot be written: {error.strerror}") from error
+    write_text(html, plane_page(results, plane, scale=scale))
+    print(f"written: {png}, {html}")

@@ -1,0 +1,134 @@
+"""The perception-distortion plane: how far from the truth, against how natural."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation.benchmark import Results
+from esrgan_lightning.evaluation.measures import METRICS
+from esrgan_lightning.evaluation.models import BICUBIC
+
+#: The upper ends of the PIRM challenge's regions 1 to 3, in RMSE.
+REGIONS = (11.5, 12.5, 16.0)
+#: Said on both pictures.
+BETTER = "↙ better"
+# Okabe and Ito's colours, which most colour-blind people tell apart; gray is the reference's.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#a07440")
+_MARKERS = "osD^vP*"
+_REFERENCE = "#808080", "X"
+
+
+@final
+@dataclass(frozen=True)
+class Plane:
+    """What is drawn of an evaluation: a point for each model, and a curve between two of them.
+
+    Attributes:
+        x: A metric of distortion, for which lower is better.
+        y: A metric of perceptual quality, for which lower is better.
+        curve: The models along the interpolation with their α, the ends at 0 and 1; empty for none.
+        regions: Draw the ends of PIRM's regions, :data:`REGIONS`.
+
+    Raises:
+        InputError: A metric that there is not, one for which higher is better, twice the same, or regions
+            with another x than ``rmse_y``, in which they are given.
+
+    Source:
+        Blau and Michaeli, "The perception-distortion tradeoff", CVPR 2018; Blau et al., "The 2018 PIRM
+        challenge on perceptual image super-resolution", section 3; ESRGAN, section 5.
+    """
+
+    x: str = "rmse_y"
+    y: str = "niqe"
+    curve: Mapping[str, float] = field(default_factory=dict)
+    regions: bool = False
+
+    def __post_init__(self) -> None:
+        lower = [name for name, measure in METRICS.items() if not measure.higher_is_better]
+        for key in ("x", "y"):
+            if getattr(self, key) not in lower:
+                known = f"give one for which lower is better, {', '.join(lower)}"
+                raise InputError(f"plane.{key}={getattr(self, key)}: {known}")
+        if self.x == self.y:
+            raise InputError(f"plane.x and plane.y are both {self.x}: give two metrics")
+        if self.regions and self.x != "rmse_y":
+            raise InputError(f"plane.regions=true are bounds of rmse_y, and plane.x={self.x}")
+
+    def points(self, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+        """(x, y) of each model of a set; one without both figures has no point."""
+        found = {name: (float(row[self.x]), float(row[self.y])) for name, row in rows.items()}
+        return {name: pair for name, pair in found.items() if all(map(math.isfinite, pair))}
+
+    def marks(self, rows: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+        """Colour and matplotlib's marker of each model that has its own: not of what lies along the curve."""
+        names = [name for name in rows if name != BICUBIC and self.curve.get(name, 0) in (0, 1)]
+        marks = {
+            name: (_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)])
+            for index, name in enumerate(names)
+        }
+        return ({BICUBIC: _REFERENCE} if BICUBIC in rows else {}) | marks
+
+    def along(self, points: Mapping[str, tuple[float, float]]) -> list[tuple[float, float, float]]:
+        """(α, x, y) along the curve."""
+        return sorted((alpha, *points[name]) for name, alpha in self.curve.items() if name in points)
+
+
+def label(metric: str) -> str:
+    """An axis' text."""
+    return f"{metric.replace('_', '-').upper()} (lower is better)"
+
+
+def plane_png(results: Results, plane: Plane, *, scale: int) -> bytes:
+    """A PNG with a panel for each set; the models' names stand beside them, where they cover nothing."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6 * len(results) + 2, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    handles: dict[str, Any] = {}
+    for index, (set_name, rows) in enumerate(results.items()):
+        axes = figure.add_subplot(1, len(results), index + 1)
+        points = plane.points(rows)
+        along = plane.along(points)
+        if along:
+            xs, ys = [p[1] for p in along], [p[2] for p in along]
+            (line,) = axes.plot(xs, ys, ".-", color="#444444", lw=1.2, zorder=1)
+            handles.setdefault("interpolation over α", line)
+        for name, (colour, marker) in plane.marks(rows).items():
+            if name in points:
+                drawn = axes.scatter(*points[name], c=colour, marker=marker, s=60, zorder=2)
+                handles.setdefault(name, drawn)
+        axes.margins(0.12)
+        if plane.regions:
+            for number, bound in enumerate(REGIONS, 1):
+                axes.axvline(bound, color="gray", ls=":", lw=1)
+                above = axes.get_xaxis_transform()
+                axes.text(bound, 0.99, f"R{number} ", transform=above, ha="right", va="top", color="gray")
+        _alphas(axes, along)
+        axes.text(0.02, 0.02, BETTER, transform=axes.transAxes, color="gray")
+        axes.set(xlabel=label(plane.x), ylabel=label(plane.y), title=_plain(f"{set_name} ×{scale}"))
+        axes.grid(alpha=0.3)
+    if handles:
+        figure.legend(list(handles.values()), [_plain(name) for name in handles], loc="outside right upper")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def _alphas(axes: Any, along: Sequence[tuple[float, float, float]]) -> None:
+    """Writes α beside the curve where there is room from the label before and from the ends' marks."""
+    axes.autoscale_view()  # else only drawing sets the limits
+    places = [axes.transData.transform(point[1:]) for point in along]
+    taken = [places[0], places[-1]] if places else []
+    for (alpha, x, y), place in list(zip(along, places, strict=True))[1:-1]:
+        if all(math.dist(place, other) > 25 for other in taken):
+            axes.annotate(f"{alpha:g}", (x, y), (4, 5), textcoords="offset points", fontsize=7.5)
+            taken.append(place)
+
+
+def _plain(text: str) -> str:
+    """Matplotlib takes what stands between dollars for formulas."""
+    return text.replace("$", r"\$")
