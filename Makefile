@@ -60,7 +60,7 @@ docs: setup  ## check the links and commands of README.md and docs/
 	$(BIN)/python -m pytest tests/test_readme.py
 
 lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra notebooks --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock
 
 clean:  ## remove the environment, builds and caches (runs/ stays)

@@ -88,7 +88,7 @@ def test_every_metric_of_every_model_on_every_image(pairs):
         assert results[name]["black"]["psnr_y"] < row["psnr_y"]
     assert set(METRICS) == {
         *(*functions, "rmse_y", "rmse_rgb", "niqe"),
-        *("lpips", "lpips_vgg", "lpips_squeeze", "dists"),
+        *("lpips", "lpips_vgg", "lpips_squeeze", "dists", "ma", "pi"),
     }
 
 

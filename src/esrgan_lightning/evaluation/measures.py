@@ -24,6 +24,7 @@ from esrgan_lightning.metrics import (
 )
 from esrgan_lightning.metrics.niqe_model import load_model
 from esrgan_lightning.metrics.perceptual import dists, lpips
+from esrgan_lightning.metrics.perceptual_index import SMALLEST, MaModel, ma, pi
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
 
 #: (sr, hr, crop) → (B,)
@@ -40,8 +41,8 @@ class Measure:
         higher_is_better: As the name says.
         digits: Behind the point, in tables.
         squares: Side and number of the squares of pixels that must be left within the border.
-        network: Makes the network (of NIQE: the pristine model) that the figure needs, from a file or None;
-            None for none.
+        network: Makes the network (of NIQE: the pristine model; of Ma and PI: the forests) that the figure
+            needs, from a file or None; None for none.
         root: Of several images the root of the mean square counts, not the mean.
         convention: What is to be said under a table besides ``CONVENTION``.
     """
@@ -59,11 +60,22 @@ def _niqe(sr: Tensor, _hr: Tensor, crop: int, network: NaturalModel | None) -> T
     return niqe(sr, crop, network)
 
 
+def _ma(sr: Tensor, _hr: Tensor, crop: int, network: MaModel) -> Tensor:
+    return ma(sr, crop, network)
+
+
+def _pi(sr: Tensor, _hr: Tensor, crop: int, network: MaModel) -> Tensor:
+    return pi(sr, crop, network)
+
+
 def _pristine(weights: str | Path | None) -> NaturalModel | None:
     return None if weights is None else load_model(weights)
 
 
 _ROOT = "RMSE: in levels of 0..255, same preparation as PSNR, √(mean over images of the square)."
+
+_MA = "Ma: on Y, same border, higher is better, computed by pyiqa (licensed for noncommercial use only)."
+_PI = "PI: ((10 - Ma) + NIQE) / 2 on Y, same border, lower is better."
 
 
 def _lpips(backbone: str, name: str, smallest: int) -> Measure:
@@ -91,6 +103,8 @@ METRICS: Mapping[str, Measure] = MappingProxyType(
             network=DISTSNetwork,
             convention="DISTS: on 8-bit RGB, same border, images not shrunk, lower is better.",
         ),
+        "ma": Measure(_ma, squares=(SMALLEST, 1), network=MaModel, convention=_MA),
+        "pi": Measure(_pi, False, squares=(96, 2), network=MaModel, convention=f"{_PI} {_MA}"),
     }
 )
 
@@ -120,8 +134,9 @@ def load_figures(
 
     Args:
         metrics: Names among :data:`METRICS`.
-        weights: Files by metric: ImageNet weights, without which torchvision's are downloaded, and for
-            ``niqe`` a model of ``esrgan metrics fit-niqe`` in place of the authors'.
+        weights: Files by metric: ImageNet weights, without which torchvision's are downloaded, for
+            ``niqe`` a model of ``esrgan metrics fit-niqe`` in place of the authors', and for ``ma`` and
+            ``pi`` the model of Ma's score, without which there is none.
         device: Where networks compute; by default a GPU if there is one.
 
     Raises:

@@ -1,0 +1,182 @@
+"""Ma's score and PI, the figure of the PIRM challenge, both without a reference."""
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics.niqe import niqe
+from esrgan_lightning.ops import rgb_to_y, shave, to_uint8
+
+logger = logging.getLogger(__name__)
+
+#: The shortest side of a picture of which Ma's score exists.
+SMALLEST = 48
+_LARGEST_FILE = 2**28  # bytes: the authors' forests are some megabytes
+_FILE = "give the file NRQM_model.mat, in the repository chaofengc/IQA-PyTorch-Weights of Hugging Face"
+
+
+@final
+class MaModel:
+    """Ma's regression forests: the package pyiqa (extra ``pi``) and a file with the authors' model.
+
+    pyiqa is licensed for noncommercial use only (PolyForm Noncommercial 1.0.0), which is said when it is
+    loaded. It computes on the CPU in float64: of 512×512 pixels in some 35 s, with 3 GB, on one core.
+
+    Args:
+        weights: The model, a MATLAB file of numbers, of which nothing is run.
+
+    Raises:
+        InputError: The extra is not installed, no such file, or one that holds something else.
+
+    Source:
+        Ma, Yang, Yang, Yang, "Learning a no-reference quality metric for single-image super-resolution",
+        CVIU 2017.
+    """
+
+    def __init__(self, weights: str | os.PathLike[str] | None) -> None:
+        if weights is None:
+            raise InputError(f"Ma's score needs its authors' model: {_FILE}")
+        path = Path(weights)
+        if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
+            raise InputError(f"{path} is no file, or one above {_LARGEST_FILE >> 20} MiB: {_FILE}")
+        try:
+            from pyiqa.archs.nrqm_arch import NRQM
+        except ImportError as error:
+            raise InputError(
+                "Ma's score and PI need the extra pi, for noncommercial use only: "
+                "pip install 'esrgan-lightning[pi]'"
+            ) from error
+        logger.warning("Ma's score is computed by pyiqa: licensed for noncommercial use only")
+        probe = torch.randint(0, 256, (1, 1, SMALLEST, SMALLEST), generator=torch.Generator().manual_seed(0))
+        try:  # a file that holds something else fails in as many ways as there are files
+            self._forests = NRQM(test_y_channel=False, pretrained_model_path=str(path))
+            score = self(probe)
+        except Exception as error:
+            raise InputError(f"{path} is no model of Ma's score ({error!r}): {_FILE}") from error
+        if not score.isfinite().all():
+            raise InputError(f"{path} is no model of Ma's score, it gives {score.item()}: {_FILE}")
+
+    @torch.no_grad()
+    def __call__(self, y: Tensor) -> Tensor:
+        """(B,1,H,W) luma on 0..255 → (B,) scores, float64, on the CPU."""
+        images = y.to("cpu", torch.float64)
+        return torch.stack([self._forests(image[None]).reshape(()) for image in images])
+
+
+def ma(image: Tensor, crop: int, model: MaModel) -> Tensor:
+    """Ma's score: what people would say of a super-resolved picture, 0 to 10; higher is better.
+
+    Computed on 8-bit luma (BT.601, rounded) without the border, as the PIRM challenge does.
+
+    Args:
+        image: (B, C, H, W), C = 3 or 1, uint8 or floating in [0,1] (clamped and rounded to 8 bits).
+        crop: pixels left out on each side first.
+        model: see :class:`MaModel`.
+
+    Returns:
+        (B,), float64, on the device of ``image``.
+
+    Raises:
+        InputError: the shape is none of the above, or less than 48×48 pixels are left.
+        ValueError: a value is NaN.
+
+    Source:
+        See :class:`MaModel`.
+    """
+    if image.ndim != 4 or image.shape[1] not in (1, 3):
+        raise InputError(f"Ma's score takes (B, 1 or 3, H, W), got {tuple(image.shape)}")
+    y = rgb_to_y(shave(to_uint8(image), crop), rounded=True)
+    if min(y.shape[-2:]) < SMALLEST:
+        size = f"{y.shape[-2]}×{y.shape[-1]} (H×W)"
+        raise InputError(f"Ma's score needs {SMALLEST}×{SMALLEST} pixels within the border, got {size}")
+    return model(y).to(image.device)
+
+
+def perceptual_index(ma: Tensor, niqe: Tensor) -> Tensor:
+    """PI = ((10 − Ma) + NIQE) / 2; lower is better.
+
+    Args:
+        ma: Ma's score of each picture, any shape.
+        niqe: NIQE of each, of the same shape.
+
+    Source:
+        Blau, Mechrez, Timofte, Michaeli, Zelnik-Manor, "The 2018 PIRM challenge on perceptual image
+        super-resolution", ECCV workshops 2018, section 3.
+
+    >>> perceptual_index(torch.tensor([9.0]), torch.tensor([3.0]))
+    tensor([2.])
+    """
+    return ((10 - ma) + niqe) / 2
+
+
+def pi(image: Tensor, crop: int, model: MaModel) -> Tensor:
+    """The perceptual index of each picture: :func:`perceptual_index` of ``ma`` and ``niqe``.
+
+    Arguments, returned shape and errors are those of the two; NaN where NIQE is.
+    """
+    return perceptual_index(ma(image, crop, model), niqe(image, crop))
+
+
+class MeanScore(Metric, ABC):
+    """Mean of a score that needs Ma's model over all images seen, on all processes.
+
+    Args:
+        crop: pixels left out on each side.
+        weights: as in :class:`MaModel`; the model is no part of a ``state_dict``.
+
+    Raises:
+        InputError: as :class:`MaModel`.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, crop: int, weights: str | os.PathLike[str] | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.crop, self.model = crop, MaModel(weights)
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    @abstractmethod
+    def measure(self, sr: Tensor) -> Tensor:
+        """(B,C,H,W) → (B,)."""
+
+    def update(self, sr: Tensor) -> None:
+        """Add the images of a batch."""
+        self.total += self.measure(sr).sum()
+        self.count += sr.shape[0]
+
+    def compute(self) -> Tensor:
+        """The mean; NaN if one image had none."""
+        return self.total / self.count
+
+
+@final
+class Ma(MeanScore):
+    """Mean of ``ma`` over all images seen, on all processes."""
+
+    higher_is_better = True
+
+    def measure(self, sr: Tensor) -> Tensor:
+        """Ma's score of each."""
+        return ma(sr, self.crop, self.model)
+
+
+@final
+class PI(MeanScore):
+    """Mean of ``pi`` over all images seen, on all processes."""
+
+    higher_is_better = False
+
+    def measure(self, sr: Tensor) -> Tensor:
+        """PI of each."""
+        return pi(sr, self.crop, self.model)

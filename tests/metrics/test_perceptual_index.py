@@ -1,0 +1,132 @@
+"""Ma's score and PI: what pyiqa is given, what is made of its answer, what is said where there is none.
+
+CI has no pyiqa, whose licence is noncommercial: a stand-in takes its place but in the last test.
+"""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from scipy.io import savemat
+
+from esrgan_lightning.cli.evaluate import run
+from esrgan_lightning.config import compose
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics import niqe
+from esrgan_lightning.metrics.perceptual_index import PI, Ma, MaModel, ma, perceptual_index, pi
+from esrgan_lightning.ops import imresize, rgb_to_y, write_image
+
+
+class Forests:
+    """In place of pyiqa's NRQM: the mean luma over 25.5, and what it was given."""
+
+    def __init__(self, *, test_y_channel, pretrained_model_path):
+        assert not test_y_channel  # it is given luma
+        if Path(pretrained_model_path).read_bytes() != b"forests":
+            raise KeyError("model")
+
+    def __call__(self, y):
+        self.given = y
+        return y.mean() / 25.5
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    for name in ("pyiqa", "pyiqa.archs", "pyiqa.archs.nrqm_arch"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["pyiqa.archs.nrqm_arch"].NRQM = Forests
+    path = tmp_path / "NRQM_model.mat"
+    path.write_bytes(b"forests")
+    return path
+
+
+def noise(*shape):
+    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_the_score_is_of_eight_bit_luma_without_the_border(weights):
+    """Breaks where fractions, the border or other gray reach the forests: figures would not be PIRM's."""
+    model, image = MaModel(weights), noise(2, 3, 60, 64)
+    found = ma(image / 255 + 0.4 / 255, 4, model)
+    expected = rgb_to_y(image[..., 4:-4, 4:-4], rounded=True)
+    assert torch.equal(model._forests.given, expected[1:])
+    assert found.dtype is torch.float64
+    assert torch.allclose(found, expected.double().mean((1, 2, 3)) / 25.5)
+
+
+def test_pi_is_that_of_its_parts():
+    assert perceptual_index(torch.tensor([8.0, 10.0]), torch.tensor([4.0, 0.0])).tolist() == [3.0, 0.0]
+
+
+def test_the_metrics_are_the_means_over_images_and_keep_no_forest(weights):
+    image, model = noise(3, 3, 104, 200), MaModel(weights)
+    for metric, function in ((Ma(4, weights), ma), (PI(4, weights), pi)):
+        metric.update(image[:2])
+        metric.update(image[2:])
+        assert metric.compute().item() == pytest.approx(function(image, 4, model).mean().item())
+        assert list(metric.state_dict()) == []
+    assert pi(image, 4, model).tolist() == pytest.approx(
+        ((10 - ma(image, 4, model) + niqe(image, 4)) / 2).tolist()
+    )
+
+
+def test_both_are_in_validation_evaluation_and_plane_by_name(weights, monkeypatch, capsys):
+    cfg = compose("+metric=[ma,pi]", f"metrics.ma.weights={weights}", f"metrics.pi.weights={weights}")
+    built = {name: instantiate(cfg.metrics[name]) for name in ("ma", "pi")}
+    assert [(type(metric), metric.crop, metric.higher_is_better) for metric in built.values()] == [
+        (Ma, 4, True),
+        (PI, 4, False),
+    ]
+    picture = noise(3, 104, 200)
+    write_image(weights.parent / "sets/one/HR/a.png", picture)
+    monkeypatch.chdir(weights.parent)
+    settings = ("root=sets", "sets=one", "metrics=ma", f"weights.ma={weights}", "plot=plane", "plane.y=pi")
+    row = run(compose("models=bicubic", *settings, config="evaluate"))["one"]["bicubic"]
+    sr, model = imresize(imresize(picture, 0.25), 4)[None], MaModel(weights)
+    assert row["ma"] == ma(sr, 4, model).item()
+    assert row["pi"] == pi(sr, 4, model).item()
+    assert f"pi {row['pi']:.2f}" in Path("evaluation_plane.html").read_text()
+    assert "noncommercial" in capsys.readouterr().out
+
+
+def test_the_licence_is_said(weights, caplog):
+    MaModel(weights)
+    assert "noncommercial" in caplog.text
+
+
+def test_what_is_missing_is_named(weights, monkeypatch):
+    with pytest.raises(InputError, match=r"give the file NRQM_model\.mat"):
+        MaModel(None)
+    with pytest.raises(InputError, match=r"other\.mat is no file"):
+        MaModel(weights.with_name("other.mat"))
+    with pytest.raises(InputError, match="48×48"):
+        ma(noise(1, 3, 60, 50), 4, MaModel(weights))
+    weights.write_bytes(b"something else")
+    with pytest.raises(InputError, match="is no model of Ma's score"):
+        MaModel(weights)
+    monkeypatch.setitem(sys.modules, "pyiqa.archs.nrqm_arch", None)
+    with pytest.raises(InputError, match=r"esrgan-lightning\[pi\]"):
+        MaModel(weights)
+
+
+def test_pyiqa_itself_reads_the_file_and_takes_what_it_is_given(tmp_path):
+    """Forests that say 5 of everything, and 1 + (0.2 + 0.3 + 0.4)·5; breaks where pyiqa's interface does."""
+    pytest.importorskip("pyiqa", reason="noncommercial: not in CI")
+    leaf, none = np.array([[5.0]]), np.zeros((1, 1), np.int32)
+    fields = [none, none, none, none, np.zeros((1, 1)), leaf, np.ones((1, 1), np.int32)]
+    forest = np.empty((1, 1), [(name, object) for name in "abcdefg"])
+    for name, value in zip("abcdefg", fields, strict=True):
+        forest[name][0, 0] = value
+    forests = np.empty((1, 3), object)
+    forests[0] = [forest] * 3
+    model = np.empty((1, 1), [("linear", object), ("rf", object)])
+    model["linear"][0, 0], model["rf"][0, 0] = np.array([[1.0], [0.2], [0.3], [0.4]]), forests
+    savemat(tmp_path / "model.mat", {"model": model})
+    assert ma(noise(2, 3, 60, 64), 4, MaModel(tmp_path / "model.mat")).tolist() == pytest.approx([5.5, 5.5])
+    (tmp_path / "model.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    with pytest.raises(InputError, match="is no model"):
+        MaModel(tmp_path / "model.mat")
