@@ -11,7 +11,7 @@ from PIL import Image
 from esrgan_lightning import Upscaler
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import Blend, Plane, plane_page, plane_png
-from esrgan_lightning.evaluation.plane_page import ticks
+from esrgan_lightning.evaluation.plane_html import ticks
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.weights import save_generator
 

@@ -74,8 +74,9 @@ def _pristine(weights: str | Path | None) -> NaturalModel | None:
 
 _ROOT = "RMSE: in levels of 0..255, same preparation as PSNR, √(mean over images of the square)."
 
-_MA = "Ma: on Y, same border, higher is better, computed by pyiqa (licensed for noncommercial use only)."
-_PI = "PI: ((10 - Ma) + NIQE) / 2 on Y, same border, lower is better."
+_PYIQA = "computed by pyiqa (licensed for noncommercial use only)."
+_MA = f"Ma: on Y, same border, higher is better, {_PYIQA}"
+_PI = f"PI: ((10 - Ma) + NIQE) / 2, each on Y, same border, lower is better; Ma {_PYIQA}"
 
 
 def _lpips(backbone: str, name: str, smallest: int) -> Measure:
@@ -104,7 +105,7 @@ METRICS: Mapping[str, Measure] = MappingProxyType(
             convention="DISTS: on 8-bit RGB, same border, images not shrunk, lower is better.",
         ),
         "ma": Measure(_ma, squares=(SMALLEST, 1), network=MaModel, convention=_MA),
-        "pi": Measure(_pi, False, squares=(96, 2), network=MaModel, convention=f"{_PI} {_MA}"),
+        "pi": Measure(_pi, False, squares=(96, 2), network=MaModel, convention=_PI),
     }
 )
 
