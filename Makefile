@@ -59,6 +59,7 @@ notebooks: setup  ## execute the notebooks at a small size
 docs: setup  ## check the links and commands of README.md and docs/
 	$(BIN)/python -m pytest tests/test_readme.py
 
+# All extras but pi, whose licence is noncommercial: dev names the others.
 lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra notebooks --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock

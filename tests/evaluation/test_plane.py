@@ -1,6 +1,7 @@
 """The perception-distortion plane: places against the axes' own arithmetic, and what a page must not do."""
 
 import io
+import pickle
 import re
 from html.parser import HTMLParser
 
@@ -126,6 +127,8 @@ def test_a_blend_is_the_network_between(tmp_path):
     with torch.no_grad():
         for mine, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
             mine.mul_(0.75).add_(0.25 * other)
-    assert torch.equal(blend(lr), Upscaler(nets[0], device="cpu").upscale(lr))
+    expected = Upscaler(nets[0], device="cpu").upscale(lr)
+    assert torch.equal(blend(lr), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(blend))(lr), expected)  # as another process gets it
     with pytest.raises(InputError, match="scale"):
         Blend([tmp_path / "0.safetensors", tmp_path / "1.safetensors"], 0.25, 2)
