@@ -11,7 +11,13 @@ import pytest
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 # How many pictures a reader sees; a notebook without a number here fails.
-PICTURES = {"01_quick_start": 4, "05_your_own_parts": 2}
+PICTURES = {
+    "01_quick_start": 4,
+    "02_loss_ablation": 2,
+    "03_architecture_ablation": 3,
+    "04_interpolation": 3,
+    "05_your_own_parts": 2,
+}
 
 
 def stored_outputs(path: Path) -> list[str]:
