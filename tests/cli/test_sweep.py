@@ -2,13 +2,14 @@
 
 import csv
 import io
+import pickle
 import re
-from types import SimpleNamespace
 
 import pytest
 import tiny
 import yaml
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 
 from esrgan_lightning.cli.sweep import Failed, SweepTable
 from esrgan_lightning.report import csv_table, find_runs, report_page
@@ -95,27 +96,35 @@ def test_a_sweep_without_jobs_is_an_error(call):
     assert "the sweep has no job" in err
 
 
-def returned(value, *, status=JobStatus.COMPLETED, overrides=()):
-    job = JobReturn(overrides=list(overrides), status=status)
-    job.hydra_cfg = SimpleNamespace(hydra=SimpleNamespace(runtime=SimpleNamespace(output_dir="elsewhere")))
-    job.return_value = value
-    return job
-
-
-def test_the_table_shows_what_differs_and_every_metric(capsys):
-    """Breaks if common overrides fill the table, or jobs with other metrics shift the columns."""
+@pytest.fixture
+def table(tmp_path):
+    """A sweep's table that has begun."""
     table = SweepTable()
-    table.on_job_end(None, returned({"val/a": 1.0}, overrides=["x=1", "y=[1,2]"]))
-    table.on_job_end(None, returned({"val/b": 2.0}, overrides=["x=1", "y=3"]))
+    table.on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}}))
+    return table
+
+
+def end_job(table, number, value, *, status=JobStatus.COMPLETED, overrides=()):
+    """As a launcher's process does: with a copy of the table."""
+    hydra = {"runtime": {"output_dir": "elsewhere"}, "job": {"num": number}}
+    job = JobReturn(overrides=list(overrides), status=status)
+    job.return_value = value
+    pickle.loads(pickle.dumps(table)).on_job_end(OmegaConf.create({"hydra": hydra}), job)
+
+
+def test_the_table_shows_what_differs_and_every_metric(table, capsys, tmp_path):
+    """Breaks if common overrides fill the table, columns shift, order is that of ending, or notes stay."""
+    end_job(table, 10, {"val/b": 2.0}, overrides=["x=1", "y=3"])
+    end_job(table, 9, {"val/a": 1.0}, overrides=["x=1", "y=[1,2]"])
     table.on_multirun_end(None)
     cells = lines_of_table(capsys.readouterr().out)
     assert cells == [["elsewhere", "y=[1,2]", "1.0000", "–"], ["elsewhere", "y=3", "–", "2.0000"]]
+    assert not any((tmp_path / "sweep").iterdir())
 
 
-def test_what_hydra_itself_calls_failed_is_failed(capsys):
+def test_what_hydra_itself_calls_failed_is_failed(table, capsys):
     """Breaks if a job that never came to our own code counts as done."""
-    table = SweepTable()
-    table.on_job_end(None, returned(RuntimeError("no disk"), status=JobStatus.FAILED))
+    end_job(table, 0, RuntimeError("no disk"), status=JobStatus.FAILED)
     with pytest.raises(SystemExit) as stop:
         table.on_multirun_end(None)
     assert stop.value.code == 1

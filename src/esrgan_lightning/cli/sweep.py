@@ -1,7 +1,10 @@
 """A sweep's table."""
 
+import json
+import shutil
 import sys
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -10,6 +13,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from esrgan_lightning.ops.files import whole_file
 
 
 class Failed(NamedTuple):
@@ -25,30 +30,49 @@ class Failed(NamedTuple):
 
 
 class SweepTable(Callback):
-    """After ``esrgan-train -m``: one table of all jobs, their overrides and last metrics."""
+    """After ``esrgan-train -m``: one table of all jobs, their overrides and last metrics.
+
+    Launchers run jobs in other processes, perhaps on other machines, with a copy of this object: what a job
+    returned comes back as a file in a hidden folder of the sweep's, which the table's end removes.
+    """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[str, list[str], dict[str, float] | Failed]] = []
+        self._notes: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Makes the folder for what the jobs return."""
+        sweep = Path(config.hydra.sweep.dir).absolute()
+        sweep.mkdir(parents=True, exist_ok=True)
+        self._notes = Path(mkdtemp(prefix=".jobs-", dir=sweep))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Keeps what a job returned."""
+        """Notes what a job returned."""
+        if self._notes is None:  # a single run
+            return
         value = job_return._return_value
         if job_return.status != JobStatus.COMPLETED:
             value = Failed.of(value)
-        folder = job_return.hydra_cfg.hydra.runtime.output_dir if job_return.hydra_cfg else ""
-        self._rows.append((folder, list(job_return.overrides or []), value))
+        hydra = config.hydra
+        note = {
+            "folder": str(hydra.runtime.output_dir),
+            "overrides": list(job_return.overrides or []),
+            **({"error": value.reason} if isinstance(value, Failed) else {"metrics": value}),
+        }
+        with whole_file(self._notes / f"{hydra.job.num}.json") as partial:
+            partial.write_text(json.dumps(note), encoding="utf-8")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Prints the table; a sweep with a failed job, or with none, exits with 1."""
-        done = [value for *_, value in self._rows if not isinstance(value, Failed)]
+        rows = self._collected()
+        done = [value for *_, value in rows if not isinstance(value, Failed)]
         metrics = sorted({name for value in done for name in value})
-        fixed = set.intersection(*(set(row[1]) for row in self._rows)) if len(self._rows) > 1 else set()
-        failed = len(self._rows) - len(done)
-        table = Table(title=f"{len(self._rows)} jobs" + (f", {failed} failed" if failed else ""))
+        fixed = set.intersection(*(set(row[1]) for row in rows)) if len(rows) > 1 else set()
+        failed = len(rows) - len(done)
+        table = Table(title=f"{len(rows)} jobs" + (f", {failed} failed" if failed else ""))
         names = ("folder", "overrides", *(name.removeprefix("val/") for name in metrics))
         for column in (*names, "error") if failed else names:
             table.add_column(column, overflow="fold")
-        for folder, overrides, value in self._rows:
+        for folder, overrides, value in rows:
             differing = " ".join(item for item in overrides if item not in fixed)
             values = {} if isinstance(value, Failed) else value
             shown = (f"{values[name]:.4f}" if name in values else "–" for name in metrics)
@@ -57,13 +81,23 @@ class SweepTable(Callback):
         console = Console()
         # A file has no width: the table then takes what it needs.
         (console if console.is_terminal else Console(width=160)).print(table)
-        if len(self._rows) > 1:
-            sweep = _short(str(Path(self._rows[0][0]).parent))
+        if len(rows) > 1:
+            sweep = _short(str(Path(rows[0][0]).parent))
             console.print(f"esrgan report {sweep}: curves, and the same crops side by side", markup=False)
-        if not self._rows:  # glob(…) finds nothing below a group's own folder, and says nothing
+        if not rows:  # glob(…) finds nothing below a group's own folder, and says nothing
             print("esrgan-train: the sweep has no job: its values match no configuration", file=sys.stderr)
-        if failed or not self._rows:
+        if failed or not rows:
             sys.exit(1)
+
+    def _collected(self) -> list[tuple[str, list[str], dict[str, float] | Failed]]:
+        assert self._notes is not None, "a sweep begins with on_multirun_start"
+        files = sorted(self._notes.glob("*.json"), key=lambda file: int(file.stem))
+        notes = [json.loads(file.read_text("utf-8")) for file in files]
+        shutil.rmtree(self._notes)
+        return [
+            (note["folder"], note["overrides"], Failed(note["error"]) if "error" in note else note["metrics"])
+            for note in notes
+        ]
 
 
 def _short(folder: str) -> str:
