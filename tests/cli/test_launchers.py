@@ -1,0 +1,30 @@
+"""Sweeps in processes of their own: each launcher is run for real, with one job that fails."""
+
+import pytest
+import tiny
+
+LAUNCHERS = {
+    "joblib": ("hydra_joblib_launcher", ["hydra.launcher.n_jobs=2"]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_failed_job_of_a_launcher_is_told_and_the_other_is_done(call, launcher, tmp_path):
+    """Breaks if a launcher's job loses its folder or result, or a failure ends the others or is not told."""
+    plugin, settings = LAUNCHERS[launcher]
+    extra = launcher.split("_")[0]
+    pytest.importorskip(f"hydra_plugins.{plugin}", reason=f"needs the extra {extra}: {plugin}")
+    sizes = (*tiny.PSNR, "trainer.max_updates=1")
+    code, out, err = call(
+        "-m", "name=far", f"hydra/launcher={launcher}", *settings, *sizes, "data.patch_size=30,32"
+    )
+    assert code == 1, err
+    assert "2 jobs, 1 failed" in out
+    rows = [line for line in out.splitlines() if line.startswith("│")]
+    assert "runs/far/0" in rows[0]
+    assert "data.patch_size=30 is not a positive multiple" in out
+    assert "runs/far/1" in rows[-1]
+    assert (tmp_path / "runs/far/1/generator.safetensors").is_file()
+    assert '"finished"' in (tmp_path / "runs/far/1/outcome.json").read_text()
+    assert '"failed"' in (tmp_path / "runs/far/0/outcome.json").read_text()
