@@ -7,7 +7,7 @@ from typing import cast
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import Logger, WandbLogger
 from torch import nn
 
 import esrgan_lightning
@@ -157,4 +157,12 @@ def _extra_loggers(cfg: DictConfig, run_dir: Path, saved: Saved | None) -> list[
     if not cfg.logger.get("_target_"):
         return []
     make = build(cfg.logger, "logger")
-    return [make(save_dir=run_dir, **(going_on(make.func, saved) if saved else {}))]
+    given = going_on(make.func, saved) if saved else {}
+    # The jobs of a sweep lie in runs/NAME/0, 1, …: one group, a name for each.
+    if make.func is WandbLogger and run_dir.parent.name == make.keywords.get("name") == str(cfg.name):
+        given = {
+            "group": make.keywords.get("group") or cfg.name,
+            **given,
+            "name": f"{cfg.name}/{run_dir.name}",
+        }
+    return [make(save_dir=run_dir, **given)]

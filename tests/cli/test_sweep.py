@@ -96,6 +96,18 @@ def test_a_sweep_without_jobs_is_an_error(call):
     assert "the sweep has no job" in err
 
 
+@pytest.mark.slow
+def test_a_job_has_a_name_of_its_own_at_weights_and_biases(call, monkeypatch, tmp_path):
+    """Breaks if the curves of a sweep all bear one name there, or its jobs are in no group."""
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    sizes = (*tiny.PSNR, "trainer.max_updates=1")
+    code, _, err = call("-m", "name=brood", "logger=wandb", "logger.offline=true", *sizes)
+    assert code == 0, err
+    (file,) = (tmp_path / "runs/brood/0").glob("wandb/offline-run-*/*.wandb")
+    # Protocol buffer, wandb_internal.RunRecord: run_group is field 6, display_name field 8.
+    assert b"\x32\x05brood\x42\x07brood/0" in file.read_bytes()
+
+
 @pytest.fixture
 def table(tmp_path):
     """A sweep's table that has begun."""
