@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.torch import save_file
 from textures import write_textures
 from torchvision.models import alexnet
@@ -37,6 +38,7 @@ DOCS = (
     "models",
     "sft",
     "streaming",
+    "sweeps",
     "tiling",
     "upscaling",
 )  # run as the README is
@@ -55,6 +57,7 @@ COMPOSED = {
     "experiment=paper_gan": "photos by the gigabyte",
     "experiment/ladder=": "the same",
     "loss.dists.weights=": "VGG16's of as many",
+    "hydra/": "launchers and sweepers: tests of their own run them",
 }
 
 
@@ -198,7 +201,10 @@ def jobs(words: list[str]) -> list[list[str]]:
     """The jobs of a sweep over all files of a group, or the one job."""
     group = next((word.removesuffix("=glob(*)") for word in words if word.endswith("=glob(*)")), None)
     if group is None:
-        return [words]
+        # A job of another sweep: all but what it sweeps over.
+        swept = OverridesParser.create().parse_overrides([word for word in words[1:] if word[0] != "-"])
+        left = {each.input_line for each in swept if not each.is_sweep_override()}
+        return [[words[0], *(word for word in words[1:] if word in left)]] if "-m" in words else [words]
     plain = [word for word in words if word not in ("-m", f"{group}=glob(*)")]
     return [[*plain, f"{group}={path.stem}"] for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 

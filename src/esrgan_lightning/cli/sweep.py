@@ -3,17 +3,20 @@
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
+from hydra.utils import get_object
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import whole_file
 
 
@@ -27,6 +30,50 @@ class Failed(NamedTuple):
         """Of an exception; that of a spawned process is a whole traceback, told by its last line."""
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return cls(lines[-1])
+
+
+class Metrics(dict[str, float]):
+    """A job's metrics, and as a number the one that Optuna is to optimise."""
+
+    def __init__(self, values: Mapping[str, float], objective: str) -> None:
+        super().__init__(values)
+        self.objective = objective
+
+    def __float__(self) -> float:
+        return self[f"val/{self.objective}"]
+
+
+def check_objective(cfg: DictConfig, sweeper: DictConfig) -> None:
+    """Says before a search trains for hours that it would not find what is looked for.
+
+    Args:
+        cfg: a job's configuration.
+        sweeper: Hydra's: only one that searches has a ``direction``.
+
+    Raises:
+        InputError: no objective, one that is no metric of the stage, or a direction that makes it worse.
+    """
+    objective, direction = cfg.objective, sweeper.get("direction")
+    if objective is None and direction is None:
+        return
+    better = {str(name): _higher(node) for name, node in cfg.get("metrics", {}).items()}
+    if not better:  # of stage=material
+        better = {"accuracy": True, "accuracy_top5": True, "loss": False}
+    if objective not in better:
+        raise InputError(f"objective={objective}: say what is optimised, one of {', '.join(better)}")
+    wrong = "minimize" if better[objective] else "maximize"
+    if (
+        direction is not None
+        and better[objective] is not None
+        and str(getattr(direction, "name", direction)) == wrong
+    ):
+        what = "higher" if better[objective] else "lower"
+        raise InputError(f"hydra.sweeper.direction={wrong}, but of {objective} {what} is better")
+
+
+def _higher(node: DictConfig) -> bool | None:
+    found: bool | None = getattr(get_object(node._target_), "higher_is_better", None)
+    return found
 
 
 class SweepTable(Callback):
@@ -43,6 +90,8 @@ class SweepTable(Callback):
         """Makes the folder for what the jobs return."""
         sweep = Path(config.hydra.sweep.dir).absolute()
         sweep.mkdir(parents=True, exist_ok=True)
+        for left in sweep.glob(".jobs-*"):  # of a sweep that was killed
+            shutil.rmtree(left)
         self._notes = Path(mkdtemp(prefix=".jobs-", dir=sweep))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:

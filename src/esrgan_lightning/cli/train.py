@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from esrgan_lightning.cli.errors import complain, one_line_errors, quiet, run_hydra
-from esrgan_lightning.cli.sweep import Failed
+from esrgan_lightning.cli.sweep import Failed, Metrics, check_objective
 from esrgan_lightning.config import config_of
 from esrgan_lightning.errors import InputError
 
@@ -30,8 +30,10 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
         if fresh:
             OmegaConf.save(OmegaConf.create(list(job.overrides.task)), run_dir / "overrides.yaml")
         try:
+            check_objective(cfg, job.sweeper)
             # Script-launched processes would run the whole sweep again: they are spawned instead.
-            return train(cfg, run_dir, spawn=True)
+            metrics = train(cfg, run_dir, spawn=True)
+            return Metrics(metrics, cfg.objective) if cfg.objective else metrics
         except InputError as error:  # the sweep's table tells it again, and the sweep fails at its end
             complain("esrgan-train", error)
             failed: Exception = error
@@ -53,4 +55,12 @@ def main() -> None:
     # A user's `_target_: my_parts.MyLoss`; last, so that no file there takes the place of another module.
     sys.path.append(str(Path.cwd()))
     decorate = hydra.main("pkg://esrgan_lightning.conf", config_of(sys.argv[1:]), version_base="1.3")
-    run_hydra("esrgan-train", decorate(_task))
+    try:
+        run_hydra("esrgan-train", decorate(_task))
+    except ValueError as error:
+        if "No trials are completed" not in str(error):
+            raise
+        complain(
+            "esrgan-train", "no trial of the search came to its end: outcome.json in each folder says why"
+        )
+        sys.exit(1)

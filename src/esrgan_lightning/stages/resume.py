@@ -25,6 +25,7 @@ MAY_CHANGE = (
     "init_partial",
     "init_settings",
     "logger",
+    "objective",
     "metrics",
     "trainer.max_updates",
     "trainer.max_time",

@@ -1,0 +1,40 @@
+"""What stands in several files of the project is the same in all of them."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    found = citation["title"], citation["version"], citation["license"], citation["abstract"]
+    assert found == tuple(PROJECT[key] for key in ("name", "version", "license", "description"))
+    assert (
+        PROJECT["version"]
+        == re.search(r'__version__ = "(.+)"', (ROOT / "src/esrgan_lightning/__init__.py").read_text("utf-8"))[
+            1
+        ]
+    )
+
+
+def test_workflows_try_each_supported_python_by_our_own_commands():
+    """Breaks if a Python is added without being tested, or CI does something that a developer can't do."""
+    flows = {
+        path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / ".github/workflows").iterdir()
+    }
+    tried = flows["ci"]["jobs"]["everything"]["strategy"]["matrix"]["python"]
+    named = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", line)]
+    assert tried == named
+    low, high = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["requires-python"]).groups()
+    assert tried == [f"3.{minor}" for minor in range(int(low), int(high))]
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
+    steps = [step for flow in flows.values() for job in flow["jobs"].values() for step in job["steps"]]
+    for command in (step["run"] for step in steps if "run" in step and "name" not in step):
+        program, *words = command.split()
+        assert (ROOT / program).is_file() or (program == "make" and set(words) <= set(targets)), command
+    assert all(flow["permissions"] == {"contents": "read"} for flow in flows.values())
