@@ -1,10 +1,15 @@
 """Sweeps in processes of their own: each launcher is run for real, with one job that fails."""
 
+import shutil
+
 import pytest
 import tiny
 
 LAUNCHERS = {
     "joblib": ("hydra_joblib_launcher", ["hydra.launcher.n_jobs=2"]),
+    "submitit_local": ("hydra_submitit_launcher", ["hydra.launcher.timeout_min=5"]),
+    "submitit_slurm": ("hydra_submitit_launcher", ["hydra.launcher.timeout_min=5"]),
+    "ray": ("hydra_ray_launcher", ["+hydra.launcher.ray.init.num_cpus=1"]),
 }
 
 
@@ -13,8 +18,10 @@ LAUNCHERS = {
 def test_a_failed_job_of_a_launcher_is_told_and_the_other_is_done(call, launcher, tmp_path):
     """Breaks if a launcher's job loses its folder or result, or a failure ends the others or is not told."""
     plugin, settings = LAUNCHERS[launcher]
-    extra = launcher.split("_")[0]
+    extra = {"submitit_local": "slurm", "submitit_slurm": "slurm"}.get(launcher, launcher)
     pytest.importorskip(f"hydra_plugins.{plugin}", reason=f"needs the extra {extra}: {plugin}")
+    if launcher == "submitit_slurm" and not shutil.which("sbatch"):
+        pytest.skip("no SLURM here: sbatch is missing")
     sizes = (*tiny.PSNR, "trainer.max_updates=1")
     code, out, err = call(
         "-m", "name=far", f"hydra/launcher={launcher}", *settings, *sizes, "data.patch_size=30,32"
