@@ -1,8 +1,9 @@
 """Sweeps in processes of their own: each launcher is run for real, with one job that fails."""
 
-import shutil
+from contextlib import ExitStack
 
 import pytest
+import slurm
 import tiny
 
 LAUNCHERS = {
@@ -13,15 +14,26 @@ LAUNCHERS = {
 }
 
 
+@pytest.fixture
+def cluster():
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_a_failed_job_of_a_launcher_is_told_and_the_other_is_done(call, launcher, tmp_path):
+def test_a_failed_job_of_a_launcher_is_told_and_the_other_is_done(
+    call, cluster, launcher, monkeypatch, tmp_path
+):
     """Breaks if a launcher's job loses its folder or result, or a failure ends the others or is not told."""
     plugin, settings = LAUNCHERS[launcher]
     extra = {"submitit_local": "slurm", "submitit_slurm": "slurm"}.get(launcher, launcher)
     pytest.importorskip(f"hydra_plugins.{plugin}", reason=f"needs the extra {extra}: {plugin}")
-    if launcher == "submitit_slurm" and not shutil.which("sbatch"):
-        pytest.skip("no SLURM here: sbatch is missing")
+    if launcher == "submitit_slurm":
+        if absent := slurm.missing():
+            pytest.skip(f"no SLURM here: Debian's slurm-wlm and munge would bring {', '.join(absent)}")
+        for key, value in cluster.enter_context(slurm.one_node()).items():
+            monkeypatch.setenv(key, value)
     sizes = (*tiny.PSNR, "trainer.max_updates=1")
     code, out, err = call(
         "-m", "name=far", f"hydra/launcher={launcher}", *settings, *sizes, "data.patch_size=30,32"
