@@ -118,7 +118,7 @@ def two_processes(folder, *arguments, **environment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("storage", ["folder", "s3"])
+@pytest.mark.parametrize("storage", [pytest.param("folder", marks=pytest.mark.long), "s3"])
 def test_two_processes_train_on_the_batches_of_one(home, alone, tmp_path, storage, request):
     """Breaks if a rank takes another's samples, or two ranks spoil each other's downloads."""
     where = list(places(home))

@@ -21,7 +21,10 @@ def cluster():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize(
+    "launcher",
+    ["joblib", *(pytest.param(name, marks=pytest.mark.long) for name in LAUNCHERS if name != "joblib")],
+)
 def test_a_failed_job_of_a_launcher_is_told_and_the_other_is_done(
     call, cluster, launcher, monkeypatch, tmp_path
 ):

@@ -257,8 +257,15 @@ def test_what_pnnx_cannot_convert_is_one_line(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("suffix", [".onnx", ".param"])
+@pytest.mark.parametrize(
+    ("suffix", "half"),
+    [
+        (".onnx", True),
+        (".param", True),
+        pytest.param(".onnx", False, marks=pytest.mark.long),
+        pytest.param(".param", False, marks=pytest.mark.long),
+    ],
+)
 def test_a_real_model_gives_the_picture_that_is_known(suffix, half, tmp_path, shared):
     """Six blocks of Real-ESRGAN on a photo, as an independent program has enlarged it."""
     weights = shared("weights/realesrgan_x4plus_anime_6b_fp16.safetensors")
