@@ -26,6 +26,7 @@ RANKS = {
     "report": 4,
     "config": 4,
     "building": 5,
+    "ui": 5,
     "initial": 5,
     "training": 6,
     "cli": 7,

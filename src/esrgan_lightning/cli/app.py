@@ -14,6 +14,7 @@ from esrgan_lightning.cli.metrics import app as metrics
 from esrgan_lightning.cli.models import convert, inspect
 from esrgan_lightning.cli.report import report
 from esrgan_lightning.cli.segment import segment
+from esrgan_lightning.cli.ui import ui
 from esrgan_lightning.cli.upscale import upscale
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
@@ -28,6 +29,7 @@ app.command()(export)
 app.command()(report)
 app.command()(segment)
 app.command()(doctor)
+app.command()(ui)
 
 
 @app.callback()

@@ -82,7 +82,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     if not found:
         raise InputError(f"no run below {', '.join(map(str, folders))}: a run's folder holds config.yaml")
     names = _short_names(list(found))
-    return [_read(path, name) for path, name in zip(found, names, strict=True)]
+    return [read_run(path, name) for path, name in zip(found, names, strict=True)]
 
 
 def differences(runs: Sequence[Run]) -> list[str]:
@@ -116,7 +116,12 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
     return ["/".join(parts[common:]) or parts[-1] for parts in parents] if len(paths) > 1 else [paths[0].name]
 
 
-def _read(folder: Path, name: str) -> Run:
+def read_run(folder: Path, name: str) -> Run:
+    """One run's folder, as far as its files are there.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
     outcome = _yaml(folder / "outcome.json")
     config = _yaml(folder / "config.yaml")
     overrides = _yaml(folder / "overrides.yaml", kind=list)

@@ -1,0 +1,49 @@
+"""``esrgan ui``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esrgan_lightning.cli.errors import one_line_errors
+
+
+def ui(
+    psnr: Annotated[
+        Path | None, typer.Option(help="PSNR network, at α = 0 (default: the one in the box).")
+    ] = None,
+    gan: Annotated[
+        Path | None, typer.Option(help="GAN network, at α = 1 (default: the one in the box).")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of the runs to follow.")] = Path("runs"),
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 7860,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
+    browser: Annotated[bool, typer.Option("--browser", help="Open the page.")] = False,
+) -> None:
+    """Serve a page on this machine: enlarge photos, move α, follow a run."""
+    with one_line_errors("esrgan ui"):
+        from esrgan_lightning.data.sources import HELD_OUT_PHOTOS, embedded_photos
+        from esrgan_lightning.errors import InputError
+        from esrgan_lightning.ui.pair import NetworkPair
+        from esrgan_lightning.ui.server import serve
+        from esrgan_lightning.weights.boxed import boxed
+
+        if (psnr is None) != (gan is None):
+            raise InputError("give both networks, --psnr and --gan, or none")
+        pair = NetworkPair(psnr or boxed("psnr"), gan or boxed("gan"), device=device)
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            typer.echo(
+                f"esrgan ui: --host {host} lets others use this machine: there is no password", err=True
+            )
+        examples = {photo.hr.stem: photo.hr for photo in embedded_photos(HELD_OUT_PHOTOS)}
+        typer.echo("Starting …")
+        serve(
+            pair,
+            runs=runs,
+            examples=examples,
+            host=host,
+            port=port,
+            browser=browser,
+            ready=lambda address: typer.echo(f"Page: {address} (Ctrl-C ends it)"),
+        )

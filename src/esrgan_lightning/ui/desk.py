@@ -1,0 +1,183 @@
+"""What lies before a visitor: a picture, the part of it that is looked at, its figures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics import niqe, psnr_y, ssim_y
+from esrgan_lightning.ops import image_size, imresize, modcrop, read_image, to_uint8
+from esrgan_lightning.ui.pair import NetworkPair
+
+_CONTEXT = 16  # LR pixels around a part that the network sees with it
+_SMALLEST = 16  # side of a picture
+
+
+@final
+@dataclass(frozen=True)
+class Picture:
+    """What is enlarged.
+
+    Attributes:
+        lr: (C,h,w) uint8 or uint16, C from 1 to 4.
+        hr: (3,s·h,s·w) uint8, if the photo serves as original; else None.
+    """
+
+    lr: Tensor
+    hr: Tensor | None
+
+
+@final
+@dataclass(frozen=True)
+class Part:
+    """A square of a picture: its upper left corner and its side, in LR pixels."""
+
+    top: int
+    left: int
+    side: int
+
+
+def read_photo(file: Path, max_pixels: int) -> Tensor:
+    """(C,H,W), as :func:`~esrgan_lightning.ops.read_image`; the size is looked at before it is decoded.
+
+    Raises:
+        InputError: no readable picture, or more than ``max_pixels``.
+    """
+    height, width = image_size(file)
+    if height * width > max_pixels:
+        raise InputError(
+            f"{file.name} has {height * width / 1e6:.1f} megapixels, this page takes {max_pixels / 1e6:g}: "
+            "cut out a part, or use the command esrgan upscale, which has no such limit"
+        )
+    return read_image(file)
+
+
+def as_picture(photo: Tensor, *, is_hr: bool, scale: int) -> Picture:
+    """A photo as what is enlarged, or as the original of that.
+
+    Args:
+        photo: (C,H,W).
+        is_hr: Take it for the original: cut to a multiple of ``scale`` and shrunk by MATLAB's bicubic.
+        scale: of the network.
+
+    Raises:
+        InputError: too small.
+    """
+    least = _SMALLEST * (scale if is_hr else 1)
+    if min(photo.shape[-2:]) < least:
+        height, width = photo.shape[-2:]
+        raise InputError(f"a photo of {width}×{height} pixels is too small: each side needs {least}")
+    if not is_hr:
+        return Picture(photo, None)
+    hr = modcrop(rgb(photo), scale)
+    return Picture(imresize(hr, 1 / scale), hr)
+
+
+def part_at(picture: Picture, x: float, y: float, side: int) -> Part:
+    """The square around a point, moved into the picture.
+
+    Args:
+        picture: It.
+        x: from the left, as a share of the width.
+        y: from the top, of the height.
+        side: in LR pixels; a smaller picture's own, if that is less.
+    """
+    height, width = picture.lr.shape[-2:]
+    side = min(side, height, width)
+    top = min(max(round(y * height - side / 2), 0), height - side)
+    left = min(max(round(x * width - side / 2), 0), width - side)
+    return Part(top, left, side)
+
+
+def compare(picture: Picture, part: Part, pair: NetworkPair, alpha: float) -> tuple[Tensor, Tensor]:
+    """Bicubic and network of a part.
+
+    The network sees some surroundings too, so that the part's border is nearly as in the whole picture.
+
+    Returns:
+        Two of (3, s·side, s·side) uint8.
+    """
+    height, width = picture.lr.shape[-2:]
+    top, left = max(part.top - _CONTEXT, 0), max(part.left - _CONTEXT, 0)
+    bottom, right = min(part.top + part.side + _CONTEXT, height), min(part.left + part.side + _CONTEXT, width)
+    around = rgb(picture.lr)[:, top:bottom, left:right]
+    y, x, side = ((each * pair.scale) for each in (part.top - top, part.left - left, part.side))
+    bicubic, sr = imresize(around, pair.scale), pair(around, alpha)
+    return bicubic[:, y : y + side, x : x + side], sr[:, y : y + side, x : x + side]
+
+
+def part_of_hr(picture: Picture, part: Part, scale: int) -> Tensor | None:
+    """(3, s·side, s·side): the original of a part, if there is one."""
+    if picture.hr is None:
+        return None
+    top, left, side = part.top * scale, part.left * scale, part.side * scale
+    return picture.hr[:, top : top + side, left : left + side]
+
+
+def enlarge(picture: Picture, pair: NetworkPair, alpha: float, max_pixels: int) -> tuple[Tensor, Tensor]:
+    """Bicubic, (3,H,W) uint8, and the network, (C,H,W) with the depth, gray and alpha of the picture.
+
+    Raises:
+        InputError: the network would have more than ``max_pixels`` to enlarge.
+    """
+    height, width = picture.lr.shape[-2:]
+    if height * width > max_pixels:
+        raise InputError(
+            f"{width}×{height} pixels are more than this page enlarges as a whole ({max_pixels / 1e6:g} "
+            "megapixels): look at parts, or use the command esrgan upscale"
+        )
+    return imresize(rgb(picture.lr), pair.scale), pair(picture.lr, alpha)
+
+
+def figures(images: dict[str, Tensor], hr: Tensor, scale: int) -> list[list[str]]:
+    """PSNR-Y, SSIM-Y and NIQE of pictures, as the evaluation has them: a border of ``scale`` pixels aside.
+
+    Args:
+        images: (3,H,W) or with other channels, by name.
+        hr: (3,H,W) uint8.
+        scale: of the network.
+
+    Returns:
+        Rows: name, dB, SSIM, NIQE; a dash where the picture is too small for NIQE (two blocks of 96×96).
+    """
+    height, width = (size - 2 * scale for size in hr.shape[-2:])
+    measurable = min(height, width) >= 96 and max(height, width) >= 192
+    rows = []
+    for name, image in images.items():
+        sr = rgb(image)[None]
+        natural = f"{float(niqe(sr, scale)[0]):.2f}" if measurable else "–"
+        psnr, ssim = (float(each(sr, hr[None], scale)[0]) for each in (psnr_y, ssim_y))
+        rows.append([name, f"{psnr:.2f}", f"{ssim:.4f}", natural])
+    return rows
+
+
+def rgb(image: Tensor) -> Tensor:
+    """(C,H,W), C from 1 to 4, of 8 or 16 bits → (3,H,W) uint8 without alpha."""
+    color = to_uint8(image)[: 1 if image.shape[0] < 3 else 3]
+    return color.expand(3, -1, -1).contiguous()
+
+
+def shown(image: Tensor, longest: int) -> Tensor:
+    """(3,H,W) uint8 for the screen: shrunk to ``longest`` pixels, or small ones enlarged by whole pixels."""
+    colors = rgb(image)
+    side = max(colors.shape[-2:])
+    if side > longest:
+        return imresize(colors, longest / side)
+    times = max(1, min(8, longest // side))
+    return torch.repeat_interleave(torch.repeat_interleave(colors, times, -2), times, -1)
+
+
+def overview(picture: Picture, part: Part, longest: int) -> Tensor:
+    """(3,h,w) uint8: the picture for the screen, the part framed in white and black."""
+    small = shown(picture.lr, longest)
+    times = small.shape[-1] / picture.lr.shape[-1]
+    top, left, side = (round(each * times) for each in (part.top, part.left, part.side))
+    for inset, level in ((0, 0), (1, 255), (2, 0)):
+        a, b, size = top + inset, left + inset, side - 2 * inset - 1
+        bottom, right = min(a + size, small.shape[-2] - 1), min(b + size, small.shape[-1] - 1)
+        small[:, a : bottom + 1, [b, right]] = level
+        small[:, [a, bottom], b : right + 1] = level
+    return small

@@ -1,0 +1,204 @@
+"""The tab that enlarges a photo."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from esrgan_lightning.ops import SUFFIXES, write_image
+from esrgan_lightning.ui import desk
+from esrgan_lightning.ui.pair import NetworkPair
+from esrgan_lightning.ui.visit import Limits, Visit
+from esrgan_lightning.ui.words import spoken
+
+_SCREEN = 768  # pixels of a compared part on the screen
+_LARGE = 2048  # of the whole result; the file has them all
+_MAP = 360  # of the small picture on which a part is chosen
+_SIDES = (32, 64, 128, 256)
+
+
+@final
+class EnlargeTab:
+    """Drop a photo, look at a part of it, move α, take the whole home.
+
+    Args:
+        pair: The two networks.
+        examples: Photos by the name that is shown.
+        limits: For visitors.
+    """
+
+    def __init__(self, pair: NetworkPair, examples: Mapping[str, Path], limits: Limits) -> None:
+        self.pair, self.examples, self.limits = pair, examples, limits
+
+    @spoken
+    def upload(self, path: str, side: int) -> tuple[Visit, bool]:
+        """Opens a visitor's file, which is then deleted: its pixels stay for as long as the visit."""
+        file = Path(path)
+        try:
+            photo = desk.read_photo(file, self.limits.photo_pixels)
+        finally:
+            file.unlink(missing_ok=True)
+        return self._visit(photo, file.stem, False, side), False
+
+    @spoken
+    def example(self, name: str, side: int) -> tuple[Visit, bool]:
+        """Opens one of ours, as an original to measure against."""
+        photo = desk.read_photo(self.examples[name], self.limits.photo_pixels)
+        return self._visit(photo, self.examples[name].stem, True, side), True
+
+    def _visit(self, photo: Tensor, name: str, is_hr: bool, side: int) -> Visit:
+        picture = desk.as_picture(photo, is_hr=is_hr, scale=self.pair.scale)
+        folder = tempfile.TemporaryDirectory(prefix="result_")
+        return Visit(photo, name, picture, desk.part_at(picture, 0.5, 0.5, side), folder)
+
+    @spoken
+    def reopen(self, visit: Visit | None, is_hr: bool, side: int) -> Visit | None:
+        """The same photo, as an original or as what is enlarged."""
+        return visit and self._visit(visit.photo, visit.name, is_hr, side)
+
+    @spoken
+    def resize(self, visit: Visit | None, side: int) -> Visit | None:
+        """A part of another size in the same place."""
+        if visit is None:
+            return None
+        height, width = visit.picture.lr.shape[-2:]
+        middle = visit.part.side / 2
+        x, y = (visit.part.left + middle) / width, (visit.part.top + middle) / height
+        return replace(visit, part=desk.part_at(visit.picture, x, y, side))
+
+    @spoken
+    def move(self, visit: Visit | None, side: int, event: gr.SelectData) -> Visit | None:
+        """A part around the place that was clicked."""
+        if visit is None:
+            return None
+        height, width = desk.overview(visit.picture, visit.part, _MAP).shape[-2:]
+        x, y = event.index[0] / width, event.index[1] / height
+        return replace(visit, part=desk.part_at(visit.picture, x, y, side))
+
+    @spoken
+    def show(self, visit: Visit | None, alpha: float) -> tuple[Any, ...]:
+        """Map, the part under the divider, its figures, the button."""
+        if visit is None:
+            return None, None, gr.update(visible=False), gr.update(interactive=False)
+        bicubic, sr = desk.compare(visit.picture, visit.part, self.pair, alpha)
+        hr = desk.part_of_hr(visit.picture, visit.part, self.pair.scale)
+        overview = _pixels(desk.overview(visit.picture, visit.part, _MAP))
+        both = tuple(_pixels(desk.shown(each, _SCREEN)) for each in (bicubic, sr))
+        return overview, both, self._table(bicubic, sr, hr, alpha, "part"), gr.update(interactive=True)
+
+    @spoken
+    def whole(self, visit: Visit | None, alpha: float) -> tuple[Any, ...]:
+        """The whole under the divider, its file, its figures."""
+        if visit is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        bicubic, sr = desk.enlarge(visit.picture, self.pair, alpha, self.limits.pixels)
+        for earlier in Path(visit.folder.name).iterdir():
+            earlier.unlink()
+        file = Path(visit.folder.name) / f"{visit.name}_x{self.pair.scale}_alpha{alpha:g}.png"
+        write_image(file, sr)
+        both = tuple(_pixels(desk.shown(each, _LARGE)) for each in (bicubic, sr))
+        table = self._table(bicubic, sr, visit.picture.hr, alpha, "whole photo")
+        return gr.update(value=both, visible=True), gr.update(value=str(file), visible=True), table
+
+    def _table(self, bicubic: Tensor, sr: Tensor, hr: Tensor | None, alpha: float, of: str) -> Any:
+        if hr is None:
+            return gr.update(visible=False)
+        rows = desk.figures({f"bicubic, {of}": bicubic, f"α = {alpha:g}, {of}": sr}, hr, self.pair.scale)
+        return gr.update(value=rows, visible=True)
+
+    def build(self) -> None:
+        """Lays the tab out, within a page."""
+        # A visitor's picture is forgotten an hour after the last request.
+        visit = gr.State(None, time_to_live=3600)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300):
+                types = list(SUFFIXES)
+                file = gr.File(label="Drop a photo here", file_types=types, height=160, elem_id="photo")
+                example = gr.Dropdown(
+                    list(self.examples),
+                    value=next(iter(self.examples)),
+                    label="or an example",
+                    elem_id="example",
+                )
+                is_hr = gr.Checkbox(
+                    True,
+                    label=f"It is the original: shrink it ×{self.pair.scale} first",
+                    elem_id="is-hr",
+                )
+                alpha = gr.Slider(
+                    0,
+                    1,
+                    value=1,
+                    step=0.05,
+                    label="α: PSNR (0) to GAN (1)",
+                    elem_id="alpha",
+                )
+                side = gr.Dropdown(
+                    list(_SIDES), value=128, label="Part, in pixels before enlarging", elem_id="side"
+                )
+                small = gr.Image(
+                    label="Click where to look", interactive=False, format="png", buttons=[], elem_id="map"
+                )
+            with gr.Column(scale=3, min_width=400):
+                part = gr.ImageSlider(
+                    label="bicubic | network",
+                    format="png",
+                    max_height=_SCREEN,
+                    interactive=False,
+                    elem_id="part",
+                )
+                heads = ["", "PSNR-Y, dB", "SSIM-Y", "NIQE (low is better)"]
+                table = gr.Dataframe(headers=heads, interactive=False, visible=False, elem_id="figures")
+                button = gr.Button("Enlarge the whole photo", variant="primary", elem_id="whole")
+                result = gr.ImageSlider(
+                    label="bicubic | network, whole photo",
+                    format="png",
+                    interactive=False,
+                    visible=False,
+                    elem_id="result",
+                )
+                download = gr.DownloadButton("Download at full size", visible=False, elem_id="download")
+
+        # One picture at a time goes through the networks, and of one visitor's wishes the last one counts.
+        asked: dict[str, Any] = {
+            "concurrency_id": "networks",
+            "concurrency_limit": 1,
+            "api_visibility": "private",
+            "show_progress": "minimal",
+        }
+        last: dict[str, Any] = {**asked, "trigger_mode": "always_last"}
+        shown = (self.show, [visit, alpha], [small, part, table, button])
+        opened = [
+            file.upload(self.upload, [file, side], [visit, is_hr], **asked),
+            example.input(self.example, [example, side], [visit, is_hr], **asked),
+            is_hr.input(self.reopen, [visit, is_hr, side], visit, **asked),
+            gr.on(fn=self.example, inputs=[example, side], outputs=[visit, is_hr], **asked),
+        ]
+        for event in opened:
+            event.success(
+                lambda: (gr.update(visible=False), gr.update(visible=False)),
+                None,
+                [result, download],
+                api_visibility="private",
+            ).then(*shown, **last)
+        moved = [
+            side.input(self.resize, [visit, side], visit, **last),
+            small.select(self.move, [visit, side], visit, **last),
+        ]
+        for event in moved:
+            event.success(*shown, **last)
+        alpha.input(*shown, **last)
+        button.click(
+            self.whole, [visit, alpha], [result, download, table], **{**asked, "show_progress": "full"}
+        )
+
+
+def _pixels(image: Tensor) -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+    return pixels

@@ -1,0 +1,123 @@
+"""Starts the page."""
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ui.pair import NetworkPair
+
+
+def serve(
+    pair: NetworkPair,
+    *,
+    runs: Path,
+    examples: Mapping[str, Path],
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    browser: bool = False,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serves the page until it is interrupted; everything that visitors brought or made is then removed.
+
+    Args:
+        pair: The networks.
+        runs: Folder of the runs to follow.
+        examples: Photos by the name that is shown, at least one.
+        host: Address to listen at; the default is reached from this machine alone.
+        port: To listen at; 0 takes a free one.
+        browser: Open the page.
+        ready: Called with the page's address.
+
+    Raises:
+        InputError: nobody can listen there, or Gradio is not installed.
+    """
+    _check_address(host, port)
+    try:
+        with _own_folder():
+            _run(pair, runs, examples, host, port, browser, ready)
+    except ImportError as error:
+        raise InputError('esrgan ui needs Gradio: pip install "esrgan-lightning[ui]"') from error
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raises InputError where nobody can listen there, before Gradio is loaded for seconds."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise InputError(
+            f"{host}, port {port}, cannot be listened at ({error}): give another --port or --host"
+        ) from error
+
+
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    """All temporary files in a folder that is gone afterwards; SIGTERM ends the block as an error does."""
+    with tempfile.TemporaryDirectory(prefix="esrgan_ui_") as folder:
+        # Gradio reads them when it is imported; without the second it tells its makers of each start.
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
+        earlier = tempfile.tempdir, signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = earlier[0]
+            signal.signal(signal.SIGTERM, earlier[1])
+            del os.environ["GRADIO_TEMP_DIR"]
+
+
+def _run(
+    pair: NetworkPair,
+    runs: Path,
+    examples: Mapping[str, Path],
+    host: str,
+    port: int,
+    browser: bool,
+    ready: Callable[[str], None] | None,
+) -> None:
+    import gradio as gr
+
+    from esrgan_lightning.ui.enlarge import EnlargeTab
+    from esrgan_lightning.ui.visit import Limits
+    from esrgan_lightning.ui.watch import FollowTab
+
+    limits = Limits()
+    # Files are removed an hour after they were made.
+    with gr.Blocks(title="ESRGAN", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Markdown(f"# ESRGAN ×{pair.scale}\n{pair.names[0]} (α = 0) and {pair.names[1]} (α = 1)")
+        if pair.warning:
+            gr.Markdown(f"**Note:** {pair.warning}")
+        with gr.Tab("Enlarge"):
+            EnlargeTab(pair, examples, limits).build()
+        with gr.Tab("Follow a run"):
+            FollowTab(runs).build(page)
+    page.queue(max_size=limits.waiting, default_concurrency_limit=4, api_open=False)
+    _, address, _ = page.launch(
+        server_name=host,
+        server_port=port or None,
+        inbrowser=browser,
+        share=False,
+        prevent_thread_lock=True,
+        quiet=True,
+        footer_links=[],
+        max_file_size=limits.upload_bytes,
+        state_session_capacity=limits.visitors,
+        enable_monitoring=False,
+        ssr_mode=False,
+        # Gradio's own theme asks the network for its fonts.
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+    )
+    if ready:
+        ready(address)
+    try:
+        page.block_thread()
+    finally:
+        page.close(verbose=False)

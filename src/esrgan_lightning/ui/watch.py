@@ -1,0 +1,89 @@
+"""The tab that follows a run."""
+
+from pathlib import Path
+from typing import Any, final
+
+import gradio as gr
+import pandas as pd  # Gradio's plots take nothing else, and bring it
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.report import Run
+from esrgan_lightning.ui import follow
+from esrgan_lightning.ui.words import spoken
+
+_SECONDS = 5.0  # between two looks
+_FIRST = ("train/loss", "train/perceptual", "train/pixel")
+_NEWEST = "newest"
+
+
+@final
+class FollowTab:
+    """Curves and grids of crops of a run, looked at anew every five seconds.
+
+    Args:
+        runs: The folder that holds the runs.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        self.runs = runs
+
+    def names(self) -> Any:
+        """The runs to choose from."""
+        names = follow.run_names(self.runs)
+        return gr.update(choices=names, value=names[0] if names else None)
+
+    @spoken
+    def look(self, name: str | None, left: str | None, right: str | None, sample: str) -> tuple[Any, ...]:
+        """Status, two curves with what they may show, a grid with the updates that have one."""
+        if not name:
+            return (f"No run below {self.runs.name}/ yet: `esrgan-train` makes one.", *[gr.skip()] * 6)
+        try:
+            run = follow.look(self.runs, name)
+        except InputError as error:  # a file may be half written: the next look is in five seconds
+            return (str(error), *[gr.skip()] * 6)
+        curves = sorted(run.curves)
+        first = left if left in curves else next((each for each in _FIRST if each in curves), None)
+        second = (
+            right if right in curves else next((each for each in curves if each.startswith("val/")), None)
+        )
+        pictures = follow.sample_pictures(run)
+        chosen = pictures.get(sample, run.samples)
+        return (
+            follow.status(run),
+            gr.update(choices=curves, value=first),
+            _plot(run, first),
+            gr.update(choices=curves, value=second),
+            _plot(run, second),
+            gr.update(choices=[_NEWEST, *pictures], value=sample if sample in pictures else _NEWEST),
+            None if chosen is None else str(chosen),
+        )
+
+    def build(self, page: gr.Blocks) -> None:
+        """Lays the tab out, within a page."""
+        with gr.Row():
+            name = gr.Dropdown([], label="Run", scale=4, elem_id="run")
+            again = gr.Button("Look for runs", scale=1)
+        status = gr.Markdown(elem_id="status")
+        with gr.Row():
+            with gr.Column():
+                left = gr.Dropdown([], label="Curve", elem_id="left")
+                plot = gr.LinePlot(x="update", y="value", height=260, elem_id="plot-left")
+            with gr.Column():
+                right = gr.Dropdown([], label="Curve", elem_id="right")
+                other = gr.LinePlot(x="update", y="value", height=260, elem_id="plot-right")
+        sample = gr.Dropdown([_NEWEST], value=_NEWEST, label="Samples after update", elem_id="update")
+        picture = gr.Image(label="LR | bicubic | SR | HR", interactive=False, format="png", elem_id="samples")
+        timer = gr.Timer(_SECONDS)
+        quiet: dict[str, Any] = {
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "trigger_mode": "always_last",
+        }
+        asked = (self.look, [name, left, right, sample], [status, left, plot, right, other, sample, picture])
+        gr.on([page.load, again.click], self.names, None, name, **quiet).then(*asked, **quiet)
+        gr.on([name.input, left.input, right.input, sample.input, timer.tick], *asked, **quiet)
+
+
+def _plot(run: Run, curve: str | None) -> pd.DataFrame:
+    points = follow.thinned(run.curves.get(curve or "", []))
+    return pd.DataFrame(points, columns=["update", "value"])

@@ -1,0 +1,61 @@
+"""Looking at a run from outside."""
+
+import os
+
+import pytest
+import torch
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import write_image
+from esrgan_lightning.ui import follow
+
+
+def run(folder, rows=""):
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("seed: 0\n")
+    (folder / "metrics.csv").write_text("step,train/loss,val/psnr_y\n" + rows)
+    return folder
+
+
+def test_runs_are_found_newest_first_and_nothing_else(tmp_path):
+    for age, name in enumerate(("c", "sweep/1", "a/b/c")):
+        folder = run(tmp_path / "runs" / name)
+        os.utime(folder / "config.yaml", (1000 - age, 1000 - age))
+    run(tmp_path / "runs/c/checkpoints/old")
+    run(tmp_path / "elsewhere")
+    assert follow.run_names(tmp_path / "runs") == ["c", "sweep/1", "a/b/c"]
+    assert follow.run_names(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("name", ["..", "../elsewhere", "c/../../elsewhere", "/etc", "", "c/."])
+def test_no_folder_but_a_run_is_looked_at(tmp_path, name):
+    run(tmp_path / "runs/c")
+    run(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="there is no run"):
+        follow.look(tmp_path / "runs", name)
+
+
+def test_the_status_says_how_far_it_is(tmp_path):
+    folder = run(tmp_path / "runs/c", "10,0.5,\n20,0.25,21.5\n")
+    (folder / "outcome.json").write_text('{"state": "running"}')
+    told = follow.status(follow.look(tmp_path / "runs", "c"))
+    assert told == "**c**: running · update 20 · psnr_y 21.5"
+
+
+@pytest.mark.parametrize("count", [0, 1, 399, 400, 401, 12345])
+def test_long_curves_are_thinned_and_keep_their_end(count):
+    points = [(update, float(update)) for update in range(count)]
+    few = follow.thinned(points)
+    assert len(few) <= 400
+    assert few[-1:] == points[-1:]
+    assert few == sorted(few)
+    assert len(few) >= min(count, 200)
+
+
+def test_samples_are_named_by_their_update(tmp_path):
+    folder = run(tmp_path / "runs/c")
+    for update in (500, 1000):
+        write_image(folder / f"samples/update_{update:07}.png", torch.zeros(3, 8, 8, dtype=torch.uint8))
+    found = follow.sample_pictures(follow.look(tmp_path / "runs", "c"))
+    assert list(found) == ["1,000", "500"]
+    assert found["500"].name == "update_0000500.png"
