@@ -45,9 +45,10 @@ format: setup  ## mend what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-wheel: setup  ## build dist/*.whl and dist/*.tar.gz
-	rm -rf build
-	$(BIN)/python -m build --no-isolation
+wheel: setup  ## build dist/*.whl and dist/*.tar.gz, the same bytes wherever a commit is built
+	rm -rf build dist
+	umask 022; SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
 
 bench: setup  ## every benchmark at its quick size
 	@set -e; for script in $(sort $(wildcard benchmarks/[a-z]*.py)); do \

@@ -1,6 +1,7 @@
 """The benchmarks of training and of upscaling at their quick size: they run, and their books balance."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,8 @@ def test_peak_memory_is_of_the_process_alone(benchmark):
     before, after = map(int, subprocess.check_output([sys.executable, "-c", code], cwd=FOLDER).split())
     assert 95 << 20 < after - before < 130 << 20
     del parents
+
+
+def test_the_cost_of_the_import_is_printed(benchmark, capsys):
+    benchmark("imports").main(["--quick"])
+    assert re.search(r"then import esrgan_lightning +\d+\.\d ms", capsys.readouterr().out)

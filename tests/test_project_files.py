@@ -1,6 +1,8 @@
 """What stands in several files of the project is the same in all of them."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -38,3 +40,17 @@ def test_workflows_try_each_supported_python_by_our_own_commands():
         program, *words = command.split()
         assert (ROOT / program).is_file() or (program == "make" and set(words) <= set(targets)), command
     assert all(flow["permissions"] == {"contents": "read"} for flow in flows.values())
+
+
+def test_importing_the_package_loads_nothing_and_does_nothing(tmp_path):
+    """Half a second of torch and three of Lightning come with the first use, not with the name."""
+    program = (
+        "import sys; before = set(sys.modules); import esrgan_lightning\n"
+        "loaded = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "print(loaded - sys.stdlib_module_names)"
+    )
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'esrgan_lightning'}"
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """The wheel, as a stranger installs it: built through the sdist, installed alone, run from another folder."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,15 +15,16 @@ import pytest
 import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("pyproject.toml", "README.md", "LICENSE", "src", "conf")
+PARTS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "src", "conf")
+MODELS = "esrgan_lightning/weights/box/"
 
 pytestmark = pytest.mark.slow
 
 
-def run(*command: object, cwd: Path) -> str:
+def run(*command: object, cwd: Path, **more: str) -> str:
     """Runs a command as a stranger would: nothing of the test's own environment leads to the checkout."""
     ours = ("PYTHON", "COV_", "COVERAGE", "VIRTUAL_ENV", "PYTEST")
-    env = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    env = {key: value for key, value in os.environ.items() if not key.startswith(ours)} | more
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=env, text=True, capture_output=True, timeout=300
     )
@@ -30,10 +32,8 @@ def run(*command: object, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Built from a copy: a build/ left in the checkout would slip its old files into the wheel."""
-    copy = tmp_path_factory.mktemp("sources")
+def build(copy: Path) -> Path:
+    """Sdist and wheel, of a copy: a build/ left in the checkout would slip its old files into the wheel."""
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
@@ -42,10 +42,23 @@ def wheel(tmp_path_factory):
             shutil.copy(source, copy / part)
     (copy / "tests").mkdir()
     (copy / "tests" / "test_nothing.py").touch()
+    for file in copy.rglob("*"):
+        os.utime(file)  # now: each build has other times
     # With neither --wheel nor --sdist the wheel is made of the sdist: both are complete, or this fails.
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", cwd=copy)
-    (built,) = (copy / "dist").glob("*.whl")
-    return built
+    command = (sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist")
+    run(*command, cwd=copy, SOURCE_DATE_EPOCH="1700000000")
+    return copy / "dist"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (found,) = built.glob("*.whl")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +107,33 @@ def test_the_wheel_holds_what_it_should(wheel):
     others = {name for name in names - conf - code - data if ".dist-info/" not in name}
     assert others == set(), "tests or other strangers slipped in"
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_wheel_and_sdist_are_the_same_bytes_wherever_they_are_built(built, tmp_path):
+    """Times, owners and the order of a folder's files make no difference."""
+    (tmp_path / "other").mkdir()
+    again = build(tmp_path / "other")
+    digests = [
+        {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+        for folder in (built, again)
+    ]
+    assert len(digests[0]) == 2
+    assert digests[0] == digests[1]
+
+
+def test_an_index_would_take_them(built):
+    """Metadata, description and names, as twine looks at them before an upload."""
+    told = run(sys.executable, "-m", "twine", "check", "--strict", *sorted(built.iterdir()), cwd=built)
+    assert told.count("PASSED") == 2
+
+
+def test_the_wheel_is_small(wheel):
+    """Under a megabyte without the models in the box, under six with them."""
+    with zipfile.ZipFile(wheel) as content:
+        sizes = {info.filename: info.compress_size for info in content.infolist()}
+    models = sum(size for name, size in sizes.items() if name.startswith(MODELS))
+    assert wheel.stat().st_size - models < 1_000_000
+    assert models < 5_000_000
 
 
 def test_the_wheel_is_what_runs(home, foreign):

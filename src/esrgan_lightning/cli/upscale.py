@@ -19,13 +19,17 @@ def upscale(
         typer.Argument(help="Images, folders, quoted patterns ('photos/**/*.jpg'), or - for stdin."),
     ],
     model: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--model", "-m", help="Weights (.safetensors, .ckpt, .pth) or an export (.onnx, .param)."
+            "--model",
+            "-m",
+            help="Weights (.safetensors, .ckpt, .pth) or an export (.onnx, .param); default: the small "
+            "GAN network that comes with the package.",
         ),
-    ],
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the results, or one result's file.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the results, or one's file (default: upscaled)."),
     ] = None,
     scale: Annotated[
         float | None,
@@ -65,6 +69,7 @@ def upscale(
     from esrgan_lightning.cli.targets import result_suffix, targets
     from esrgan_lightning.cli.upscaling import Job, upscale_files, upscale_stdin
     from esrgan_lightning.inference import Upscaler
+    from esrgan_lightning.weights.boxed import boxed
 
     with one_line_errors("esrgan upscale"):
         piped = Path("-") in inputs
@@ -72,8 +77,9 @@ def upscale(
             raise InputError(
                 "- reads one image from stdin and writes one to stdout: give it alone, without -o"
             )
+        model = model or boxed("gan")
         if not piped and output is None:
-            raise InputError("where to? give a folder for the results with -o")
+            output = Path("upscaled")
         extension = result_suffix(format, output, quality)
         pairs = [] if piped or output is None else targets(inputs, output, suffix, extension)
         if stream and back_projection:
