@@ -26,7 +26,7 @@ def run(*command: object, cwd: Path, **more: str) -> str:
     ours = ("PYTHON", "COV_", "COVERAGE", "VIRTUAL_ENV", "PYTEST")
     env = {key: value for key, value in os.environ.items() if not key.startswith(ours)} | more
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=env, text=True, capture_output=True, timeout=300
+        [str(part) for part in command], cwd=cwd, env=env, text=True, capture_output=True, timeout=600
     )
     assert done.returncode == 0, f"{command} failed\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -195,3 +195,26 @@ def test_a_users_own_loss_network_and_data_are_reached_by_target(home, foreign):
     small = ("init=runs/p/generator.safetensors", "loss/perceptual=none", "discriminator.num_features=4")
     run(home / "esrgan-train", *mine, "stage=gan", "name=g", *small, cwd=foreign)
     assert (foreign / "runs/g/generator.safetensors").is_file()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_wheel_runs_on_each_supported_python(wheel, foreign, version):
+    """Installed with all that it depends on, as the lock has it: both stages, and an upscaled photo."""
+    uv = Path(sys.executable).parent / "uv"
+    beside = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python"))  # as pyenv has them
+    python = beside[-1] if beside else shutil.which(f"python{version}")
+    if not python:
+        pytest.skip(f"no Python {version} here")
+    run(uv, "venv", "-q", "-p", python, "venv", cwd=foreign)
+    commands = foreign / "venv/bin"
+    lock = ROOT / "requirements.lock"
+    run(uv, "pip", "install", "-q", "-p", commands / "python", "-c", lock, wheel, cwd=foreign)
+    told = run(commands / "python", "--version", cwd=foreign)
+    assert told.startswith(f"Python {version}.")
+    run(commands / "esrgan-train", "stage=psnr", "preset=demo", "name=p", *tiny.PSNR, cwd=foreign)
+    init = "init=runs/p/generator.safetensors"
+    run(commands / "esrgan-train", "stage=gan", "preset=demo", "name=g", init, *tiny.GAN, cwd=foreign)
+    (sample,) = sorted((foreign / "runs/g/samples").glob("*.png"))[-1:]
+    run(commands / "esrgan", "upscale", sample, "-m", "runs/g/generator.safetensors", cwd=foreign)
+    assert (foreign / "upscaled" / sample.name).is_file()

@@ -142,3 +142,16 @@ def test_refused_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         convert_file(start, tmp_path / "file/out.pth", "basicsr")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.safetensors", "file", "own.safetensors"]
+
+
+def test_half_is_the_nearest_float16_and_says_where_it_cannot(tmp_path):
+    start = saved(tmp_path)
+    convert_file(start, tmp_path / "half.safetensors", "safetensors", half=True)
+    whole, half = load_file(start), load_file(tmp_path / "half.safetensors")
+    assert all(torch.equal(half[name], tensor.half()) for name, tensor in whole.items())
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * start.stat().st_size
+    large = {name: tensor * 1e6 for name, tensor in whole.items()}
+    save_file(large, tmp_path / "large.safetensors")
+    with pytest.raises(InputError, match=r"large\.safetensors.*leave out --half"):
+        convert_file(tmp_path / "large.safetensors", tmp_path / "no.safetensors", "safetensors", half=True)
+    assert not (tmp_path / "no.safetensors").exists()

@@ -18,12 +18,13 @@ def convert(
     to: Annotated[str, typer.Option("--to", help="safetensors, basicsr, esrgan2018 or mmagic.")],
     scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Round to float16: half the size.")] = False,
 ) -> None:
-    """Write a generator as other tools read it; the tensors stay the same to the bit."""
+    """Write a generator as other tools read it; without --half the tensors stay the same to the bit."""
     from esrgan_lightning.weights.conversion import convert_file
 
     with one_line_errors("esrgan convert"):
-        notes = convert_file(model, output, to, scale=scale, overwrite=overwrite)
+        notes = convert_file(model, output, to, scale=scale, overwrite=overwrite, half=half)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"written: {output}")

@@ -29,9 +29,15 @@ TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def convert_file(
-    path: str | Path, out: str | Path, to: str, *, scale: int | None = None, overwrite: bool = False
+    path: str | Path,
+    out: str | Path,
+    to: str,
+    *,
+    scale: int | None = None,
+    overwrite: bool = False,
+    half: bool = False,
 ) -> list[str]:
-    """Writes a generator's file in another layout; no tensor changes, in value or in type.
+    """Writes a generator's file in another layout; no tensor changes, in value or in type, but by ``half``.
 
     ``safetensors`` is this library's, with spec and provenance, under names that all tools below read.
     ``basicsr`` is ``{"params": …}`` for BasicSR and Real-ESRGAN, ``mmagic`` a checkpoint with
@@ -44,6 +50,7 @@ def convert_file(
         to: Among :data:`TARGETS`.
         scale: For foreign files whose scale cannot be told.
         overwrite: Replace ``out`` where it exists.
+        half: Round to float16: half the size, pictures that differ by a level here and there.
 
     Returns:
         What whoever uses the file has to know, in sentences; mostly nothing.
@@ -62,23 +69,28 @@ def convert_file(
     contents = read_contents(path)
     spec = resolve_spec(contents.state, contents.spec, scale=scale, source=path)
     _check_complete(contents.state, spec, path)
-    require_finite(contents.state, path)
+    state = contents.state
+    require_finite(state, path)
+    if half:
+        state = {name: each.half() if each.is_floating_point() else each for name, each in state.items()}
+        if not all(each.isfinite().all() for each in state.values()):
+            raise InputError(f"{path} has weights beyond float16's largest, 65,504: leave out --half")
     if to == "safetensors":
-        write_generator_file(out, contents.state, spec, contents.provenance)
+        write_generator_file(out, state, spec, contents.provenance)
         return []
     notes = _check_holds(to, spec, path)
     lineage = {LINEAGE_KEY: {"spec": spec, "provenance": contents.provenance}}
     content: dict[str, Any]
     if to == "basicsr":
-        content = {"params": contents.state, **lineage}
+        content = {"params": state, **lineage}
     elif to == "mmagic":
         content = {
             "meta": {},
-            "state_dict": {f"generator.{name}": tensor for name, tensor in contents.state.items()},
+            "state_dict": {f"generator.{name}": tensor for name, tensor in state.items()},
             **lineage,
         }
     else:
-        content = dict(from_today(contents.state, to))
+        content = dict(from_today(state, to))
     _save(content, out)
     return notes
 
