@@ -57,8 +57,9 @@ bench: setup  ## every benchmark at its quick size
 notebooks: setup  ## execute the notebooks at a small size
 	$(BIN)/python -m pytest tests/test_notebooks.py
 
-docs: setup  ## check the links and commands of README.md and docs/
+docs: setup  ## check the links and commands of README.md and docs/, and build the site in build/site
 	$(BIN)/python -m pytest tests/test_readme.py
+	$(BIN)/mkdocs build --strict
 
 # All extras but pi, whose licence is noncommercial: dev names the others.
 lock: $(STAMP)  ## renew requirements.lock from pyproject.toml

@@ -1,0 +1,80 @@
+"""The documentation site: it builds, every page is on it, and links work there and in the repository."""
+
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "benchmarks/README.md"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the site, built strictly: a dead link, or a page that no menu leads to, ends it."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def prose(page: Path) -> str:
+    """A page without its code."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"(?<!\[)`[^`\n]*`(?!\])", "", text)
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """The names of a page's headings, as a forge of repositories makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+def test_every_page_is_in_the_menu_and_the_menu_has_no_other():
+    def leaves(node):
+        parts = node.values() if isinstance(node, dict) else node
+        return {node} if isinstance(node, str) else set().union(*map(leaves, parts))
+
+    menu = leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"])
+    assert {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} <= menu
+
+
+@pytest.mark.parametrize("page", [page.relative_to(ROOT).as_posix() for page in PAGES])
+def test_links_lead_somewhere_in_the_repository(page):
+    """Breaks if a file or a heading is renamed and a page still links to the old one."""
+    dead = []
+    for target in re.findall(r"\]\((?![a-z]+:)([^)\s]+)\)", prose(ROOT / page)):
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            dead.append(target)
+    assert dead == []
+
+
+def test_the_site_has_every_page_and_asks_for_nothing_from_the_network(site):
+    """Breaks if a theme's option brings a font or a script from elsewhere, or a page is left out."""
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > len(PAGES)
+    asked = re.compile(r'<(?:script|link|img|iframe)\b[^>]*(?:src|href)="?(?:https?:)?//[^">]+')
+    assert {found for page in pages for found in asked.findall(page.read_text("utf-8"))} == set()
+    assert not list(site.rglob("*.py"))
+
+
+def test_links_out_of_the_docs_stay_on_the_site_or_become_text(site):
+    """Breaks if the home page, or a page that links to another file of the repository, links to nowhere."""
+    home = (site / "index.html").read_text("utf-8")
+    assert 'href="tiling/"' in home
+    assert 'src="images/comparison.png"' in home
+    assert 'href="contributing/"' in home
+    assert "notebooks/05_your_own_parts.ipynb" not in home
+    losses = (site / "losses/index.html").read_text("utf-8")
+    assert "srcnn.py says how our SRCNN differs" in losses
+    assert 'href="../benchmarks/"' in (site / "tiling/index.html").read_text("utf-8")
