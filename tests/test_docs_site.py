@@ -6,8 +6,13 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import config_reference
 import pytest
 import yaml
+from config_sources import leaves
+from omegaconf import OmegaConf
+
+from esrgan_lightning.config import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -78,3 +83,33 @@ def test_links_out_of_the_docs_stay_on_the_site_or_become_text(site):
     losses = (site / "losses/index.html").read_text("utf-8")
     assert "srcnn.py says how our SRCNN differs" in losses
     assert 'href="../benchmarks/"' in (site / "tiling/index.html").read_text("utf-8")
+
+
+def test_every_key_of_the_configuration_is_explained():
+    """Breaks if a key is added to conf/ that neither a comment nor a docstring explains."""
+    before, _, choices = config_reference.page().partition("## Presets")
+    row = re.compile(r"^\| `([\w.]+)` \| (.+?) \| (.*) \|$", re.MULTILINE)
+    rows = row.findall(before) + row.findall(choices.partition("## Choices")[2].partition("### preset=")[0])
+    assert [key for key, _, meaning in rows if len(meaning) < 3] == []
+    sections = re.split(r"^## ", before, flags=re.MULTILINE)[1:]
+    asked = ([("stage=psnr",), ("stage=gan",)], [("stage=material",)], [()])
+    for section, commands in zip(sections, asked, strict=True):
+        told = {key for key, _, _ in row.findall(section)}
+        for overrides in commands:
+            cfg = compose(*overrides, config=None if overrides else "evaluate")
+            keys = {key for key, _ in leaves(OmegaConf.to_container(cfg))}
+            assert keys - told == set(), f"{overrides}: not on the page"
+
+
+def test_a_default_is_what_is_composed():
+    """Breaks if the page shows a file's value where a preset or another file has the last word."""
+    section = config_reference.page().partition("## stage=material")[0]
+    for key in ("trainer.max_updates", "optimizer.lr", "stage.order"):
+        line = next(line for line in section.splitlines() if line.startswith(f"| `{key}` |"))
+        values = {stage: compose(f"stage={stage}", "init=null") for stage in ("psnr", "gan")}
+        shown = [config_reference.shown(OmegaConf.select(cfg, key)) for cfg in values.values()]
+        assert all(value in line for value in shown if value != config_reference.shown(None)), line
+
+
+def test_the_built_site_has_the_generated_pages(site):
+    assert "trainer.keep_last" in (site / "reference/config/index.html").read_text("utf-8")

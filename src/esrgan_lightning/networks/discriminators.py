@@ -37,7 +37,7 @@ class VGGDiscriminator(nn.Module):
 
     Args:
         in_channels: Channels of the HR patch.
-        num_features: nf.
+        num_features: Channels of the first layer, nf.
         patch_size: Side of the HR patch in pixels, a multiple of 32.
         norm: ``batch``, or ``none`` (then every convolution has a bias).
 
@@ -94,7 +94,7 @@ class PatchDiscriminator(nn.Module):
 
     Args:
         in_channels: Channels of the image.
-        num_features: nf.
+        num_features: Channels of the first layer, nf.
         num_layers: Convolutions of stride 2, at least 1.
         norm: ``batch``, or ``none`` (then every convolution has a bias).
 

@@ -29,7 +29,7 @@ class UNetDiscriminator(nn.Module):
 
     Args:
         in_channels: Channels of the image.
-        num_features: nf.
+        num_features: Channels of the first layer, nf.
         skip_connections: Add the maps of the way down.
 
     Shape:
