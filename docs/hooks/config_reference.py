@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from config_sources import CONF, Source, leaves, source, taken
 from hydra import compose, initialize_config_module
 from mkdocs.config.defaults import MkDocsConfig

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import griffe
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

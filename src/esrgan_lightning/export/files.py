@@ -55,13 +55,13 @@ def export_generator(
 ) -> Exported:
     """Writes a generator as a file that runs without this library; the suffix says in which format.
 
-    ================  ===============================================================================
-    .onnx             ONNX: batch, height and width free; input ``input``, output ``output``
-    .pt2              ``torch.export``: the same sizes free; each side longer than the fold
-    .ts, .torchscript TorchScript, traced: the same sizes free
-    .param            ncnn, with the weights in .bin beside it: input ``data``, output ``output``;
-                      a network that folds pixels takes multiples of its fold alone
-    ================  ===============================================================================
+    Suffixes::
+
+        .onnx             ONNX: batch, height and width free; input input, output output
+        .pt2              torch.export: the same sizes free; each side longer than the fold
+        .ts, .torchscript TorchScript, traced: the same sizes free
+        .param            ncnn, with the weights in .bin beside it: input data, output output;
+                          a network that folds pixels takes multiples of its fold alone
 
     All take and give float32 in [0,1], (B,C,h,w) → (B,C',s·h,s·w), ncnn without the batch. The file gets its
     name when it is whole and has been found equal to the generator on random images of odd and even sizes.

@@ -20,9 +20,9 @@ from esrgan_lightning.networks.blocks import (
 class SRResNet(nn.Module):
     """SRGAN's generator SRResNet, with batch norm or without (Ledig et al. 2017, §2.1.1, fig. 4).
 
-    f = PReLU(conv9×9(x)); f ← f + [BN](conv(block_N(…block_1(f)))); per step: f ← PReLU(shuffle(conv(f)));
-    SR = conv9×9(f). This is the layout of the SRGAN paper: PReLU with one slope per layer, biased
-    convolutions, 9×9 first and last, nothing after the last.
+    f = PReLU(conv9×9(x)); f ← f + BN(conv(block_N(…block_1(f)))); per step: f ← PReLU(shuffle(conv(f)));
+    SR = conv9×9(f); BN where there is batch norm. This is the layout of the SRGAN paper: PReLU with one slope
+    per layer, biased convolutions, 9×9 first and last, nothing after the last.
     ``batch_norm=False`` is the second step of ESRGAN's ablation (§4.4).
 
     1,545,238 parameters at x4 with the defaults; 1,549,462 with batch norm, SRGAN's own.
