@@ -89,7 +89,7 @@ def test_links_out_of_the_docs_stay_on_the_site_or_become_text(site):
 
 def test_every_key_of_the_configuration_is_explained():
     """Breaks if a key is added to conf/ that neither a comment nor a docstring explains."""
-    before, _, choices = config_reference.page().partition("## Presets")
+    before, _, choices = config_reference.tables().partition("## Presets")
     row = re.compile(r"^\| `([\w.]+)` \| (.+?) \| (.*) \|$", re.MULTILINE)
     rows = row.findall(before) + row.findall(choices.partition("## Choices")[2].partition("### preset=")[0])
     assert [key for key, _, meaning in rows if len(meaning) < 3] == []
@@ -105,7 +105,7 @@ def test_every_key_of_the_configuration_is_explained():
 
 def test_a_default_is_what_is_composed():
     """Breaks if the page shows a file's value where a preset or another file has the last word."""
-    section = config_reference.page().partition("## stage=material")[0]
+    section = config_reference.tables().partition("## stage=material")[0]
     for key in ("trainer.max_updates", "optimizer.lr", "stage.order"):
         line = next(line for line in section.splitlines() if line.startswith(f"| `{key}` |"))
         values = {stage: compose(f"stage={stage}", "init=null") for stage in ("psnr", "gan")}

@@ -32,6 +32,7 @@ DOCS = (
     "evaluation",
     "experiments",
     "export",
+    "ideas/receptive_field",
     "interpolation",
     "losses",
     "materials",
@@ -40,7 +41,10 @@ DOCS = (
     "streaming",
     "sweeps",
     "tiling",
+    "tutorial",
     "upscaling",
+    "your_parts",
+    "your_photos",
 )  # run as the README is
 PAGES = [(ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in DOCS]
 
@@ -125,26 +129,30 @@ def stocked(tmp_path_factory):
     for name in ("mine", "textures"):
         pack([home / ("photos" if name == "mine" else name)], home / f"{name}.safetensors")
     write_shards([home / "mine.safetensors"], home / "shards")
-    for name in ("Set5", "Set14"):
-        picture(home / f"benchmarks_of_mine/{name}/HR/a.png", 208, 208, 10)
+    for name in ("benchmarks_of_mine/Set5", "benchmarks_of_mine/Set14", "datasets/Set5"):
+        picture(home / f"{name}/HR/a.png", 208, 208, 10)
     picture(home / "photo.jpg", 224, 200, 11)
     for name in ("Set5", "Set14"):
         picture(home / f"theirs/{name}/a_x4.png", 208, 208, 10)
     write_textures(home / "materials", 2)
     (home / "vgg19.pth").touch()
     save_file(alexnet(weights=None).features.state_dict(prefix="features."), home / "alexnet.safetensors")
-    for text in blocks("yaml"):  # the first line names the file
-        file = home / text.splitlines()[0].removeprefix("# ")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+    everything = "\n".join([README, *PAGES])
+    for text in [*blocks("yaml", everything), *blocks("python", everything)]:
+        if named := re.match(r"# (\S+\.(?:yaml|py))\n", text):  # the first line names the file
+            file = home / named[1]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
     conditioned(home)
     train(compose("stage=psnr", *tiny.PSNR), home / "runs/psnr")
     train(compose("stage=psnr", "preset=demo", *tiny.PSNR), home / "runs/small_psnr")
     convert_file(home / "runs/psnr/generator.safetensors", home / "esrgan_x4.pth", "basicsr")
     for name in ("a", "b", "c"):
         shutil.copy(home / "runs/psnr/generator.safetensors", home / f"{name}.safetensors")
-    (home / "runs/gan").mkdir()
-    shutil.copy(home / "runs/psnr/generator.safetensors", home / "runs/gan")
+    for source, target in (("psnr", "runs/gan"), ("small_psnr", "runs/small_gan")):
+        (home / target).mkdir()
+        shutil.copy(home / f"runs/{source}/generator.safetensors", home / target)
+    shutil.copy(home / "runs/small_gan/generator.safetensors", home / "between.safetensors")
     generator = load_generator(home / "runs/psnr/generator.safetensors")
     for export in ("net.onnx", "half.param"):
         export_generator(generator, home / export, check=False)
@@ -253,6 +261,8 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
         monkeypatch.setattr("esrgan_lightning.cli.data._verify_sources", lambda *given: [])
     for output in (word for word in words if word.endswith(".safetensors") and "pack" in words):
         (home / output).unlink()
+    if words[1] == "interpolate":
+        (home / words[words.index("-o") + 1]).unlink(missing_ok=True)
     if words[1] == "convert":
         words.append("--overwrite")
     if words[1] == "export":
@@ -318,10 +328,13 @@ def test_a_command_of_the_readme_works(command, home, monkeypatch):
     ],
 )
 def test_the_python_of_the_readme_works(code, home, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
     if "compose(" in code:
-        code = code.replace('"trainer.max_updates=20"', ", ".join(repr(size) for size in tiny.PSNR))
-        assert "num_blocks=1" in code, "the training here must become tiny"
-    exec(compile(code, "README.md", "exec"), {})
+        sizes = tiny.fitting(tiny.PSNR, re.findall('"(.+?)"', code))
+        code = code.replace('"trainer.max_updates=20"', ", ".join(repr(size) for size in sizes))
+        assert "data.patch_size=32" in code, "the training here must become tiny"
+    exec(compile(code, "README.md", "exec"), {"__name__": "page"})
+    sys.modules.pop("my_parts", None)
 
 
 def test_every_link_of_the_readme_leads_somewhere():

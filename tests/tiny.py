@@ -30,6 +30,7 @@ _LACKS = {
     "generator=srresnet": ("generator.growth_channels",),
     "generator=sft": ("generator.growth_channels",),
     "generator=srcnn": ("generator.growth_channels", "generator.num_blocks"),
+    "generator=enlarger": ("generator.growth_channels", "generator.num_blocks"),  # docs/your_parts.md
 }
 
 

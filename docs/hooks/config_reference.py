@@ -13,7 +13,8 @@ import yaml  # type: ignore[import-untyped]
 from config_sources import CONF, Source, leaves, source, taken
 from hydra import compose, initialize_config_module
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
 from omegaconf import OmegaConf
 
 PAGE = "reference/config.md"
@@ -27,17 +28,11 @@ GROUPS = (
 # Presets and experiments are told by their first lines.
 NAMED = ("preset", "experiment", "experiment/ladder", "experiment/ladder_mini")
 COLUMNS = ["key", "default", "meaning"]
-INTRO = """# Configuration keys
-
-Made from `conf/` and the docstrings when this site is built. What is *needed* has no default; `${…}` follows
-another key. `esrgan-train --cfg job` shows the values of a run, and `--help` the groups.
-"""
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the page."""
-    files.append(File.generated(config, PAGE, content=page()))
-    return files
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Fills the page."""
+    return f"{markdown}\n{tables()}" if page.file.src_uri == PAGE else markdown
 
 
 @cache
@@ -130,10 +125,10 @@ def presets() -> str:
     return "\n".join(parts)
 
 
-def page() -> str:
-    """The page's Markdown."""
+def tables() -> str:
+    """All of the page but its introduction."""
     kinds = {stage: composed("train", f"stage={stage}") for stage in ("psnr", "gan")}
-    parts = [INTRO, "## stage=psnr and stage=gan\n", table(COLUMNS, rows_of(kinds))]
+    parts = ["## stage=psnr and stage=gan\n", table(COLUMNS, rows_of(kinds))]
     parts += ["## stage=material\n", table(COLUMNS, rows_of({"": composed("material")}))]
     parts += ["## esrgan-evaluate\n", table(COLUMNS, rows_of({"": composed("evaluate")}))]
     parts += ["## Presets\n", presets(), "## Choices\n"]
