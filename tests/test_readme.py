@@ -28,6 +28,7 @@ from esrgan_lightning.ops import write_image
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCS = (
+    "comparison",
     "data",
     "evaluation",
     "experiments",
@@ -37,6 +38,7 @@ DOCS = (
     "losses",
     "materials",
     "models",
+    "performance",
     "sft",
     "streaming",
     "sweeps",
@@ -54,6 +56,7 @@ COMPOSED = {
     "data.root=datasets": "photos by the gigabyte",
     "data=minc": "images by the gigabyte",
     "data.url=s3:": "object storage: tests of their own have a server",
+    "generator.memory_efficient=true,false": "four trainings",
     "trainer=ddp": "several processes: tests of their own run them",
     "logger=wandb": "starts a service of its own",
     "loss.perceptual.weights=": "a file of 550 MB",
@@ -360,6 +363,20 @@ def test_every_choice_that_the_readme_names_exists():
         if group == "schedule":  # those that presets use carry their names
             held = {name for name in held if not re.match("(paper|basicsr|demo|mini)_", name)}
         assert named == held, group
+
+
+def test_every_page_with_code_is_run():
+    """Breaks if a page is written and its commands are run by nobody."""
+    elsewhere = {"multi_gpu", "resume"}  # test_multi_gpu.py; test_resume.py, whose command is the README's
+    pages = {
+        path.relative_to(ROOT / "docs").with_suffix("").as_posix(): path for path in ROOT.glob("docs/**/*.md")
+    }
+    coded = {
+        name
+        for name, path in pages.items()
+        if re.search("^```(bash|python|yaml)", path.read_text("utf-8"), re.M)
+    }
+    assert coded == {*DOCS, *elsewhere}
 
 
 def test_a_new_kind_of_command_fails():
