@@ -9,6 +9,7 @@ from typing import Any
 
 import griffe
 import yaml  # type: ignore[import-untyped]
+from docstrings import markdown
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -86,7 +87,7 @@ def taken(target: str) -> tuple[str, dict[str, str]]:
     """The first sentence of a docstring, and what it says about each argument."""
     doc = package()[target.partition(".")[2]].docstring
     named = {
-        each.name: " ".join(each.description.split())
+        each.name: markdown(" ".join(each.description.split()))
         for part in doc.parsed
         if isinstance(part, griffe.DocstringSectionParameters)
         for each in part.value
