@@ -44,6 +44,7 @@ DOCS = (
     "sweeps",
     "tiling",
     "tutorial",
+    "ui",
     "upscaling",
     "your_parts",
     "your_photos",
@@ -277,6 +278,14 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
         shutil.copytree(home / "runs/psnr", home / words[2] / "0")
     if words[1] == "doctor":  # this machine's room is no matter of the page
         monkeypatch.setattr("esrgan_lightning.cli.checks.room", lambda folder: iter(()))
+    if words[1] == "ui":  # tests/ui opens it in a browser
+        served = []
+        monkeypatch.setattr(
+            "esrgan_lightning.ui.server.serve", lambda pair, **more: served.append(pair.scale)
+        )
+        call(main, words, monkeypatch)
+        assert served == [4]
+        return
     before = set(home.rglob("*"))
     call(main, words, monkeypatch)
     tells = words[1] in ("inspect", "doctor") or words[2] in ("list", "verify", "stats")

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import re
 
 import pytest
 import pytorch_lightning as pl
@@ -278,6 +279,28 @@ def test_trainer_settings_are_checked_before_anything_is_built(change, said):
     """Breaks if a float of updates or a foreign strategy is found after the data was read."""
     with pytest.raises(InputError, match=said):
         TrainerSettings.of(**(SETTINGS | change))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=one",
+        "seed=''",
+        "scale=x4",
+        "optimizer.lr=1e-4x",
+        "discriminator_optimizer.lr=small",
+        "data.batch_size=many",
+        "data.patch_size=96px",
+        "loss.weights.pixel=l1",
+    ],
+)
+def test_a_text_in_place_of_a_number_is_named(override, tmp_path):
+    """Breaks if it is found by an error of Python's, deep in whatever computes with it first."""
+    stage = "stage=gan" if "discriminator" in override else "stage=psnr"
+    key, value = override.replace("'", "").split("=")
+    with pytest.raises(InputError, match=f"^{re.escape(key)}={value} must be a number$"):
+        train(compose(stage, "init=null", "preset=demo", override), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

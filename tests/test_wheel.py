@@ -101,6 +101,7 @@ def test_the_wheel_holds_what_it_should(wheel):
         "esrgan_lightning/metrics/niqe_pristine.npz",
         "esrgan_lightning/metrics/NIQE_PRISTINE.md",
         "esrgan_lightning/report/page.html",
+        *(f"{MODELS}{name}" for name in ("MODEL_CARD.md", "gan.safetensors", "psnr.safetensors")),
     }
     assert len(conf) > 20
     assert sorted((conf | code | data) - names) == []

@@ -5,7 +5,20 @@ from collections.abc import Sequence
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from esrgan_lightning.errors import InputError
+
+# Figures that are computed with before anyone looks at their type.
+_NUMBERS = (
+    "seed",
+    "scale",
+    "optimizer.lr",
+    "discriminator_optimizer.lr",
+    "data.batch_size",
+    "data.patch_size",
+    "data.num_workers",
+)
 
 
 def config_of(overrides: Sequence[str]) -> str:
@@ -34,3 +47,11 @@ def compose(*overrides: str, config: str | None = None) -> DictConfig:
             return hydra_compose(config or config_of(overrides), overrides=list(overrides))
     finally:
         hydra.hydra = outer
+
+
+def check_numbers(cfg: DictConfig) -> None:
+    """Raises InputError where a figure is a text, as YAML has it of ``1e-4x``, ``2,5`` or nothing."""
+    keys = [*_NUMBERS, *(f"loss.weights.{name}" for name in OmegaConf.select(cfg, "loss.weights") or ())]
+    for key in keys:
+        if isinstance(value := OmegaConf.select(cfg, key), str):
+            raise InputError(f"{key}={value} must be a number")

@@ -21,6 +21,7 @@ from esrgan_lightning.building import (
     is_material,
     plain,
 )
+from esrgan_lightning.config import check_numbers
 from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.initial import AUTO, psnr_model
@@ -64,6 +65,7 @@ def train(
         SystemExit: SIGTERM did.
     """
     folders.check_name(cfg.name)
+    check_numbers(cfg)
     run_dir = Path(run_dir or Path("runs") / str(cfg.name))
     settings = TrainerSettings.of(**plain(cfg.trainer))
     named = str(OmegaConf.to_container(cfg, resolve=False)["name"])  # type: ignore[call-overload, index]

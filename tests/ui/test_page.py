@@ -68,12 +68,15 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(home):
     command = [sys.executable, "-c", "from esrgan_lightning.cli.app import main; main()", "ui", "--port", "0"]
-    command += ["--psnr", "psnr.safetensors", "--gan", "gan.safetensors"]
+    for option in ("psnr", "gan"):
+        command += [f"--{option}", str(home / f"{option}.safetensors")]
+    command += ["--runs", str(home / "runs")]
+    (home / "cwd").mkdir()  # nothing that the page shows lies in the folder that it is called from
     environment = {"TMPDIR": str(home / "tmp")}
     with (home / "log").open("w") as log:
         server = subprocess.Popen(
             command,
-            cwd=home,
+            cwd=home / "cwd",
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

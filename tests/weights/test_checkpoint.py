@@ -15,6 +15,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet, SRResNet, network_spec
 from esrgan_lightning.weights import (
     LINEAGE_KEY,
+    convert_file,
     load_generator,
     load_state,
     read_generator_file,
@@ -154,6 +155,10 @@ def test_a_training_checkpoint_with_the_lineage_key(tmp_path):
     torch.save(content, tmp_path / "last.ckpt")
     assert state_hash(load_generator(tmp_path / "last.ckpt").state_dict()) == averaged
     assert read_generator_file(tmp_path / "last.ckpt").metadata == {"updates": 3}
+    torch.save(content | {"global_step": 5}, tmp_path / "last.ckpt")  # as Lightning writes it
+    convert_file(tmp_path / "last.ckpt", tmp_path / "converted.safetensors", "safetensors")
+    converted = read_generator_file(tmp_path / "converted.safetensors")
+    assert (state_hash(converted.state), converted.metadata) == (averaged, {"updates": 5})
 
 
 def test_load_state_returns_the_lineage(tmp_path):

@@ -27,7 +27,7 @@ def ui(
         from esrgan_lightning.errors import InputError
         from esrgan_lightning.ui.pair import NetworkPair
         from esrgan_lightning.ui.server import serve
-        from esrgan_lightning.weights.boxed import boxed
+        from esrgan_lightning.weights import boxed
 
         if (psnr is None) != (gan is None):
             raise InputError("give both networks, --psnr and --gan, or none")

@@ -23,8 +23,8 @@ def upscale(
         typer.Option(
             "--model",
             "-m",
-            help="Weights (.safetensors, .ckpt, .pth) or an export (.onnx, .param); default: the small "
-            "GAN network that comes with the package.",
+            help="Weights (.safetensors, .ckpt, .pth), an export (.onnx, .param), or a network of the box: "
+            "gan (default) or psnr.",
         ),
     ] = None,
     output: Annotated[
@@ -69,7 +69,6 @@ def upscale(
     from esrgan_lightning.cli.targets import result_suffix, targets
     from esrgan_lightning.cli.upscaling import Job, upscale_files, upscale_stdin
     from esrgan_lightning.inference import Upscaler
-    from esrgan_lightning.weights.boxed import boxed
 
     with one_line_errors("esrgan upscale"):
         piped = Path("-") in inputs
@@ -77,7 +76,7 @@ def upscale(
             raise InputError(
                 "- reads one image from stdin and writes one to stdout: give it alone, without -o"
             )
-        model = model or boxed("gan")
+        model = _model(model)
         if not piped and output is None:
             output = Path("upscaled")
         extension = result_suffix(format, output, quality)
@@ -110,6 +109,15 @@ def upscale(
         }
         code = upscale_stdin(upscaler, job) if piped else upscale_files(upscaler, pairs, job, model, settings)
     raise typer.Exit(code)
+
+
+def _model(given: Path | None) -> Path:
+    from esrgan_lightning.weights import boxed
+
+    name = str(given or "gan")
+    if name not in ("psnr", "gan") or Path(name).exists():
+        return Path(name)
+    return boxed(name)  # type: ignore[arg-type]  # one of them
 
 
 def _tile(text: str) -> "Tile":

@@ -7,6 +7,7 @@ import gradio as gr
 import pandas as pd  # Gradio's plots take nothing else, and bring it
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import read_rgb
 from esrgan_lightning.report import Run
 from esrgan_lightning.ui import follow
 from esrgan_lightning.ui.words import spoken
@@ -39,6 +40,9 @@ class FollowTab:
             return (f"No run below {self.runs.name}/ yet: `esrgan-train` makes one.", *[gr.skip()] * 6)
         try:
             run = follow.look(self.runs, name)
+            pictures = follow.sample_pictures(run)
+            chosen = pictures.get(sample, run.samples)
+            pixels = None if chosen is None else read_rgb(chosen).permute(1, 2, 0).numpy()
         except InputError as error:  # a file may be half written: the next look is in five seconds
             return (str(error), *[gr.skip()] * 6)
         curves = sorted(run.curves)
@@ -46,8 +50,6 @@ class FollowTab:
         second = (
             right if right in curves else next((each for each in curves if each.startswith("val/")), None)
         )
-        pictures = follow.sample_pictures(run)
-        chosen = pictures.get(sample, run.samples)
         return (
             follow.status(run),
             gr.update(choices=curves, value=first),
@@ -55,7 +57,7 @@ class FollowTab:
             gr.update(choices=curves, value=second),
             _plot(run, second),
             gr.update(choices=[_NEWEST, *pictures], value=sample if sample in pictures else _NEWEST),
-            None if chosen is None else str(chosen),
+            pixels,  # Gradio gives out no file that lies outside of the folder that it was started in
         )
 
     def build(self, page: gr.Blocks) -> None:

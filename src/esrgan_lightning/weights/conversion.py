@@ -75,11 +75,14 @@ def convert_file(
         state = {name: each.half() if each.is_floating_point() else each for name, each in state.items()}
         if not all(each.isfinite().all() for each in state.values()):
             raise InputError(f"{path} has weights beyond float16's largest, 65,504: leave out --half")
+    provenance = contents.provenance  # of a checkpoint the updates stand elsewhere
+    if contents.spec is not None and contents.updates is not None:
+        provenance = {**provenance, "updates": contents.updates}
     if to == "safetensors":
-        write_generator_file(out, state, spec, contents.provenance)
+        write_generator_file(out, state, spec, provenance)
         return []
     notes = _check_holds(to, spec, path)
-    lineage = {LINEAGE_KEY: {"spec": spec, "provenance": contents.provenance}}
+    lineage = {LINEAGE_KEY: {"spec": spec, "provenance": provenance}}
     content: dict[str, Any]
     if to == "basicsr":
         content = {"params": state, **lineage}
