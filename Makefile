@@ -10,7 +10,7 @@ DEMO_MINUTES ?= 5
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type format wheel bench docs notebooks lock clean
+.PHONY: help setup demo test lint type format wheel bench docs site notebooks lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +57,10 @@ bench: setup  ## every benchmark at its quick size
 notebooks: setup  ## execute the notebooks at a small size
 	$(BIN)/python -m pytest tests/test_notebooks.py
 
-docs: setup  ## check the links and commands of README.md and docs/, and build the site in build/site
+docs: site  ## the site, and a test of each command and block of code in README.md and docs/
 	$(BIN)/python -m pytest tests/test_readme.py
+
+site: setup  ## the documentation as a site in build/site, without a dead link
 	$(BIN)/mkdocs build --strict
 
 # All extras but pi, whose licence is noncommercial: dev names the others.

@@ -126,8 +126,9 @@ def test_the_screen_gets_whole_pixels_and_a_frame():
     assert torch.equal(large[:, 6::7, 6::7], part)
     assert max(desk.shown(image(3, 300, 900), 360).shape) == 360
     flat = torch.full((3, 100, 90), 128, dtype=torch.uint8)
-    overview = desk.overview(desk.Picture(flat, None), desk.Part(10, 20, 40), 100)
-    assert overview[:, 10, 20].tolist() == [0, 0, 0]
-    assert overview[:, 11, 21].tolist() == [255, 255, 255]
-    assert (overview[:, 0:10] == 128).all()
-    assert (overview[:, 14:45, 24:55] == 128).all()
+    framed = desk.framed(desk.shown(flat, 100), desk.Picture(flat, None), desk.Part(10, 20, 40))
+    assert framed[:, 10, 20].tolist() == [0, 0, 0]
+    assert framed[:, 11, 21].tolist() == [255, 255, 255]
+    assert (framed[:, 0:10] == 128).all()
+    assert (framed[:, 14:45, 24:55] == 128).all()
+    assert (flat == 128).all(), "the frame was drawn into the photo"

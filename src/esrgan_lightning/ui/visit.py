@@ -32,10 +32,14 @@ class Limits:
 @final
 @dataclass(frozen=True)
 class Visit:
-    """What lies before a visitor; ``folder`` holds the last result, and goes with the visit."""
+    """What lies before a visitor; ``folder`` holds the last result, and goes with the visit.
+
+    ``small`` is made once: to shrink a large photo takes longer than to enlarge a part of it.
+    """
 
     photo: Tensor
     name: str
     picture: Picture
+    small: Tensor
     part: Part
     folder: tempfile.TemporaryDirectory[str]
