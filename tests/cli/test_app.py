@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from typer.testing import CliRunner
 
 from esrgan_lightning.cli.app import app
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
 from esrgan_lightning.errors import InputError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def test_help_names_every_command():
@@ -87,3 +90,29 @@ def test_what_hydra_refuses_is_one_line_and_code_2(error, line, capsys, monkeypa
         assert err.startswith(f"tool: {line}")
         assert len(err.splitlines()) == 1
         assert os.environ.get("HYDRA_FULL_ERROR") == before
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("trainer.max_update=3", " Did you mean trainer.max_updates?"),
+        ("traner.max_updates=3", " Did you mean trainer?"),
+        ("sed=3", " Did you mean seed?"),
+        # The right name at the wrong place.
+        ("lr=1e-4", " Did you mean optimizer.lr?"),
+        ("batch_size=4", " Did you mean data.batch_size?"),
+        # Neither a far name nor the place itself is an answer.
+        ("zzz=1", ""),
+        ("stage.zzz=1", ""),
+    ],
+)
+def test_a_misspelt_key_is_answered_with_the_nearest(given, meant, capsys):
+    def compose_it():
+        with initialize_config_dir(str(CONF), version_base=None):
+            compose("train", overrides=[given])
+
+    with pytest.raises(SystemExit):
+        run_hydra("tool", compose_it)
+    key = given.partition("=")[0]
+    line = f"tool: Could not override '{key}'.{meant} (`tool --cfg job` shows every key and value)\n"
+    assert capsys.readouterr().err == line

@@ -35,7 +35,14 @@ def test_auto_on_cuda_asks_for_native_bf16(monkeypatch, native, expected):
 )
 def test_spellings(given, expected):
     """Breaks if YAML's number 16 or Lightning's own spelling is refused."""
-    assert resolve_precision(given, "cpu") == expected
+    assert resolve_precision(given, "cuda") == expected
+
+
+def test_fp16_on_a_cpu_is_refused():
+    """Breaks if Lightning's stand-in, bf16, trains under the name of fp16."""
+    for name in ("fp16", 16, "16-mixed"):
+        with pytest.raises(InputError, match=rf"trainer.precision={name}: no fp16 on a CPU; choose auto"):
+            resolve_precision(name, "cpu")
 
 
 def test_an_unknown_precision_is_named():

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks import RRDBNet
+from esrgan_lightning.networks import SRCNN, RRDBNet
 from esrgan_lightning.weights import convert_file, describe_file, save_generator, state_hash
 
 SMALL = {"num_features": 6, "num_blocks": 2, "growth_channels": 3}
@@ -21,6 +21,12 @@ def test_an_own_file_says_itself_what_it_is(tmp_path):
     assert found["parameters"] == sum(p.numel() for p in net.parameters())
     assert found["sha256"] == state_hash(net.state_dict())
     assert (found["layout"], found["within"], found["dtypes"]) == ("today", "", ["float32"])
+
+
+def test_another_network_has_names_of_its_own(tmp_path):
+    """Breaks if every file without an old layout is said to have RRDBNet's names."""
+    save_generator(tmp_path / "g.safetensors", SRCNN())
+    assert describe_file(tmp_path / "g.safetensors")["layout"] == "own"
 
 
 def test_the_real_weights(shared):

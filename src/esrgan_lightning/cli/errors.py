@@ -1,5 +1,6 @@
 """How the commands speak: one line for what went wrong, nothing that a user has no use for."""
 
+import difflib
 import logging
 import os
 import sys
@@ -47,7 +48,10 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
         message = str(error).partition("Config search path")[0]
         # Beyond the first line OmegaConf says the same again.
         first = message.partition("To append to your config")[0] if "To append" in message else message
-        complain(command, f"{' '.join(first.split())} (`{command} --cfg job` shows every key and value)")
+        complain(
+            command,
+            f"{' '.join(first.split())}{_nearest(error)} (`{command} --cfg job` shows every key and value)",
+        )
         sys.exit(2)
     except KeyboardInterrupt:  # whatever there is to say has been said
         sys.exit(130)
@@ -56,6 +60,32 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _nearest(error: Exception) -> str:
+    """`` Did you mean trainer.max_updates?`` after a key that the configuration lacks; else nothing."""
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    cause = error.__cause__
+    if not isinstance(cause, OmegaConfBaseException) or not isinstance(cause.parent_node, DictConfig):
+        return ""
+    root = cause.parent_node._get_root()
+    given = str(cause.full_key)
+    names = [name for name in _keys(OmegaConf.to_container(root)) if not given.startswith(f"{name}.")]
+    last = given.rpartition(".")[2]
+    elsewhere = [name for name in names if name.rpartition(".")[2] == last]
+    near = elsewhere[:3] or difflib.get_close_matches(given, names, n=1, cutoff=0.7)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def _keys(config: object, prefix: str = "") -> Iterator[str]:
+    """Every key with the ones above it, a.b.c, but Hydra's own."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if prefix or key != "hydra":
+                yield f"{prefix}{key}"
+                yield from _keys(value, f"{prefix}{key}.")
 
 
 def quiet() -> None:

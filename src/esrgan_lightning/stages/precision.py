@@ -35,11 +35,19 @@ def resolve_precision(precision: str | int, accelerator: str) -> Precision:
     Args:
         precision: auto, 32, bf16, 16 or 64, or Lightning's own spelling.
         accelerator: ``cuda``, ``cpu`` or ``mps``, already resolved.
+
+    Raises:
+        InputError: An unknown name, or fp16 on a CPU: Lightning does not train so, and the backward pass of
+            PyTorch's fp16 convolutions takes hundreds of times fp32's time there.
     """
     if str(precision) != "auto":
         if str(precision) not in _NAMES:
             raise InputError(f"trainer.precision={precision}: choose one of auto, {', '.join(_NAMES)}")
-        return _NAMES[str(precision)]
+        chosen = _NAMES[str(precision)]
+        if chosen == "16-mixed" and accelerator == "cpu":
+            # Lightning would take bf16 instead, and the run's files say fp16.
+            raise InputError(f"trainer.precision={precision}: no fp16 on a CPU; choose auto, fp32 or bf16")
+        return chosen
     if accelerator == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     if accelerator == "cpu":

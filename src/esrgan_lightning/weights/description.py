@@ -14,6 +14,7 @@ LAYOUT_NAMES = {
     "today": "today's (conv_first, body.N.rdbM.convK, …)",
     "esrgan2018": "ESRGAN's first release, 2018 (model.N)",
     "esrgan2019": "ESRGAN's release of 2019 (RRDB_trunk)",
+    "own": "the network's own names",
 }
 
 
@@ -26,8 +27,9 @@ def describe_file(path: str | Path, *, scale: int | None = None) -> dict[str, An
 
     Returns:
         ``{"file", "bytes", "layout", "within", "dtypes", "parameters", "sha256", "architecture",
-        "arguments", "stated", "updates", "provenance"}``; ``stated`` says whether the file itself tells what
-        network it is, else the shapes have told it; ``sha256`` is of the float32 tensors, as in provenance.
+        "arguments", "stated", "updates", "provenance"}``; ``layout`` is a key of ``LAYOUT_NAMES``; ``stated``
+        says whether the file itself tells what network it is, else the shapes have told it; ``sha256`` is of
+        the float32 tensors, as in provenance.
 
     Raises:
         InputError: Not a generator's file.
@@ -53,4 +55,6 @@ def describe_file(path: str | Path, *, scale: int | None = None) -> dict[str, An
         if "conv_up can be scale" not in str(error):
             raise
         return described | {"architecture": "RRDBNet", "arguments": {"scale": "2 or 3"}}
+    if spec["architecture"] != "RRDBNet":
+        described["layout"] = "own"  # the layouts are names of RRDBNet's tensors
     return described | {"architecture": spec["architecture"], "arguments": dict(spec["arguments"])}
