@@ -29,9 +29,15 @@ def cache_of_its_own(tmp_path_factory):
         yield
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     import torch
 
+    # Tracing costs a training run a half again, and lines are what the quick tests are for.
+    # pytest-cov 7.1 fails on the marker where --no-cov has taken --cov back.
+    if config.getoption("no_cov", default=None) is False:
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker("no_cover")
     if torch.cuda.is_available():
         return
     skip = pytest.mark.skip(reason="needs a CUDA device; run `pytest -m gpu` where there is one")

@@ -43,9 +43,6 @@ SYSTEMS = {
     "contextual": (*BLIND, "loss.weights.pixel=5", "loss/contextual=efficientnet_lite0"),
 }  # fmt: skip
 
-# The others are of the same parts but for one.
-ALWAYS = ("srcnn", "srresnet with batch norm", "rrdb of 16 blocks", "esrgan", "wgan-gp", "contextual")
-
 
 @pytest.fixture(autouse=True)
 def one_thread():
@@ -63,9 +60,7 @@ def crop():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.long) for name in SYSTEMS]
-)
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_a_system_overfits_one_crop(name, crop, tmp_path):
     """Breaks if gradients do not reach the weights, a term has the wrong sign, or LR and HR do not match."""
     write_image(tmp_path / "photos/crop.png", crop)

@@ -262,8 +262,8 @@ def test_what_pnnx_cannot_convert_is_one_line(tmp_path):
     [
         (".onnx", True),
         (".param", True),
+        (".param", False),
         pytest.param(".onnx", False, marks=pytest.mark.long),
-        pytest.param(".param", False, marks=pytest.mark.long),
     ],
 )
 def test_a_real_model_gives_the_picture_that_is_known(suffix, half, tmp_path, shared):
