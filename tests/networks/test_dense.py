@@ -12,9 +12,9 @@ from esrgan_lightning.networks.blocks import RRDB, DenseBlock
 SMALL = {"num_features": 6, "num_blocks": 2, "growth_channels": 3, "init_scale": 1.0}
 
 
-def twins(cls=DenseBlock, dtype=torch.float64, **changed):
+def twins(cls=DenseBlock, dtype=torch.float64, *, seed=0, **changed):
     """The plain module and a copy of it that saves memory."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     plain = cls(6, 4, 0.3, memory_efficient=False).to(dtype)
     for parameter in plain.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -61,17 +61,19 @@ def test_numerical_gradient():
 
 @pytest.mark.parametrize("given", [torch.float32, torch.bfloat16])
 def test_under_autocast_it_is_as_exact_as_the_plain_block(given):
-    """Breaks if a sum rounds more often, a result has another type, or weights get bf16 gradients."""
-    plain, other = twins(dtype=torch.float32)
-    x = picture(given)
-    exact = results(copy.deepcopy(plain).double(), x.detach().double().requires_grad_())
-    mine, theirs = results(other, x, bf16=True), results(plain, x, bf16=True)
-    assert [each.dtype for each in mine] == [each.dtype for each in theirs]
-
-    def error(found):
-        return sum(((a - b).norm() / b.norm()).item() for a, b in zip(found, exact, strict=True))
-
-    assert error(mine) <= 1.1 * error(theirs)
+    """Breaks if β or a sum is rounded otherwise, a result has another type, or weights get bf16 gradients."""
+    errors = torch.zeros(2)
+    for seed in range(20):  # one draw's gradients scatter by a fifth
+        plain, other = twins(dtype=torch.float32, seed=seed)
+        x = picture(given)
+        exact = results(copy.deepcopy(plain).double(), x.detach().double().requires_grad_())
+        found = [results(block, x, bf16=True) for block in (other, plain)]
+        mine, theirs = found
+        assert [each.dtype for each in mine] == [each.dtype for each in theirs]
+        assert torch.equal(mine[0], theirs[0])
+        for k, values in enumerate(found):
+            errors[k] += sum(((a - b).norm() / b.norm()).item() for a, b in zip(values, exact, strict=True))
+    assert errors[0] <= 1.05 * errors[1]
 
 
 def test_frozen_parameters_and_a_frozen_input():

@@ -53,7 +53,7 @@ class _DenseBlock(torch.autograd.Function):
         ctx.beta = beta
         # The parameters in their own type: half-precision copies would stay in memory until backward.
         ctx.save_for_backward(*maps, *parameters)
-        return torch.add(x, y, alpha=beta)
+        return x + y.mul_(beta)  # not add(alpha=β): on a CPU that rounds β itself to half precision
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
