@@ -21,12 +21,18 @@ class Contest(pl.Callback):
         rivals: who takes part beside the stage that is trained.
         device: cpu or cuda.
         clock: seconds, of the wall or of the processor.
+        block: updates in a turn; nobody waits for the device between them.
     """
 
     def __init__(
-        self, rivals: list[Rival], device: str, clock: Callable[[], float] = time.perf_counter
+        self,
+        rivals: list[Rival],
+        device: str,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        block: int = 1,
     ) -> None:
-        self.rivals, self.device, self.clock = rivals, device, clock
+        self.rivals, self.device, self.clock, self.block = rivals, device, clock, block
         names = [OURS, *(rival.name for rival in rivals)]
         self.seconds: dict[str, list[float]] = {name: [] for name in names}
         self.saved = {name: SavedBytes() for name in names}
@@ -36,29 +42,37 @@ class Contest(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, stage: Any, batch: Any, batch_idx: int) -> None:
         """Odd rounds: the rivals first. The first round is for memory and losses."""
-        if batch_idx % 2:
-            self._rivals_turn(batch, batch_idx)
-        self._begin(OURS, [*stage.parameters(), *features_of(stage).parameters()], watched=batch_idx == 0)
+        turn, within = divmod(batch_idx, self.block)
+        if within == 0:
+            if turn % 2:
+                self._rivals_turn(batch, turn)
+            parameters = [*stage.parameters(), *features_of(stage).parameters()]
+            self._begin(OURS, parameters, watched=turn == 0)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, stage: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Even rounds: the rivals afterwards."""
-        self._end(OURS, timed=batch_idx > 0)
+        turn, within = divmod(batch_idx, self.block)
         if batch_idx == 0:
+            self._stack.close()  # the first update alone: later ones may be replayed
             names = {"train/loss_d": "d"} | {f"train/{n}": n for n in ("pixel", "perceptual", "adversarial")}
             found = trainer.callback_metrics
             self.losses[OURS] = {names[key]: found[key].item() for key in names if key in found}
-        if batch_idx % 2 == 0:
-            self._rivals_turn(batch, batch_idx)
+        if within == self.block - 1:
+            self._end(OURS, timed=turn > 0)
+            if turn % 2 == 0:
+                self._rivals_turn(batch, turn)
 
-    def _rivals_turn(self, batch: Any, batch_idx: int) -> None:
+    def _rivals_turn(self, batch: Any, turn: int) -> None:
         for rival in self.rivals:
-            self._begin(rival.name, rival.parameters(), watched=batch_idx == 0)
+            self._begin(rival.name, rival.parameters(), watched=turn == 0)
             with torch.enable_grad():  # Lightning has switched it off for callbacks
-                losses = rival.update(batch)
-            self._end(rival.name, timed=batch_idx > 0)
-            self.losses.setdefault(rival.name, losses)
+                for _ in range(self.block):
+                    losses = rival.update(batch)
+                    self._stack.close()
+                    self.losses.setdefault(rival.name, losses)
+            self._end(rival.name, timed=turn > 0)
 
     def _begin(self, name: str, parameters: list[Tensor], *, watched: bool) -> None:
         if watched:
@@ -71,7 +85,7 @@ class Contest(pl.Callback):
     def _end(self, name: str, *, timed: bool) -> None:
         synchronize(self.device)
         if timed:
-            self.seconds[name].append(self.clock() - self._start)
+            self.seconds[name].append((self.clock() - self._start) / self.block)
         if self.device == "cuda":
             self.peak[name] = torch.cuda.max_memory_allocated()
         self._stack.close()

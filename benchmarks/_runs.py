@@ -19,6 +19,7 @@ from esrgan_lightning.config import compose
 from esrgan_lightning.losses import PerceptualLoss
 from esrgan_lightning.networks.blocks import scaled_msra_init
 from esrgan_lightning.stages import GANStage, PSNRStage
+from esrgan_lightning.stages.cuda_graphs import CudaGraphs
 from esrgan_lightning.stages.speed import speed_up
 from esrgan_lightning.stages.trainer import TrainerSettings
 
@@ -59,6 +60,7 @@ def prepare(stage: PSNRStage | GANStage, settings: TrainerSettings) -> None:
         channels_last=settings.channels_last,
         compiled=settings.compile,
         cast_features=settings.cast_features,
+        gpu_kernels=settings.gpu_kernels,
         precision=settings.resolved_precision(),
     )
 
@@ -79,7 +81,7 @@ def fit(
         max_steps=updates,
         max_epochs=-1,
         logger=False,
-        callbacks=list(callbacks),
+        callbacks=[*([CudaGraphs()] if settings.cuda_graphs else []), *callbacks],
         benchmark=True,
         use_distributed_sampler=False,
         enable_checkpointing=False,

@@ -6,6 +6,7 @@ import torch
 
 from esrgan_lightning import load_generator
 from esrgan_lightning.config import compose
+from esrgan_lightning.stages import cuda_graphs
 from esrgan_lightning.training import train
 
 GAN = ("stage=gan", "init=null")
@@ -72,3 +73,24 @@ def test_a_run_with_a_gradient_penalty_resumes_to_the_bit(tmp_path):
     )
     for key, tensor in one.items():
         assert torch.equal(tensor, other[key]), key
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", [*SYSTEMS, "esrgan"])
+def test_a_system_is_recorded_on_a_gpu(name, tmp_path, monkeypatch):
+    """Breaks if a loss or network asks the device for a value, which no CUDA graph can hold.
+
+    A gradient penalty draws on the processor: its runs have no graph.
+    """
+    recorded, record = [], cuda_graphs.Replay._record
+
+    def counted(replay, *args):
+        record(replay, *args)
+        recorded.append(replay)
+
+    monkeypatch.setattr(cuda_graphs.Replay, "_record", counted)
+    line = SYSTEMS.get(name, (*GAN, "loss.perceptual.weights=random", "loss.weights.perceptual=1"))
+    changed = ("trainer.accelerator=gpu", "trainer.precision=bf16", "trainer.max_updates=6", "data=photos")
+    metrics = train(config(line, *changed), tmp_path / "run")
+    assert metrics["val/psnr_y"] > 0
+    assert len(recorded) == (not (name in {"standard with r1"} or name.startswith("wgan")))

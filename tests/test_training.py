@@ -258,7 +258,7 @@ SETTINGS = {
     "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto",
     "precision": "auto", "channels_last": True, "val_interval": 1, "checkpoint_interval": 1,
     "log_interval": 1, "deterministic": False, "monitor": "psnr_y", "sync_batchnorm": False,
-    "compile": False, "cast_features": True,
+    "compile": False, "cuda_graphs": True, "gpu_kernels": True, "cast_features": True,
 }  # fmt: skip
 
 

@@ -7,9 +7,9 @@ import torch
 from by_hand import batches, fit, gan_stage, poisoned, psnr_stage
 from safetensors import safe_open
 
+from esrgan_lightning.stages.faults import NonFiniteError
 from esrgan_lightning.stages.guards import NonFiniteBatch
 from esrgan_lightning.stages.signals import color_shift
-from esrgan_lightning.stages.updates import NonFiniteError
 
 STAGES = pytest.mark.parametrize("make", [psnr_stage, gan_stage], ids=["psnr", "gan"])
 
@@ -78,9 +78,9 @@ def test_color_shift_is_the_mean_of_the_downscaled_picture_against_lr():
     shift = color_shift(sr, lr)
     expected = torch.nn.functional.avg_pool2d(sr, 2) - lr
     for number, channel in enumerate("rgb"):
-        value = shift[f"train/color_shift_{channel}"]
+        value = shift[f"color_shift_{channel}"]
         torch.testing.assert_close(value, expected[:, number].mean())
-    assert float(shift["train/color_shift_r"]) == pytest.approx(0.25, abs=1e-6)
+    assert float(shift["color_shift_r"]) == pytest.approx(0.25, abs=1e-6)
 
 
 @pytest.mark.parametrize(

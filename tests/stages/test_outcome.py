@@ -5,8 +5,8 @@ import json
 import pytest
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.stages.faults import NonFiniteError
 from esrgan_lightning.stages.outcome import recorded
-from esrgan_lightning.stages.updates import NonFiniteError
 
 
 def outcome(folder):

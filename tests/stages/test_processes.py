@@ -9,6 +9,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import VGGDiscriminator
 from esrgan_lightning.networks.batch_norm import SynchronizedBatchNorm
+from esrgan_lightning.stages.faults import NonFiniteError
 from esrgan_lightning.stages.processes import (
     cause_in_process,
     check_launch,
@@ -16,7 +17,6 @@ from esrgan_lightning.stages.processes import (
     launched_processes,
     layer_sync,
 )
-from esrgan_lightning.stages.updates import NonFiniteError
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
 SLURM = {
@@ -106,7 +106,7 @@ Traceback (most recent call last):
     ("line", "kind"),
     [
         ("esrgan_lightning.errors.InputError: data.batch_size=3: no: multiple", InputError),
-        ("esrgan_lightning.stages.updates.NonFiniteError: data.batch_size=3: no: multiple", NonFiniteError),
+        ("esrgan_lightning.stages.faults.NonFiniteError: data.batch_size=3: no: multiple", NonFiniteError),
         ("KeyError: 'esrgan_lightning.errors.InputError: '", None),
     ],
 )

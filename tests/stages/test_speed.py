@@ -11,7 +11,13 @@ from esrgan_lightning.losses import PerceptualLoss, WeightedLoss
 from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
 from esrgan_lightning.stages.speed import speed_up
 
-OFF = {"channels_last": False, "compiled": False, "cast_features": False, "precision": "32-true"}
+OFF = {
+    "channels_last": False,
+    "compiled": False,
+    "cast_features": False,
+    "gpu_kernels": True,
+    "precision": "32-true",
+}
 
 
 def vgg_loss():

@@ -11,8 +11,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from esrgan_lightning.losses import PerceptualLoss, WeightedLoss
 from esrgan_lightning.stages.checkpoints import BestCheckpoint
+from esrgan_lightning.stages.faults import NonFiniteError
 from esrgan_lightning.stages.metrics_csv import MetricsCSV
-from esrgan_lightning.stages.updates import NonFiniteError
 
 STAGES = pytest.mark.parametrize("make", [psnr_stage, gan_stage], ids=["psnr", "gan"])
 

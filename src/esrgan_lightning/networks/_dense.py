@@ -1,6 +1,7 @@
 """The dense block's five convolutions as one step of autograd, which keeps five feature maps and no more."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ def saves_memory() -> bool:
     return torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
-def dense_block(x: Tensor, beta: float, parameters: Sequence[Tensor | None]) -> Tensor:
+def dense_block(
+    x: Tensor, beta: float, parameters: Sequence[Tensor | None], *, gpu_kernels: bool = True
+) -> Tensor:
     """What :class:`~esrgan_lightning.networks.blocks.DenseBlock` computes.
 
     The plain form keeps the input of each convolution for backward, that is each feature map up to five
@@ -27,6 +30,7 @@ def dense_block(x: Tensor, beta: float, parameters: Sequence[Tensor | None]) -> 
         x: (B,num_features,h,w).
         beta: β.
         parameters: weight and bias of conv1 … conv5, by turns.
+        gpu_kernels: compute with ``_dense_triton.py`` where that can be: in half precision on a Hopper GPU.
 
     Returns:
         Of x's shape. Under autocast the convolutions compute in its type, as the plain form does.
@@ -37,8 +41,39 @@ def dense_block(x: Tensor, beta: float, parameters: Sequence[Tensor | None]) -> 
     kind, computes = x.device.type, x.dtype
     if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
         computes = torch.get_autocast_dtype(kind)
-    out: Tensor = _DenseBlock.apply(x, beta, computes, *parameters)
+    fits = gpu_kernels and kind == "cuda" and x.dtype == computes and _kernels_fit(x, parameters[0])
+    block = _kernels() if fits else _DenseBlock
+    out: Tensor = block.apply(x, beta, computes, *parameters)
     return out
+
+
+def _kernels() -> Any:
+    from esrgan_lightning.networks._dense_triton import DenseBlockKernels  # Triton is there on GPUs alone
+
+    return DenseBlockKernels
+
+
+def _kernels_fit(x: Tensor, weight: Tensor | None) -> bool:
+    assert weight is not None
+    growth, features = weight.shape[:2]
+    return (
+        x.dtype in (torch.bfloat16, torch.float16)
+        and features == 2 * growth
+        and growth in (16, 32)
+        and x.numel() * 3 < 2**31  # the kernels count a buffer's elements in 32 bits
+        and find_spec("triton") is not None
+        # Hopper: on other cards the tiles have not been tried.
+        and torch.cuda.get_device_capability(x.device)[0] == 9
+    )
+
+
+def refuse_second_derivative() -> None:
+    """Raises RuntimeError in a backward pass that records a graph."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "create_graph=True reaches a dense block that saves memory, and whose gradient has no graph: "
+            "build the generator with memory_efficient=False"
+        )
 
 
 class _DenseBlock(torch.autograd.Function):
@@ -57,11 +92,7 @@ class _DenseBlock(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "create_graph=True reaches a dense block that saves memory, and whose gradient has no graph: "
-                "build the generator with memory_efficient=False"
-            )
+        refuse_second_derivative()
         saved = ctx.saved_tensors  # once: checkpointing computes them anew at the first look
         maps, parameters = saved[:5], saved[5:]
         learns = ctx.needs_input_grad[3:]

@@ -110,13 +110,14 @@ class DenseBlock(nn.Module):
         self.conv5 = conv3x3(num_features + 4 * growth_channels, num_features)
         self.act = nn.LeakyReLU(SLOPE, inplace=True)
         self.residual_scaling, self.memory_efficient = residual_scaling, memory_efficient
+        self.gpu_kernels = True  # stages/speed.py switches them off
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,num_features,h,w) → the same."""
         if self.memory_efficient and saves_memory():
             convs = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
             parameters = [each for conv in convs for each in (conv.weight, conv.bias)]
-            return dense_block(x, self.residual_scaling, parameters)
+            return dense_block(x, self.residual_scaling, parameters, gpu_kernels=self.gpu_kernels)
         x1 = self.act(self.conv1(x))
         x2 = self.act(self.conv2(torch.cat((x, x1), 1)))
         x3 = self.act(self.conv3(torch.cat((x, x1, x2), 1)))

@@ -39,7 +39,7 @@ def mean_over_processes(x: Tensor) -> Tensor:
 
 def logged_means(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Each scalar's mean over the processes, without graph; one collective for all of them."""
-    if process_count() == 1:
+    if process_count() == 1 or not values:
         return {name: value.detach() for name, value in values.items()}
     means = mean_over_processes(torch.stack([value.detach() for value in values.values()]))
     return dict(zip(values, means, strict=True))

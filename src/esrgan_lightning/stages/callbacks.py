@@ -37,6 +37,8 @@ class Throughput(Callback):
         """Logs the rates over the batches since the clock started."""
         assert self._start is not None
         self._batches += 1
+        if not cast(Stage, pl_module).updates.telling:
+            return
         now, waited = time.perf_counter(), _waited(trainer)
         seconds = now - self._start[0]
         pl_module.log("images_per_second", self._batches * self.batch_size / seconds, prog_bar=True)

@@ -17,11 +17,11 @@ from pytorch_lightning.callbacks import Callback
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.stages.faults import NonFiniteError
 from esrgan_lightning.stages.kinds import Stage
 from esrgan_lightning.stages.processes import cause_in_process
 from esrgan_lightning.stages.progress import tell
 from esrgan_lightning.stages.run_folder import latest_checkpoint
-from esrgan_lightning.stages.updates import NonFiniteError
 from esrgan_lightning.stages.validation import validation_due
 
 TIME_IS_UP = -1

@@ -16,11 +16,13 @@ from esrgan_lightning.stages.critic import penalised, penalty_of
 from esrgan_lightning.stages.ema import averaged
 from esrgan_lightning.stages.enlarge import enlarge
 from esrgan_lightning.stages.relay import frozen, relay
-from esrgan_lightning.stages.signals import color_shift, log_means
+from esrgan_lightning.stages.signals import color_shift
 from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
 from esrgan_lightning.weights import LINEAGE_KEY
 
+Batches = Sequence[dict[str, Any]]
+Told = dict[str, Tensor]  # what is to be logged
 Order = Literal["generator_first", "discriminator_first"]
 
 
@@ -105,25 +107,25 @@ class GANStage(pl.LightningModule):
         return self.ema.module if self.ema is not None else self.generator
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One batch; the update's last one is followed by both networks' steps, in the order asked for."""
-        last = self.updates.completes(batch_idx)
+        """One batch: :meth:`_learn`, and what is counted and logged around it."""
+        self.updates.run(self, self._learn, batch, last=self.updates.completes(batch_idx))
+
+    def _learn(self, batch: dict[str, Any], last: bool) -> Told:
+        """The update's last batch is followed by both networks' steps, in the order asked for."""
         if self.order == "generator_first" and self.discriminator_steps == 1:
-            self._learn_together(batch, last=last)
-            if not last:
-                return
-            taken = self._step("g") & self._step("d")
+            told = self._learn_together(batch, last=last)
+            if last:
+                told |= self._step("g") | self._step("d")
         else:
             self._batches.append(batch)
             if not last:
-                return  # whoever moves second has to meet, on each batch, the other one after its step
-            taken = self._learn_by_turns()
-
-        self.updates.finish(self, taken=taken)
-        if self.ema is not None:
+                return {}  # whoever moves second has to meet, on each batch, the other one after its step
+            told = self._learn_by_turns()
+        if last and self.ema is not None:
             self.ema.update_parameters(self.generator)
-        self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
+        return told
 
-    def _learn_together(self, batch: dict[str, Any], *, last: bool) -> None:
+    def _learn_together(self, batch: dict[str, Any], *, last: bool) -> Told:
         """Both gradients from one pass of each network over each set of images.
 
         That is exact: the generator's step, which comes first, changes neither the picture that was made
@@ -137,25 +139,25 @@ class GANStage(pl.LightningModule):
             loss = self.adversarial.generator_loss(real.detach(), fake)
             given["adversarial"] = relay(loss, seen=seen, picture=sr, scale=self.updates.scale(self))
         # The discriminator first: its graph is gone before the perceptual network's is made.
-        self._discriminator_gradient(sr, real, fake, batch, last=last)
-        self._generator_gradient(sr, given, batch, last=last)
+        told = self._discriminator_gradient(sr, real, fake, batch, last=last)
+        return told | self._generator_gradient(sr, given, batch, last=last)
 
-    def _learn_by_turns(self) -> bool:
+    def _learn_by_turns(self) -> Told:
         batches, self._batches = self._batches, []
         with torch.set_grad_enabled(len(batches) == 1):  # several graphs at a time: no memory would be saved
             srs = [enlarge(self.generator, each) for each in batches]
         turns = (self._generator_turn, self._discriminator_turn)
-        taken = [turn(srs, batches) for turn in (turns if self.order == "generator_first" else turns[::-1])]
-        return all(taken)
+        first, second = turns if self.order == "generator_first" else turns[::-1]
+        return first(srs, batches) | second(srs, batches)
 
-    def _generator_turn(self, srs: Sequence[Tensor], batches: Sequence[dict[str, Any]]) -> bool:
+    def _generator_turn(self, srs: Sequence[Tensor], batches: Sequence[dict[str, Any]]) -> Told:
         for known, batch in zip(srs, batches, strict=True):
             sr = known if known.requires_grad else enlarge(self.generator, batch)
             with frozen(self.discriminator):  # it judges, and does not learn from this
                 wanted = self.losses.needs("adversarial")
                 given = {"adversarial": self._adversarial(sr, batch["hr"])} if wanted else {}
-                self._generator_gradient(sr, given, batch, last=batch is batches[-1])
-        return self._step("g")
+                told = self._generator_gradient(sr, given, batch, last=batch is batches[-1])
+        return told | self._step("g")
 
     def _adversarial(self, sr: Tensor, hr: Tensor) -> Tensor:
         fake = self.discriminator(sr)
@@ -163,38 +165,33 @@ class GANStage(pl.LightningModule):
             real = self.discriminator(hr) if self.adversarial.needs_real_in_generator else None
         return self.adversarial.generator_loss(real, fake)
 
-    def _discriminator_turn(self, srs: Sequence[Tensor], batches: Sequence[dict[str, Any]]) -> bool:
-        taken = True
+    def _discriminator_turn(self, srs: Sequence[Tensor], batches: Batches) -> Told:
         for step in range(self.discriminator_steps):
             for sr, batch in zip(srs, batches, strict=True):
                 real, fake = self.discriminator(batch["hr"]), self.discriminator(sr.detach())
-                self._discriminator_gradient(sr, real, fake, batch, last=batch is batches[-1], step=step)
-            taken &= self._step("d")
-        return taken
+                last = batch is batches[-1]
+                told = self._discriminator_gradient(sr, real, fake, batch, last=last, step=step)
+            told |= self._step("d")
+        return told
 
     def _generator_gradient(
         self, sr: Tensor, given: Mapping[str, Tensor], batch: dict[str, Any], *, last: bool
-    ) -> None:
+    ) -> Told:
         loss, terms = self.losses(sr, batch["hr"], **given)
         self.updates.backward(self, loss, terms=terms, batch=batch, last=last)
-        if last:
-            log_means(self, "loss_g", {"loss_g": loss, **terms})
-            self.log_dict(color_shift(sr, batch["lr"]))
+        return {"loss_g": loss, **terms, **color_shift(sr, batch["lr"])} if last else {}
 
     def _discriminator_gradient(
         self, sr: Tensor, real: Tensor, fake: Tensor, batch: dict[str, Any], *, last: bool, step: int = 0
-    ) -> None:
+    ) -> Told:
         loss = self.adversarial.discriminator_loss(real, fake)
         total, terms = penalised(loss, self.penalty, self.discriminator, sr, batch, step=step)
         self.updates.backward(self, total, terms={"discriminator": loss, **terms}, batch=batch, last=last)
-        if last:
-            means = {"loss_d": loss, "d_real": real.mean(), "d_fake": fake.mean()}
-            log_means(self, "loss_d", means | terms)
+        return {"loss_d": loss, "d_real": real.mean(), "d_fake": fake.mean(), **terms} if last else {}
 
-    def _step(self, network: Literal["g", "d"]) -> bool:
-        taken = self.updates.step(self, self.optimizers()["gd".index(network)])  # type: ignore[index]
-        self.log(f"train/grad_norm_{network}", self.updates.norm)
-        return taken
+    def _step(self, network: Literal["g", "d"]) -> Told:
+        optimizer = self.optimizers()["gd".index(network)]  # type: ignore[index]
+        return {f"grad_norm_{network}": self.updates.step(self, optimizer)}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clipping under fp16, after the gradients are unscaled."""
@@ -212,6 +209,7 @@ class GANStage(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the network's spec, the run's provenance and its counters."""
+        self.updates.settle(self)
         checkpoint[LINEAGE_KEY] = lineage(self.generator, self.provenance)
         checkpoint["updates"] = self.updates.state_dict()
 

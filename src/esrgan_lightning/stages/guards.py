@@ -11,8 +11,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from esrgan_lightning.stages.checkpoints import write_whole
+from esrgan_lightning.stages.faults import Fault
 from esrgan_lightning.stages.kinds import Stage
-from esrgan_lightning.stages.updates import Fault
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,10 @@ class NonFiniteBatch(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """After an update that was skipped."""
+        self._report(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The last update may not have been looked at before."""
         self._report(trainer, pl_module)
 
     def on_exception(

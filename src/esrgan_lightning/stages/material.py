@@ -100,9 +100,10 @@ class MaterialStage(pl.LightningModule):
 
         if completes:
             optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
-            self.updates.finish(self, taken=self.updates.step(self, optimizer))
+            norm = self.updates.step(self, optimizer)
+            self.updates.finish(self)
             self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
-            self.log("train/grad_norm", self.updates.norm)
+            self.log("train/grad_norm", norm)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clipping under fp16, after the gradients are unscaled."""

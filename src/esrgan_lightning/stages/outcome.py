@@ -11,7 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import whole_file
-from esrgan_lightning.stages.updates import NonFiniteError
+from esrgan_lightning.stages.faults import NonFiniteError
 
 OUTCOME = "outcome.json"
 State = Literal["running", "finished", "interrupted", "diverged", "failed"]

@@ -12,7 +12,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.batch_norm import synchronize_batch_norm
-from esrgan_lightning.stages.updates import NonFiniteError
+from esrgan_lightning.stages.faults import NonFiniteError
 
 
 @final

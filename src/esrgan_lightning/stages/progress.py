@@ -1,6 +1,7 @@
 """What a person sees while a run trains: a bar in a terminal, lines elsewhere."""
 
 import logging
+import math
 import sys
 import time
 from typing import Any
@@ -17,7 +18,18 @@ def tell(message: str) -> None:
 
 
 class UpdateProgressBar(RichProgressBar):
-    """Lightning's rich bar: batches, losses, images/s, time left; without its version number."""
+    """Lightning's rich bar: batches, losses, images/s, time left; without its version number.
+
+    It looks at the metrics ten times a second at most: each look waits for the device.
+    """
+
+    _looked = -math.inf
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """After a tenth of a second, and after the last update."""
+        if time.monotonic() - self._looked >= 0.1 or trainer.global_step >= trainer.max_steps:
+            super().on_train_batch_end(trainer, *args)
+            self._looked = time.monotonic()
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """What stands at the bar's end."""

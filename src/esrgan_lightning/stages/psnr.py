@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from esrgan_lightning.losses import WeightedLoss
-from esrgan_lightning.ops.distributed import logged_means
 from esrgan_lightning.stages.ema import averaged
 from esrgan_lightning.stages.enlarge import enlarge
 from esrgan_lightning.stages.signals import color_shift
@@ -77,22 +76,21 @@ class PSNRStage(pl.LightningModule):
         return self.ema.module if self.ema is not None else self.generator
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One batch: forward, loss, backward; a step with the update's last batch."""
+        """One batch: :meth:`_learn`, and what is counted and logged around it."""
+        self.updates.run(self, self._learn, batch, last=self.updates.completes(batch_idx))
+
+    def _learn(self, batch: dict[str, Any], last: bool) -> dict[str, Tensor]:
+        """Forward, loss, backward; a step with the update's last batch. Returns what is to be logged."""
         sr = enlarge(self.generator, batch)  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
         loss, terms = self.losses(sr, batch["hr"])
-        completes = self.updates.completes(batch_idx)
-        self.updates.backward(self, loss, terms=terms, batch=batch, last=completes)
-        means = logged_means({"loss": loss, **terms})
-        self.log("train/loss", means.pop("loss"), prog_bar=True)
-        self.log_dict({f"train/{name}": value for name, value in means.items()})
-
-        if completes:
+        self.updates.backward(self, loss, terms=terms, batch=batch, last=last)
+        told = {"loss": loss, **terms}
+        if last:
             optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
-            self.updates.finish(self, taken=self.updates.step(self, optimizer))
+            told |= {"grad_norm": self.updates.step(self, optimizer), **color_shift(sr, batch["lr"])}
             if self.ema is not None:
                 self.ema.update_parameters(self.generator)
-            self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
-            self.log_dict({"train/grad_norm": self.updates.norm, **color_shift(sr, batch["lr"])})
+        return told
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clipping under fp16, after the gradients are unscaled."""
@@ -110,6 +108,7 @@ class PSNRStage(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the network's spec, the run's provenance and its counters."""
+        self.updates.settle(self)
         checkpoint[LINEAGE_KEY] = lineage(self.generator, self.provenance)
         checkpoint["updates"] = self.updates.state_dict()
 

@@ -39,6 +39,8 @@ MAY_CHANGE = (
     "trainer.strategy",
     "trainer.channels_last",
     "trainer.compile",
+    "trainer.cuda_graphs",
+    "trainer.gpu_kernels",
     "trainer.cast_features",
     "trainer.deterministic",
     "stage.max_skipped",

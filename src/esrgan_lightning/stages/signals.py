@@ -8,11 +8,13 @@ from torch import Tensor
 
 from esrgan_lightning.ops.distributed import logged_means
 
+_SHOWN = ("loss", "loss_g", "loss_d")  # beside the bar, too
+
 
 def color_shift(sr: Tensor, lr: Tensor) -> dict[str, Tensor]:
     """How much redder, greener and bluer the pictures came out than they went in.
 
-    The mean of SR − LR for each channel, over the batch of all processes. Averaging SR over s×s pixels
+    The mean of SR − LR for each channel, over the batch. Averaging SR over s×s pixels
     brings it to the size of LR and leaves its mean as it is, so the means are all that it takes.
 
     Args:
@@ -20,16 +22,15 @@ def color_shift(sr: Tensor, lr: Tensor) -> dict[str, Tensor]:
         lr: (B,3,h,w) in [0,1].
 
     Returns:
-        ``train/color_shift_r``, ``…_g`` and ``…_b``, each in [−1,1].
+        ``color_shift_r``, ``…_g`` and ``…_b``, each in [−1,1].
     """
     with torch.no_grad():
         sr, lr = (each if each.dtype == torch.float64 else each.float() for each in (sr, lr))
         shift = sr.mean((0, 2, 3)) - lr.mean((0, 2, 3))
-    names = (f"train/color_shift_{channel}" for channel in "rgb")
-    return logged_means(dict(zip(names, shift, strict=True)))
+    return dict(zip((f"color_shift_{channel}" for channel in "rgb"), shift, strict=True))
 
 
-def log_means(stage: pl.LightningModule, shown: str, values: Mapping[str, Tensor]) -> None:
-    """Logs each scalar's mean over the processes as ``train/NAME``; ``shown`` stands beside the bar, too."""
+def log_means(stage: pl.LightningModule, values: Mapping[str, Tensor]) -> None:
+    """Logs each scalar's mean over the processes as ``train/NAME``."""
     for name, value in logged_means(values).items():
-        stage.log(f"train/{name}", value, prog_bar=name == shown)
+        stage.log(f"train/{name}", value, prog_bar=name in _SHOWN)

@@ -3,6 +3,7 @@
 import torch
 
 from esrgan_lightning.losses.features import FrozenFeatures
+from esrgan_lightning.networks.blocks import DenseBlock
 from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.kinds import Stage
 from esrgan_lightning.stages.material import MaterialStage
@@ -17,6 +18,7 @@ def speed_up(
     channels_last: bool,
     compiled: bool,
     cast_features: bool,
+    gpu_kernels: bool,
     precision: Precision,
 ) -> None:
     """Prepares a stage, in place, before its first update. None of it changes what is computed.
@@ -28,10 +30,14 @@ def speed_up(
             in place, so that the names of the weights stay.
         cast_features: networks of losses over features keep their weights in the half precision that mixed
             precision computes in, instead of being cast at each of their passes.
+        gpu_kernels: dense blocks compute with kernels of their own, on a GPU in half precision.
         precision: as :func:`~esrgan_lightning.stages.precision.resolve_precision` has found it.
     """
     if channels_last:
         stage.to(memory_format=torch.channels_last)
+    for module in stage.modules():
+        if isinstance(module, DenseBlock):
+            module.gpu_kernels = gpu_kernels
     frozen = [module for module in stage.modules() if isinstance(module, FrozenFeatures)]
     if cast_features and precision in _HALF:
         for features in frozen:

@@ -22,6 +22,7 @@ from esrgan_lightning.stages.callbacks import (
     save_model,
 )
 from esrgan_lightning.stages.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints
+from esrgan_lightning.stages.cuda_graphs import CudaGraphs
 from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.guards import NonFiniteBatch
 from esrgan_lightning.stages.kinds import Stage
@@ -50,6 +51,8 @@ class TrainerSettings:
     precision: str | int
     channels_last: bool
     compile: bool
+    cuda_graphs: bool
+    gpu_kernels: bool
     cast_features: bool
     val_interval: int
     checkpoint_interval: int
@@ -86,8 +89,9 @@ class TrainerSettings:
                 f"trainer.strategy={self.strategy}: use auto, or ddp for several processes; sharded training "
                 "(fsdp, deepspeed, …) is not supported, and networks of this size do not need it"
             )
-        if not isinstance(self.sync_batchnorm, bool):
-            raise InputError(f"trainer.sync_batchnorm={self.sync_batchnorm} must be true or false")
+        for key in ("sync_batchnorm", "cuda_graphs", "gpu_kernels"):
+            if not isinstance(value := getattr(self, key), bool):
+                raise InputError(f"trainer.{key}={value} must be true or false")
         if self.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
             raise InputError(f"trainer.accelerator={self.accelerator}: choose auto, cpu, gpu, cuda or mps")
         if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
@@ -138,6 +142,7 @@ def build_trainer(
     callbacks: list[Callback] = [
         BestCheckpoint(folder, monitor=settings.monitor),
         LastCheckpoint(folder, every=settings.checkpoint_interval, keep=settings.keep_last),
+        *([CudaGraphs()] if settings.cuda_graphs else []),
         NonFiniteBatch(run_dir),
         Throughput(batch_size),
         *written,
@@ -185,6 +190,7 @@ def build_trainer(
         channels_last=settings.channels_last,
         compiled=settings.compile,
         cast_features=settings.cast_features,
+        gpu_kernels=settings.gpu_kernels,
         precision=settings.resolved_precision(),
     )
     return trainer

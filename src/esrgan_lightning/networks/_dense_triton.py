@@ -1,0 +1,125 @@
+"""The dense block as one step of autograd on a GPU, by kernels of its own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from esrgan_lightning.networks._dense import refuse_second_derivative
+from esrgan_lightning.networks._dense_convolve import convolve, pack
+from esrgan_lightning.networks._dense_weigh import collect, weigh
+
+# Sizes of the tiles by measurement on an H200 (32×32 pixels, batch 16); the results do not depend on them.
+PIXELS = 128  # of a convolution's program
+NARROW = {"BK": 32, "num_warps": 4, "num_stages": 4}
+WIDE = {"BK": 64, "num_warps": 8, "num_stages": 4}  # the last convolution, of twice the channels
+WEIGH = {"BP": 32, "num_warps": 8, "num_stages": 4}
+SHARES = 14  # 9 programs each: together one for each of 132 multiprocessors
+BLOCK = 512
+
+
+class DenseBlockKernels(torch.autograd.Function):
+    """Takes and gives what ``_dense._DenseBlock`` does, for x in half precision."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, beta: float, computes: torch.dtype, *parameters: Tensor) -> Tensor:
+        weights, biases = parameters[::2], parameters[1::2]
+        growth, features = weights[0].shape[:2]
+        x = x.contiguous(memory_format=torch.channels_last)
+        batch, _, height, width = x.shape
+        maps = x.new_empty(batch, height, width, features + 4 * growth)
+        out = torch.empty_like(x)
+        packed = _packed(weights, x.dtype, beta)
+        _convolve(x, maps, packed[0], biases, None, out, None, beta)
+        ctx.beta = beta
+        ctx.save_for_backward(maps, packed[1], *weights)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative()
+        maps, packed, *weights = ctx.saved_tensors
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        behind, into = torch.empty_like(maps), torch.empty_like(grad)
+        programs = triton.cdiv(maps.shape[:3].numel(), PIXELS - 2)
+        sums = maps.new_empty(programs, maps.shape[3], dtype=torch.float32)
+        _convolve(grad, behind, packed, None, maps, into, sums, ctx.beta)
+        gradients: Sequence[Tensor | None] = [None] * 10
+        if any(ctx.needs_input_grad[3:]):
+            gradients = _parameter_gradients(behind, maps, sums, weights, ctx.beta)
+        return (into, None, None, *gradients)
+
+
+def _packed(weights: Sequence[Tensor], dtype: torch.dtype, beta: float) -> Tensor:
+    """(2,W): all weights as the convolutions read them, forward and backward."""
+    growth, features = weights[0].shape[:2]
+    last = all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+    if not last:
+        weights = [weight.contiguous() for weight in weights]
+    packed = weights[0].new_empty(2, sum(weight.numel() for weight in weights), dtype=dtype)
+    grid = (triton.cdiv(weights[4].numel(), BLOCK), 5, 2)
+    pack[grid](
+        *weights, packed, beta, packed.shape[1],
+        NF=features, GC=growth, LAST=last, BLOCK=BLOCK, **_launch(packed.device),
+    )  # fmt: skip
+    return packed
+
+
+def _convolve(
+    given: Tensor,
+    buffer: Tensor,
+    packed: Tensor,
+    biases: Sequence[Tensor] | None,
+    maps: Tensor | None,
+    out: Tensor,
+    sums: Tensor | None,
+    beta: float,
+) -> None:
+    """The five convolutions of either direction; ``given`` is x or ∂L/∂out, ``out`` what comes of it."""
+    batch, height, width, channels = buffer.shape
+    pixels, features = batch * height * width, given.shape[1]
+    growth, begin = (channels - features) // 4, 0
+    for stage in range(5):
+        reads, writes = features + stage * growth, features if stage == 4 else growth
+        source, row = (given, features) if stage == 0 else (buffer, channels)
+        bias = biases[stage] if biases is not None else None
+        convolve[(triton.cdiv(pixels, PIXELS - 2),)](
+            source, row, buffer, packed[begin:], bias, maps, out, sums, beta, pixels, height, width,
+            C=reads, N=writes, NF=features, GC=growth, BACK=maps is not None, BM=PIXELS,
+            **(WIDE if stage == 4 else NARROW), **_launch(buffer.device),
+        )  # fmt: skip
+        begin += 9 * reads * writes
+
+
+def _parameter_gradients(
+    behind: Tensor, maps: Tensor, sums: Tensor, weights: Sequence[Tensor], beta: float
+) -> list[Tensor | None]:
+    """Of weight and bias of each convolution, by turns, in the weights' type."""
+    batch, height, width, channels = maps.shape
+    growth, features = weights[0].shape[:2]
+    pixels = batch * height * width
+    share = triton.cdiv(triton.cdiv(pixels, SHARES), WEIGH["BP"]) * WEIGH["BP"]
+    parts = sums.new_empty(triton.cdiv(pixels, share), 9, channels, channels)
+    launch = _launch(maps.device)
+    weigh[(9, len(parts))](behind, maps, parts, pixels, height, width, share, GC=growth, **WEIGH, **launch)
+    of_weights = sums.new_empty(sum(weight.numel() for weight in weights))
+    of_biases = sums.new_empty(channels)
+    collect[(triton.cdiv(weights[4].numel(), BLOCK), 5)](
+        parts, sums, of_weights, of_biases, beta, len(sums),
+        PARTS=len(parts), NF=features, GC=growth, BLOCK=BLOCK, **launch,
+    )  # fmt: skip
+    found: list[Tensor | None] = []
+    begin = end = 0
+    for weight in weights:
+        outputs, inputs = weight.shape[:2]
+        own = of_weights[begin : begin + weight.numel()].view(outputs, 3, 3, inputs).permute(0, 3, 1, 2)
+        found += [own.to(weight.dtype), of_biases[end : end + outputs].to(weight.dtype)]
+        begin, end = begin + weight.numel(), end + outputs
+    return found
+
+
+def _launch(device: torch.device) -> dict[str, Any]:
+    """Hopper starts a kernel while the one before it ends; Triton's interpreter, on the CPU, does not."""
+    return {"PDL": True, "launch_pdl": True} if device.type == "cuda" else {"PDL": False}

@@ -1,0 +1,167 @@
+"""A whole update as one CUDA graph: thousands of small kernels, started by a single call.
+
+A generator of 23 RRDBs starts some 6,000 kernels in an update, most of them shorter than the processor needs
+to start the next: the GPU waits. Recorded once, they are replayed with the pauses gone. What is computed is
+the same; `training_step` is the same, too, and runs as it stands for the first updates and for the record.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from torch.optim import Adam, AdamW, Optimizer
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.kinds import Stage
+from esrgan_lightning.stages.material import MaterialStage
+from esrgan_lightning.stages.progress import tell
+from esrgan_lightning.stages.updates import Learn, Updates
+
+# Ordinary updates before the record: the optimisers make their state, cuDNN chooses its algorithms.
+_BEFORE = 3
+
+
+class CudaGraphs(Callback):
+    """Replays updates as a CUDA graph where that can be, and says why where it cannot.
+
+    Within a replayed update nobody waits for the device. Whether it was finite is decided there, the step is
+    left out there, and the stage hears of it before its next update: counts, warnings and
+    ``train/skipped`` come one update later than without.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Decides, now that there are optimisers."""
+        stage = cast(Stage, pl_module)
+        if pl_module.device.type != "cuda":
+            return
+        if reason := why_not(stage, trainer):
+            tell(f"trainer.cuda_graphs: not here, for {reason}")
+            return
+        stage.updates.replay, stage.updates.waits = Replay(), False
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The last update is looked at; the graph and its memory go."""
+        updates = cast(Stage, pl_module).updates
+        updates.settle(pl_module)
+        updates.replay, updates.waits = None, True
+
+
+def why_not(stage: Stage, trainer: pl.Trainer) -> str | None:
+    """What stands against a graph in this run, in words; None where nothing does."""
+    if isinstance(stage, MaterialStage):
+        return "the material stage's updates are few large kernels"
+    if trainer.world_size > 1:
+        return "several processes exchange their gradients"
+    if trainer.precision == "16-mixed":
+        return "fp16's scale is decided on by the processor: bf16 needs none"
+    if stage.accumulate > 1:
+        return f"stage.accumulate={stage.accumulate}: an update is several batches"
+    if isinstance(stage, GANStage) and stage.penalty is not None:
+        return "the gradient penalty draws its random numbers on the processor"
+    for optimizer in trainer.optimizers:
+        if not (isinstance(optimizer, Adam | AdamW) and optimizer.defaults.get("fused")):
+            name = type(optimizer).__name__
+            return f"{name} is no fused Adam or AdamW, whose step can be left out on the device"
+    return None
+
+
+class Replay:
+    """Learns from batches of one size by one graph, from those of another size as ever."""
+
+    def __init__(self) -> None:
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._sizes: dict[str, Any] = {}
+        self._seen = 0  # batches of these sizes in a row
+        self._stray = False  # whether the gradients in `.grad` are another update's
+        self._gradients: list[tuple[Tensor, Tensor]] = []
+        self._set: dict[int, float] = {}  # the rate that each group's tensor holds
+
+    def run(
+        self, stage: pl.LightningModule, updates: Updates, learn: Learn, batch: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """What ``learn(batch, True)`` does and returns; the tensors are overwritten by the next run."""
+        sizes = {name: (x.shape, x.dtype) for name, x in batch.items() if isinstance(x, Tensor)}
+        if self._graph is None:
+            self._seen = self._seen + 1 if sizes == self._sizes else 1
+            self._sizes = sizes
+            if self._seen > _BEFORE:
+                self._record(stage, updates, learn, batch)
+        if self._graph is None or sizes != self._sizes:
+            return self._run_once(stage, learn, batch)
+        for name, fixed in self._batch.items():
+            fixed.copy_(batch[name], non_blocking=True)
+        for rate, group in self._rates:
+            if group["lr"] != self._set.get(id(group)):
+                rate.fill_(group["lr"])
+                self._set[id(group)] = group["lr"]
+        self._graph.replay()
+        if self._stray:
+            for parameter, gradient in self._gradients:
+                parameter.grad = gradient
+            self._stray = False
+        updates.seen = [(terms, batch) for terms in self._terms]
+        updates.taken = list(self._taken)
+        return dict(self._told)
+
+    def _run_once(self, stage: pl.LightningModule, learn: Learn, batch: dict[str, Any]) -> dict[str, Tensor]:
+        self._forget_gradients(stage)
+        self._stray = True
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            told = learn(batch, True)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return told
+
+    def _record(
+        self, stage: pl.LightningModule, updates: Updates, learn: Learn, batch: dict[str, Any]
+    ) -> None:
+        self._forget_gradients(stage)  # what is recorded then sets them, and does not add
+        self._batch = {name: x.clone() for name, x in batch.items() if isinstance(x, Tensor)}
+        updates.seen, updates.taken = [], []
+        graph = torch.cuda.CUDAGraph()
+        torch.clear_autocast_cache()  # casts of the weights belong into the graph
+        try:
+            with (
+                _recordable(stage.trainer.optimizers) as self._rates,
+                # Of this thread alone: the loader's may pin memory meanwhile.
+                torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
+            ):
+                self._told = learn(batch | self._batch, True)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise InputError(
+                f"trainer.cuda_graphs=true: an update cannot be recorded, as some part of it asks the device "
+                f"for a value ({str(error).splitlines()[0]}); give trainer.cuda_graphs=false"
+            ) from error
+        torch.clear_autocast_cache()
+        self._terms = [terms for terms, _ in updates.seen]
+        self._taken = list(updates.taken)
+        self._gradients = [(p, p.grad) for p in stage.parameters() if p.grad is not None]
+        self._stray = False
+        self._graph = graph
+
+    def _forget_gradients(self, stage: pl.LightningModule) -> None:
+        for optimizer in stage.trainer.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+
+@contextmanager
+def _recordable(optimizers: Sequence[Optimizer]) -> Iterator[list[tuple[Tensor, dict[str, Any]]]]:
+    """Within the block the optimisers read their rates from the device; yields these and their groups."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    rates = [torch.tensor(group["lr"], dtype=torch.float32, device="cuda") for group in groups]
+    before = [(group["lr"], group["capturable"]) for group in groups]
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"], group["capturable"] = rate, True
+    try:
+        yield list(zip(rates, groups, strict=True))
+    finally:
+        for group, (lr, capturable) in zip(groups, before, strict=True):
+            group["lr"], group["capturable"] = lr, capturable

@@ -1,0 +1,51 @@
+"""What is known of an update that was not finite."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+Seen = tuple[Mapping[str, Tensor], Mapping[str, Any]]  # a backward pass's loss terms, and its batch
+
+
+class NonFiniteError(RuntimeError):
+    """Too many updates in a row had a loss or gradient that is not finite."""
+
+
+class Fault(NamedTuple):
+    """The first of a row of updates that were skipped."""
+
+    update: int
+    cause: str  # which term, or whose gradient; on which images
+    batches: list[Mapping[str, Any]]
+
+    def __str__(self) -> str:
+        return f"update {self.update}: {self.cause}"
+
+
+def cause_of(seen: Sequence[Seen], broken: str | None) -> str | None:
+    """Which loss term was not finite, or whose gradient, and on which images; None for fp16's overflow."""
+    # Overflow alone is how fp16 finds its scale, and no fault.
+    bad = {name for terms, _ in seen for name, term in terms.items() if not term.isfinite().all()}
+    images = [str(name) for _, batch in seen for name in batch.get("name", ())]
+    on = f" (images {', '.join(dict.fromkeys(images))})" if images else ""
+    if bad:
+        return f"not finite: loss term {', '.join(sorted(bad))}{on}"
+    return f"not finite: the gradient of {broken}; the losses are{on}" if broken else None
+
+
+def first_broken(stage: nn.Module) -> str:
+    """The name of the first parameter whose gradient is not finite."""
+    for name, parameter in stage.named_parameters():
+        if parameter.grad is not None and not parameter.grad.isfinite().all():
+            return name
+    return "all parameters together"  # each is finite, and the sum of their squares is not
+
+
+def forget_broken_statistics(stage: nn.Module) -> None:
+    """Begins batch norms' running statistics anew where they are not finite."""
+    # A step can be left out, but batch norm has averaged the NaN in: it would stay there for good.
+    for module in stage.modules():
+        mean = getattr(module, "running_mean", None)
+        if isinstance(mean, Tensor) and not mean.isfinite().all():
+            module.reset_running_stats()  # type: ignore[operator]

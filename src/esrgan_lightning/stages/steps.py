@@ -1,0 +1,75 @@
+"""What a step by hand touches: gradients, the scaler, DDP's reducer, Lightning's counter."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.strategies import ParallelStrategy
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
+
+
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """The optimiser's parameters that have a gradient."""
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def gradients_of(optimizer: Optimizer) -> list[Tensor]:
+    """The gradients of the optimiser's parameters."""
+    return [p.grad for p in parameters_of(optimizer) if p.grad is not None]
+
+
+def apart(stage: pl.LightningModule) -> AbstractContextManager[None]:
+    """Within the block a backward pass adds to this process's own gradients, and DDP waits."""
+    strategy = stage.trainer.strategy
+    return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
+
+
+def scaler_of(stage: pl.LightningModule) -> Any:
+    """fp16's gradient scaler; None in other precisions."""
+    return getattr(stage.trainer.precision_plugin, "scaler", None)
+
+
+def uncounted_step(optimizer: LightningOptimizer) -> None:
+    """A step that does not move ``trainer.global_step``."""
+    # These two hooks are Lightning's step counter; it re-installs them for every batch.
+    optimizer._on_before_step = optimizer._on_after_step = lambda: None
+    optimizer.step()
+
+
+def step_unseen(optimizer: Optimizer, clip_norm: float | None) -> tuple[Tensor, Tensor]:
+    """A step of torch's fused Adam that the device itself leaves out where a gradient is not finite.
+
+    Nobody waits for the device, and the gradients that are not finite stay as they are.
+
+    Returns:
+        Their norm before clipping, and whether the step was taken.
+    """
+    norm = get_total_norm(gradients_of(optimizer))
+    taken = norm.isfinite()
+    if clip_norm is not None:
+        clip_grads_with_norm_(parameters_of(optimizer), clip_norm, norm.nan_to_num(0, 0, 0))
+    optimizer.found_inf = (~taken).float()  # type: ignore[attr-defined]
+    optimizer.step()
+    del optimizer.found_inf  # type: ignore[attr-defined]
+    return norm, taken
+
+
+def scaled_step(stage: pl.LightningModule, optimizer: LightningOptimizer) -> bool:
+    """A step under fp16, and whether the scaler took it.
+
+    The precision plugin unscales inside step(), then the stage clips from ``on_before_optimizer_step``; the
+    scaler itself leaves out a step with infinite gradients, and lowers its scale.
+    """
+    scaler = scaler_of(stage)
+    before = scaler.get_scale()
+    uncounted_step(optimizer)
+    after = scaler.get_scale()
+    if after != before:
+        # The other network's gradients may be there already, and will be divided by the new scale.
+        for other in stage.trainer.optimizers:
+            for gradient in gradients_of(other) if other is not optimizer.optimizer else ():
+                gradient.mul_(after / before)
+    return bool(after >= before)
