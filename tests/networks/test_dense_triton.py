@@ -19,7 +19,8 @@ from esrgan_lightning.networks.blocks import DenseBlock
 
 def error(mine, expected):
     """‖mine − expected‖ / ‖expected‖."""
-    return float((mine.double() - expected.double()).norm() / expected.double().norm())
+    mine, expected = mine.detach().double(), expected.detach().double()
+    return float((mine - expected).norm() / expected.norm())
 
 
 def results(function, x, parameters, grad):

@@ -75,3 +75,11 @@ def test_shave_cuts_each_side_and_zero_cuts_nothing():
     for border in (-1, 3):
         with pytest.raises(InputError, match="border"):
             shave(image, border)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_a_gpu_gives_the_same_bits(dtype):
+    """Breaks if a plain number divides: CUDA multiplies by its reciprocal, a bit off half of the time."""
+    levels = torch.arange(torch.iinfo(dtype).max + 1, dtype=torch.int32).to(dtype)
+    assert torch.equal(to_float(levels.cuda()).cpu(), to_float(levels))

@@ -30,6 +30,8 @@ GPU = {"accelerator": "gpu", "devices": 1, "precision": "32-true"}
 class Unseen(Callback):
     """As the graph, with nothing recorded: steps are decided on without a look at the device's values."""
 
+    recorded = False
+
     def on_train_start(self, trainer, stage):
         stage.updates.replay, stage.updates.waits = self, False
 

@@ -18,14 +18,6 @@ SLOPE = tl.constexpr(0.2)
 
 
 @triton.jit
-def begin(PDL: tl.constexpr):
-    """Waits for the kernel before; lets the next one come near already (Hopper's dependent launch)."""
-    if PDL:
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
-
-
-@triton.jit
 def first(stage, NF: tl.constexpr, GC: tl.constexpr):
     """Where the weights of convolution ``stage`` (from 0) begin among all of them, in elements."""
     return 9 * GC * (stage * NF + GC * (stage * (stage - 1) // 2))
@@ -50,14 +42,13 @@ def _of_convolution(
 @triton.jit
 def pack(
     w0, w1, w2, w3, w4, packed, beta, count,
-    NF: tl.constexpr, GC: tl.constexpr, LAST: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
+    NF: tl.constexpr, GC: tl.constexpr, LAST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The five weights (O,C,3,3) in half precision, one after another as [O][3·3][C]; then backward's.
 
     Grid: (blocks, 5 stages, 2 directions). Backward stage k turns D's first NF + k·GC channels into the
     gradient of map 4 − k, the last convolution's weights times β.
     """
-    begin(PDL)
     stage = tl.program_id(1)
     back = tl.program_id(2) == 1
     channels = NF + stage * GC
@@ -96,7 +87,7 @@ def _row_of_taps(
 def convolve(
     source, row, buffer, weight, bias, maps, out, sums, beta, P, height, width,
     C: tl.constexpr, N: tl.constexpr, NF: tl.constexpr, GC: tl.constexpr,
-    BACK: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr, PDL: tl.constexpr,
+    BACK: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """One 3×3 convolution of the first C channels of ``source`` to N channels, and what follows it.
 
@@ -110,7 +101,6 @@ def convolve(
     gradients.
     """
     ALL: tl.constexpr = NF + 4 * GC
-    begin(PDL)
     line = tl.arange(0, BM)
     pixel = tl.program_id(0) * (BM - 2) - 1 + line
     x = pixel % width

@@ -62,7 +62,7 @@ def _packed(weights: Sequence[Tensor], dtype: torch.dtype, beta: float) -> Tenso
     grid = (triton.cdiv(weights[4].numel(), BLOCK), 5, 2)
     pack[grid](
         *weights, packed, beta, packed.shape[1],
-        NF=features, GC=growth, LAST=last, BLOCK=BLOCK, **_launch(packed.device),
+        NF=features, GC=growth, LAST=last, BLOCK=BLOCK,
     )  # fmt: skip
     return packed
 
@@ -88,7 +88,7 @@ def _convolve(
         convolve[(triton.cdiv(pixels, PIXELS - 2),)](
             source, row, buffer, packed[begin:], bias, maps, out, sums, beta, pixels, height, width,
             C=reads, N=writes, NF=features, GC=growth, BACK=maps is not None, BM=PIXELS,
-            **(WIDE if stage == 4 else NARROW), **_launch(buffer.device),
+            **(WIDE if stage == 4 else NARROW),
         )  # fmt: skip
         begin += 9 * reads * writes
 
@@ -102,13 +102,12 @@ def _parameter_gradients(
     pixels = batch * height * width
     share = triton.cdiv(triton.cdiv(pixels, SHARES), WEIGH["BP"]) * WEIGH["BP"]
     parts = sums.new_empty(triton.cdiv(pixels, share), 9, channels, channels)
-    launch = _launch(maps.device)
-    weigh[(9, len(parts))](behind, maps, parts, pixels, height, width, share, GC=growth, **WEIGH, **launch)
+    weigh[(9, len(parts))](behind, maps, parts, pixels, height, width, share, GC=growth, **WEIGH)
     of_weights = sums.new_empty(sum(weight.numel() for weight in weights))
     of_biases = sums.new_empty(channels)
     collect[(triton.cdiv(weights[4].numel(), BLOCK), 5)](
         parts, sums, of_weights, of_biases, beta, len(sums),
-        PARTS=len(parts), NF=features, GC=growth, BLOCK=BLOCK, **launch,
+        PARTS=len(parts), NF=features, GC=growth, BLOCK=BLOCK,
     )  # fmt: skip
     found: list[Tensor | None] = []
     begin = end = 0
@@ -118,8 +117,3 @@ def _parameter_gradients(
         found += [own.to(weight.dtype), of_biases[end : end + outputs].to(weight.dtype)]
         begin, end = begin + weight.numel(), end + outputs
     return found
-
-
-def _launch(device: torch.device) -> dict[str, Any]:
-    """Hopper starts a kernel while the one before it ends; Triton's interpreter, on the CPU, does not."""
-    return {"PDL": True, "launch_pdl": True} if device.type == "cuda" else {"PDL": False}

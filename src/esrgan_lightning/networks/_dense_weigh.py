@@ -3,20 +3,19 @@
 import triton
 import triton.language as tl
 
-from esrgan_lightning.networks._dense_convolve import begin, first
+from esrgan_lightning.networks._dense_convolve import first
 
 
 @triton.jit
 def weigh(
     behind, maps, parts, P, height, width, share,
-    GC: tl.constexpr, BP: tl.constexpr, PDL: tl.constexpr,
+    GC: tl.constexpr, BP: tl.constexpr,
 ):  # fmt: skip
     """Σ_p D[p − tap, m] · X[p, c] over a share of the pixels, for a row of taps and 2·GC of D's channels.
 
     Grid: (3 rows of taps × 3 parts of D, shares); NF = 2·GC. ``parts``: [share][tap][m][c] in fp32.
     """
     ALL: tl.constexpr = 6 * GC
-    begin(PDL)
     tile = tl.program_id(0) % 3
     down = tl.program_id(0) // 3
     part = tl.program_id(1)
@@ -60,14 +59,13 @@ def weigh(
 @triton.jit
 def collect(
     parts, sums, weights, biases, beta, ROWS,
-    PARTS: tl.constexpr, NF: tl.constexpr, GC: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
+    PARTS: tl.constexpr, NF: tl.constexpr, GC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Adds up the shares, in their order: gradients of the weights, [O][3·3][C] by turns, and of biases.
 
     Grid: (blocks, 5 stages).
     """
     ALL: tl.constexpr = NF + 4 * GC
-    begin(PDL)
     stage = tl.program_id(1)
     channels = NF + stage * GC
     outputs = tl.where(stage == 4, NF, GC)

@@ -27,7 +27,17 @@ def to_float(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         return image.to(dtype)
     peak = _peak(image)
     exact = dtype if dtype in (torch.float32, torch.float64) else torch.float32  # 65535 overflows a half
-    return (image.to(exact) / peak).to(dtype)
+    return divide(image.to(exact), peak).to(dtype)
+
+
+def divide(x: Tensor, by: float) -> Tensor:
+    """Divides to the same bits on every device: by a plain number CUDA multiplies by its reciprocal.
+
+    Example:
+        >>> divide(torch.tensor([51.0]), 255)
+        tensor([0.2000])
+    """
+    return x / x.new_full((), by)
 
 
 def from_float(image: Tensor, dtype: torch.dtype) -> Tensor:

@@ -82,6 +82,11 @@ class Replay:
         self._gradients: list[tuple[Tensor, Tensor]] = []
         self._set: dict[int, float] = {}  # the rate that each group's tensor holds
 
+    @property
+    def recorded(self) -> bool:
+        """Whether there is a graph by now."""
+        return self._graph is not None
+
     def run(
         self, stage: pl.LightningModule, updates: Updates, learn: Learn, batch: dict[str, Any]
     ) -> dict[str, Tensor]:

@@ -92,7 +92,7 @@ class Updates:
             last: whether it is the update's last batch.
         """
         self.settle(stage)
-        self.telling = self.waits or self._is_read(stage.trainer)
+        self.telling = self.replay is None or not self.replay.recorded or self._is_read(stage.trainer)
         told = learn(batch, last) if self.replay is None else self.replay.run(stage, self, learn, batch)
         if self.telling:
             log_means(stage, told)

@@ -21,7 +21,7 @@ from esrgan_lightning.data.degradations._common import (
     whole,
     workplace,
 )
-from esrgan_lightning.ops.pixels import to_float
+from esrgan_lightning.ops.pixels import divide, to_float
 from esrgan_lightning.ops.resize import imresize
 
 # ITU-T T.81, tables K.1 (luma) and K.2 (chroma): the ones that libjpeg scales by its quality.
@@ -95,7 +95,7 @@ def jpeg_round_trip(image: Tensor, quality: Sequence[int]) -> Tensor:
         ],
         dim=1,
     )
-    return rgb.clamp(0, 255).to(image.dtype) / 255
+    return divide(rgb.clamp(0, 255).to(image.dtype), 255)
 
 
 def _fixed(x: Tensor) -> Tensor:
