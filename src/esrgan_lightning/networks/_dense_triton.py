@@ -31,40 +31,38 @@ class DenseBlockKernels(torch.autograd.Function):
         batch, _, height, width = x.shape
         maps = x.new_empty(batch, height, width, features + 4 * growth)
         out = torch.empty_like(x)
-        packed = _packed(weights, x.dtype, beta)
-        _convolve(x, maps, packed[0], biases, None, out, None, beta)
+        packed, turned = _packed(weights, x.dtype, beta)
+        _convolve(x, maps, packed, biases, None, out, None, beta)
         ctx.beta = beta
-        ctx.save_for_backward(maps, packed[1], *weights)
+        ctx.save_for_backward(maps, turned, *weights)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
-        maps, packed, *weights = ctx.saved_tensors
+        maps, turned, *weights = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         behind, into = torch.empty_like(maps), torch.empty_like(grad)
         programs = triton.cdiv(maps.shape[:3].numel(), PIXELS - 2)
         sums = maps.new_empty(programs, maps.shape[3], dtype=torch.float32)
-        _convolve(grad, behind, packed, None, maps, into, sums, ctx.beta)
+        _convolve(grad, behind, turned, None, maps, into, sums, ctx.beta)
         gradients: Sequence[Tensor | None] = [None] * 10
         if any(ctx.needs_input_grad[3:]):
             gradients = _parameter_gradients(behind, maps, sums, weights, ctx.beta)
         return (into, None, None, *gradients)
 
 
-def _packed(weights: Sequence[Tensor], dtype: torch.dtype, beta: float) -> Tensor:
-    """(2,W): all weights as the convolutions read them, forward and backward."""
+def _packed(weights: Sequence[Tensor], dtype: torch.dtype, beta: float) -> tuple[Tensor, Tensor]:
+    """All weights, one after another, as the convolutions read them: forward and backward."""
     growth, features = weights[0].shape[:2]
     last = all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
     if not last:
         weights = [weight.contiguous() for weight in weights]
-    packed = weights[0].new_empty(2, sum(weight.numel() for weight in weights), dtype=dtype)
+    count = sum(weight.numel() for weight in weights)
+    packed, turned = (weights[0].new_empty(count, dtype=dtype) for _ in range(2))
     grid = (triton.cdiv(weights[4].numel(), BLOCK), 5, 2)
-    pack[grid](
-        *weights, packed, beta, packed.shape[1],
-        NF=features, GC=growth, LAST=last, BLOCK=BLOCK,
-    )  # fmt: skip
-    return packed
+    pack[grid](*weights, packed, turned, beta, NF=features, GC=growth, LAST=last, BLOCK=BLOCK)
+    return packed, turned
 
 
 def _convolve(

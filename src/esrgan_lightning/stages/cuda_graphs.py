@@ -1,8 +1,8 @@
 """A whole update as one CUDA graph: thousands of small kernels, started by a single call.
 
-A generator of 23 RRDBs starts some 6,000 kernels in an update, most of them shorter than the processor needs
-to start the next: the GPU waits. Recorded once, they are replayed with the pauses gone. What is computed is
-the same; `training_step` is the same, too, and runs as it stands for the first updates and for the record.
+A generator of 23 RRDBs starts thousands of kernels in an update, most of them shorter than the processor
+needs to start the next: the GPU waits. Recorded once, they are replayed with the pauses gone. What is
+computed is the same, and so is the stage's code: it runs as it stands for the first updates and the record.
 """
 
 from collections.abc import Iterator, Sequence
