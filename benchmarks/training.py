@@ -27,7 +27,7 @@ from pathlib import Path
 
 import torch
 from _contest import OURS, Contest
-from _measure import gemm_peak, paired_ratio
+from _measure import gemm_peak, paired_ratio, synchronize
 from _rivals import Rival, basicsr, plain
 from _runs import DEVICE, DTYPES, Clock, CountOperations, batch_of, build, fit, prepare, repeated
 
@@ -41,6 +41,7 @@ TINY = {
     "gan": ["generator.num_features=4", "discriminator.num_features=4"],
 }
 TINY["gan"] += ["data.patch_size=32", "loss.weights.perceptual=0"]
+BLOCK = 10 if DEVICE == "cuda" else 1  # updates in a turn: the first turn ends after a graph was recorded
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -59,9 +60,8 @@ def contest(args: argparse.Namespace) -> None:
     rivals = rivals_of(stage, args.rivals)
     prepare(stage, settings)
     precision = settings.resolved_precision()
-    block = 10 if DEVICE == "cuda" else 1
-    batch, rounds = batch_of(args.batch), Contest(rivals, DEVICE, CLOCKS[args.clock], block=block)
-    fit(stage, settings, batch, (args.rounds + 1) * block, rounds)
+    batch, rounds = batch_of(args.batch), Contest(rivals, DEVICE, CLOCKS[args.clock], block=BLOCK)
+    fit(stage, settings, batch, (args.rounds + 1) * BLOCK, rounds)
     check_losses(rounds.losses, 1e-4 if precision == "32-true" else 5e-3)
 
     # The operations of the plain form: what a graph or a kernel of its own does, nobody counts.
@@ -135,6 +135,7 @@ def peak_of(args: argparse.Namespace) -> None:
 
 def scaling(args: argparse.Namespace) -> None:
     """Images per second of one process and of N, each with the same batch and the same share of the cores."""
+    args.set = [*args.set, "trainer.cuda_graphs=false"]  # several processes have none
     threads = max(1, torch.get_num_threads() // (args.processes if DEVICE == "cpu" else 1))
     rates = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -169,12 +170,13 @@ def overhead(args: argparse.Namespace) -> None:
     for _ in range(updates):
         start = time.perf_counter()
         loop.update(on_device)
+        synchronize(DEVICE)
         seconds.append(time.perf_counter() - start)
     extra = inside - statistics.mean(seconds[2:])
     stage, settings = build(args)
     prepare(stage, settings)
-    full = Contest([], DEVICE)
-    fit(stage, settings, batch_of(args.batch), args.rounds + 1, full)
+    full = Contest([], DEVICE, block=BLOCK)
+    fit(stage, settings, batch_of(args.batch), (args.rounds + 1) * BLOCK, full)
     update = statistics.median(full.seconds[OURS])
     print(
         f"tiny networks: {inside * 1e3:.1f} ms an update inside Lightning, "

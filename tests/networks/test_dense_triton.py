@@ -145,6 +145,9 @@ def test_where_the_kernels_are_taken(monkeypatch):
         capability[0] = other
         assert not fits()
     capability[0] = (9, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.version, "hip", "6.4")
+        assert not fits()
     monkeypatch.setattr(_dense, "find_spec", lambda name: None)
     assert not fits()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import imresize, modcrop, read_image
+from esrgan_lightning.ops import imresize, modcrop, read_image, resize
 
 SCALES = {
     "0.5000": 1 / 2,
@@ -215,3 +215,16 @@ def test_other_wrong_arguments_are_refused():
         imresize(torch.zeros(3, 0, 4), 2)
     with pytest.raises(TypeError, match="int64"):
         imresize(torch.zeros(1, 4, 4, dtype=torch.int64), 2)
+
+
+def test_matrices_that_stay_on_a_device_serve_training_later():
+    """Breaks if they are other ones, or were made as inference tensors, which autograd refuses."""
+    device = torch.device("cpu")
+    with torch.inference_mode():
+        kept = resize._kept(device, 36, 0.25, "replicate", True)
+    plain = resize._bands_on(device, 36, 0.25, "replicate", True)
+    for (first, end, mine), (wanted_first, wanted_end, wanted) in zip(kept, plain, strict=True):
+        assert (first, end) == (wanted_first, wanted_end)
+        assert torch.equal(mine, wanted)
+        (mine @ torch.ones(end - first, 1, dtype=torch.float64, requires_grad=True)).sum().backward()
+    assert resize._kept(device, 36, 0.25, "replicate", True) is kept

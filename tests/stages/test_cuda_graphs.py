@@ -6,13 +6,14 @@ import pytest
 import torch
 from by_hand import batches, fit, gan_stage, poisoned, psnr_stage
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import ParallelStrategy
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import RelativisticAverageGAN, WeightedLoss
 from esrgan_lightning.losses.penalty import GradientPenalty
-from esrgan_lightning.networks import UNetDiscriminator
+from esrgan_lightning.networks import SRResNet, UNetDiscriminator
 from esrgan_lightning.stages.cuda_graphs import CudaGraphs, why_not
 from esrgan_lightning.stages.faults import NonFiniteError
 from esrgan_lightning.stages.guards import NonFiniteBatch
@@ -21,8 +22,13 @@ from esrgan_lightning.stages.metrics_csv import MetricsCSV
 fused_adam = functools.partial(torch.optim.Adam, lr=1e-3, fused=True)
 STAGES = pytest.mark.parametrize(
     ("make", "settings"),
-    [(psnr_stage, {}), (gan_stage, {}), (gan_stage, {"order": "discriminator_first"})],
-    ids=["psnr", "gan", "by_turns"],
+    [
+        (psnr_stage, {}),
+        (gan_stage, {}),
+        (gan_stage, {"order": "discriminator_first"}),
+        (gan_stage, {"discriminator_steps": 2}),
+    ],
+    ids=["psnr", "gan", "by_turns", "two_steps"],
 )
 GPU = {"accelerator": "gpu", "devices": 1, "precision": "32-true"}
 
@@ -88,6 +94,61 @@ def test_the_last_update_and_one_too_many_are_heard_of(make, settings, tmp_path)
         fit(stage, batches(6), callbacks=[Unseen()], precision="32-true")
 
 
+def test_a_validation_finds_a_sound_network(tmp_path):
+    """Breaks if batch norm's statistics are still NaN there, or the gradients to name are gone."""
+    data = batches(3)
+    data[1]["hr"].fill_(float("nan"))
+    data[1]["lr"].fill_(float("nan"))
+    stage = psnr_stage(
+        generator=SRResNet(num_features=8, num_blocks=1, scale=2, batch_norm=True), optimizer=fused_adam
+    )
+    watch = [Unseen(), NonFiniteBatch(tmp_path)]
+    fit(stage, data, callbacks=watch, precision="32-true", validate=1, val_check_interval=1)
+    assert stage.updates.skipped == 1
+    stage = poisoned(psnr_stage, [2], "gradient", optimizer=fused_adam, max_skipped=1)
+    with pytest.raises(NonFiniteError, match=r"the gradient of generator\."):
+        fit(stage, batches(3), callbacks=[Unseen()], precision="32-true", validate=1, val_check_interval=1)
+
+
+def test_a_run_that_is_stopped_has_the_row_of_its_last_update(tmp_path):
+    """Breaks if the row repeats an earlier one: Lightning writes one where a run is stopped."""
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.should_stop = trainer.global_step == 5
+
+    class Recorded(Unseen):
+        recorded = True
+
+    log = MetricsCSV(tmp_path / "metrics.csv")
+    fit(psnr_stage(optimizer=fused_adam), batches(9), callbacks=[Recorded(), Stop()], precision="32-true",
+        logger=log, log_every_n_steps=3)  # fmt: skip
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["3", "5"]
+
+
+def test_a_run_that_failed_leaves_nothing_to_the_next(monkeypatch):
+    """Breaks if a second training of the stage replays the first one's graph, with its optimisers."""
+
+    class Fail(Callback):
+        def on_train_batch_end(self, trainer, stage, *_):
+            assert stage.updates.replay is not None
+            raise KeyError("stop")
+
+    class Graphs(CudaGraphs, Unseen):
+        def on_train_start(self, trainer, stage):
+            super().on_train_start(trainer, stage)
+            Unseen.on_train_start(self, trainer, stage)
+
+    stage = psnr_stage(optimizer=fused_adam)
+    with pytest.raises(KeyError, match="stop"):
+        fit(stage, batches(2), callbacks=[Graphs(), Fail()], precision="32-true")
+    assert stage.updates.replay is None
+    assert stage.updates.waits
+    fit(stage, batches(2), precision="32-true")
+    assert stage.updates.skipped == 0
+
+
 def test_a_checkpoint_counts_the_update_before_it(tmp_path):
     """Breaks if a resumed run forgets that the last update was left out."""
 
@@ -108,6 +169,7 @@ def test_a_checkpoint_counts_the_update_before_it(tmp_path):
     [
         (psnr_stage, {"optimizer": fused_adam}, None),
         (gan_stage, {"optimizer": fused_adam}, None),
+        (gan_stage, {"optimizer": fused_adam, "discriminator_steps": 2}, None),
         (psnr_stage, {}, "no fused Adam"),
         (psnr_stage, {"optimizer": functools.partial(torch.optim.SGD, lr=0.1)}, "SGD is no fused"),
         (psnr_stage, {"optimizer": fused_adam, "accumulate": 2}, "stage.accumulate=2"),
@@ -128,6 +190,15 @@ def test_why_a_run_has_no_graph(make, settings, said):
     data = [batch | {"number": [0, 1]} for batch in batches(2)]
     reason = why_not(stage, fit(stage, data, precision="32-true"))
     assert said in reason if said else reason is None
+
+
+def test_ddp_of_one_process_has_no_graph():
+    """Breaks if `trainer=ddp` on a machine with one GPU records DDP's reducer."""
+    stage = psnr_stage(optimizer=fused_adam)
+    trainer = fit(stage, batches(1), precision="32-true")
+    assert why_not(stage, trainer) is None
+    trainer.strategy.__class__ = type("Parallel", (type(trainer.strategy), ParallelStrategy), {})
+    assert "processes" in why_not(stage, trainer)
 
 
 def test_on_a_cpu_nothing_changes():
@@ -197,6 +268,20 @@ def test_a_replayed_update_that_is_not_finite_is_left_out(make, settings, tmp_pa
     assert all(value.isfinite().all() for value in record.after[8].values())
     assert stage.updates.skipped == 1
     assert [path.name for path in tmp_path.iterdir()] == ["nonfinite_update_0000007.safetensors"]
+
+
+@pytest.mark.gpu
+def test_a_schedule_of_more_than_the_rate_ends_the_graph():
+    """Breaks if the recorded β1 stays while the schedule moves on."""
+    after = []
+    for callbacks in ([], [CudaGraphs()]):
+        record = Weights()
+        stage = psnr_stage(
+            optimizer=fused_adam, schedule=lambda optimizer: OneCycleLR(optimizer, 1e-3, total_steps=20)
+        )
+        fit(stage, batches(9), callbacks=[*callbacks, record], **GPU)
+        after.append(record.after[-1])
+    torch.testing.assert_close(after[1], after[0], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.gpu

@@ -62,8 +62,9 @@ def _kernels_fit(x: Tensor, weight: Tensor | None) -> bool:
         and growth in (16, 32)
         and x.numel() * 3 < 2**31  # the kernels count a buffer's elements in 32 bits
         and find_spec("triton") is not None
-        # Hopper: on other cards the tiles have not been tried.
-        and torch.cuda.get_device_capability(x.device)[0] == 9
+        # Hopper: on other cards the tiles have not been tried. AMD's call themselves (9, …), too.
+        and torch.version.hip is None
+        and torch.cuda.get_device_capability(x.device) == (9, 0)
     )
 
 

@@ -1,7 +1,7 @@
 """MATLAB's ``imresize`` (bicubic), exact to the last bit: the degradation of the field's test sets."""
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -23,7 +23,10 @@ _TIE = 1e-9
 # Outputs (or inputs, when upscaling) per block of the banded weight matrix: whole for a training patch.
 _BLOCK = 128
 
+_SMALL = 2**18  # bytes of a matrix that stays on its device: a training patch's
+
 Band = tuple[int, int, NDArray[np.float64]]  # first input, last input + 1, weights (outputs, inputs)
+Placed = tuple[tuple[int, int, Tensor], ...]  # the same on a device
 
 
 def imresize(image: Tensor, scale: float, *, edges: Edges = "replicate", antialias: bool = True) -> Tensor:
@@ -76,20 +79,36 @@ def imresize(image: Tensor, scale: float, *, edges: Edges = "replicate", antiali
     half = 0.5 + (_TIE if math.isclose(factor, round(factor), rel_tol=1e-12) else 0.0)
     out = image.to(torch.float64)
     height, width = image.shape[-2:]
-    out = _settle(_rows(out, _bands(height, scale, edges, antialias)), maximum, half)
-    out = _settle(_columns(out, _bands(width, scale, edges, antialias)), maximum, half)
+    out = _settle(_rows(out, _bands_on(out.device, height, scale, edges, antialias)), maximum, half)
+    out = _settle(_columns(out, _bands_on(out.device, width, scale, edges, antialias)), maximum, half)
     return out.to(image.dtype).to(home)
 
 
-def _rows(x: Tensor, bands: tuple[Band, ...]) -> Tensor:
+def _bands_on(device: torch.device, size: int, scale: float, edges: Edges, antialias: bool) -> Placed:
+    """The matrix of one axis on a device: a patch's stays there, so that no copy makes the processor wait."""
+    bands = _bands(size, scale, edges, antialias)
+    if device.type == "cpu" or sum(w.nbytes for *_, w in bands) > _SMALL:
+        return tuple((first, end, torch.from_numpy(w).to(device)) for first, end, w in bands)
+    return _kept(device, size, scale, edges, antialias)
+
+
+# Without a limit: a CUDA graph may go on reading what it has been recorded with.
+@cache
+def _kept(device: torch.device, size: int, scale: float, edges: Edges, antialias: bool) -> Placed:
+    with torch.inference_mode(False):
+        bands = _bands(size, scale, edges, antialias)
+        return tuple((first, end, torch.from_numpy(w).to(device)) for first, end, w in bands)
+
+
+def _rows(x: Tensor, bands: Placed) -> Tensor:
     """(…, H, W) → (…, H', W)."""
-    parts = [torch.from_numpy(w).to(x.device) @ x[..., first:end, :] for first, end, w in bands]
+    parts = [w @ x[..., first:end, :] for first, end, w in bands]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
 
 
-def _columns(x: Tensor, bands: tuple[Band, ...]) -> Tensor:
+def _columns(x: Tensor, bands: Placed) -> Tensor:
     """(…, H, W) → (…, H, W')."""
-    parts = [x[..., first:end] @ torch.from_numpy(w).to(x.device).T for first, end, w in bands]
+    parts = [x[..., first:end] @ w.T for first, end, w in bands]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
@@ -31,12 +32,16 @@ class CudaGraphs(Callback):
 
     Within a replayed update nobody waits for the device. Whether it was finite is decided there, the step is
     left out there, and the stage hears of it before its next update: counts, warnings and
-    ``train/skipped`` come one update later than without.
+    ``train/skipped`` come one update later than without, and values are logged for those updates alone that
+    a logger reads.
+
+    A trainer assembled by hand takes it as ``Trainer(callbacks=[CudaGraphs()])``.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Decides, now that there are optimisers."""
         stage = cast(Stage, pl_module)
+        stage.updates.forget()
         if pl_module.device.type != "cuda":
             return
         if reason := why_not(stage, trainer):
@@ -45,24 +50,32 @@ class CudaGraphs(Callback):
         stage.updates.replay, stage.updates.waits = Replay(), False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last update is looked at; the graph and its memory go."""
-        updates = cast(Stage, pl_module).updates
-        updates.settle(pl_module)
-        updates.replay, updates.waits = None, True
+        """The last update is looked at."""
+        cast(Stage, pl_module).updates.settle(pl_module)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """The stage may be trained again, by another trainer."""
+        cast(Stage, pl_module).updates.forget()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """The graph and its memory go."""
+        cast(Stage, pl_module).updates.forget()
 
 
 def why_not(stage: Stage, trainer: pl.Trainer) -> str | None:
     """What stands against a graph in this run, in words; None where nothing does."""
     if isinstance(stage, MaterialStage):
-        return "the material stage's updates are few large kernels"
-    if trainer.world_size > 1:
-        return "several processes exchange their gradients"
+        return "the material stage has none"
+    if isinstance(trainer.strategy, ParallelStrategy):  # also of one process: DDP looks at each backward pass
+        return "processes exchange their gradients"
     if trainer.precision == "16-mixed":
         return "fp16's scale is decided on by the processor: bf16 needs none"
     if stage.accumulate > 1:
         return f"stage.accumulate={stage.accumulate}: an update is several batches"
     if isinstance(stage, GANStage) and stage.penalty is not None:
-        return "the gradient penalty draws its random numbers on the processor"
+        return "there is a gradient penalty"
     for optimizer in trainer.optimizers:
         if not (isinstance(optimizer, Adam | AdamW) and optimizer.defaults.get("fused")):
             name = type(optimizer).__name__
@@ -97,6 +110,11 @@ class Replay:
             self._sizes = sizes
             if self._seen > _BEFORE:
                 self._record(stage, updates, learn, batch)
+        if self._graph is not None and self._constants != _constants(stage.trainer.optimizers):
+            tell("trainer.cuda_graphs: given up, for a schedule moves more than the learning rate")
+            updates.forget()
+            self._forget_gradients(stage)
+            return learn(batch, True)
         if self._graph is None or sizes != self._sizes:
             return self._run_once(stage, learn, batch)
         for name, fixed in self._batch.items():
@@ -137,7 +155,8 @@ class Replay:
                 # Of this thread alone: the loader's may pin memory meanwhile.
                 torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
             ):
-                self._told = learn(batch | self._batch, True)
+                told = learn(batch | self._batch, True)
+                self._told = {name: value.detach() for name, value in told.items()}
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -150,11 +169,19 @@ class Replay:
         self._taken = list(updates.taken)
         self._gradients = [(p, p.grad) for p in stage.parameters() if p.grad is not None]
         self._stray = False
+        self._constants = _constants(stage.trainer.optimizers)
         self._graph = graph
 
     def _forget_gradients(self, stage: pl.LightningModule) -> None:
         for optimizer in stage.trainer.optimizers:
             optimizer.zero_grad(set_to_none=True)
+
+
+def _constants(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
+    """The optimisers' settings that a graph holds as they were: all but the rate."""
+    changing = ("params", "lr")
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    return [{name: value for name, value in group.items() if name not in changing} for group in groups]
 
 
 @contextmanager

@@ -15,14 +15,13 @@ from esrgan_lightning.losses.adversarial import AdversarialLoss
 from esrgan_lightning.stages.critic import penalised, penalty_of
 from esrgan_lightning.stages.ema import averaged
 from esrgan_lightning.stages.enlarge import enlarge
-from esrgan_lightning.stages.relay import frozen, relay
+from esrgan_lightning.stages.relay import frozen, judge, relay
 from esrgan_lightning.stages.signals import color_shift
 from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
 from esrgan_lightning.weights import LINEAGE_KEY
 
-Batches = Sequence[dict[str, Any]]
-Told = dict[str, Tensor]  # what is to be logged
+Told = dict[str, Tensor]  # losses and other values by name
 Order = Literal["generator_first", "discriminator_first"]
 
 
@@ -155,18 +154,15 @@ class GANStage(pl.LightningModule):
             sr = known if known.requires_grad else enlarge(self.generator, batch)
             with frozen(self.discriminator):  # it judges, and does not learn from this
                 wanted = self.losses.needs("adversarial")
-                given = {"adversarial": self._adversarial(sr, batch["hr"])} if wanted else {}
+                judged = judge(self.adversarial, self.discriminator, sr, batch["hr"]) if wanted else None
+                given = {} if judged is None else {"adversarial": judged}
                 told = self._generator_gradient(sr, given, batch, last=batch is batches[-1])
         return told | self._step("g")
 
-    def _adversarial(self, sr: Tensor, hr: Tensor) -> Tensor:
-        fake = self.discriminator(sr)
-        with torch.no_grad():  # the logits of real images hold nothing that the generator could change
-            real = self.discriminator(hr) if self.adversarial.needs_real_in_generator else None
-        return self.adversarial.generator_loss(real, fake)
-
-    def _discriminator_turn(self, srs: Sequence[Tensor], batches: Batches) -> Told:
+    def _discriminator_turn(self, srs: Sequence[Tensor], batches: Sequence[dict[str, Any]]) -> Told:
         for step in range(self.discriminator_steps):
+            if step:  # a replayed step leaves its gradients for a later look
+                self.optimizers()[1].zero_grad(set_to_none=True)  # type: ignore[index]
             for sr, batch in zip(srs, batches, strict=True):
                 real, fake = self.discriminator(batch["hr"]), self.discriminator(sr.detach())
                 last = batch is batches[-1]
@@ -174,9 +170,7 @@ class GANStage(pl.LightningModule):
             told |= self._step("d")
         return told
 
-    def _generator_gradient(
-        self, sr: Tensor, given: Mapping[str, Tensor], batch: dict[str, Any], *, last: bool
-    ) -> Told:
+    def _generator_gradient(self, sr: Tensor, given: Told, batch: dict[str, Any], *, last: bool) -> Told:
         loss, terms = self.losses(sr, batch["hr"], **given)
         self.updates.backward(self, loss, terms=terms, batch=batch, last=last)
         return {"loss_g": loss, **terms, **color_shift(sr, batch["lr"])} if last else {}
@@ -196,6 +190,14 @@ class GANStage(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clipping under fp16, after the gradients are unscaled."""
         self.updates.clip(self, optimizer)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """A run that was just stopped is told of its last update."""
+        self.updates.tell_at_stop(self)
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Before a validation it is known whether the last update was sound; its gradients may stay."""
+        self.updates.settle(self)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One whole image → its SR, (1,3,H,W) in [0,1]."""

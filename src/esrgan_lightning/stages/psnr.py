@@ -96,6 +96,14 @@ class PSNRStage(pl.LightningModule):
         """Clipping under fp16, after the gradients are unscaled."""
         self.updates.clip(self, optimizer)
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """A run that was just stopped is told of its last update."""
+        self.updates.tell_at_stop(self)
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Before a validation it is known whether the last update was sound; its gradients may stay."""
+        self.updates.settle(self)
+
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One whole image → its SR, (1,3,H,W) in [0,1]."""
         sr = enlarge(self.model, batch).float().clamp(0, 1)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from esrgan_lightning.losses.adversarial import AdversarialLoss
+
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
@@ -20,6 +22,14 @@ def frozen(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
+
+
+def judge(adversarial: AdversarialLoss, discriminator: nn.Module, sr: Tensor, hr: Tensor) -> Tensor:
+    """The generator's adversarial loss for its pictures, (B,3,H,W); real ones are seen without a graph."""
+    fake = discriminator(sr)
+    with torch.no_grad():  # the logits of real images hold nothing that the generator could change
+        real = discriminator(hr) if adversarial.needs_real_in_generator else None
+    return adversarial.generator_loss(real, fake)
 
 
 def relay(loss: Tensor, *, seen: Tensor, picture: Tensor, scale: Tensor | None = None) -> Tensor:

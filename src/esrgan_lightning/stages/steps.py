@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor
@@ -39,6 +40,17 @@ def uncounted_step(optimizer: LightningOptimizer) -> None:
     optimizer.step()
 
 
+def step_seen(optimizer: LightningOptimizer, clip_norm: float | None) -> tuple[Tensor, bool]:
+    """A step unless a gradient is not finite: their norm before clipping, and whether it was taken."""
+    norm = get_total_norm(gradients_of(optimizer.optimizer))
+    if not torch.isfinite(norm):
+        return norm, False
+    if clip_norm is not None:
+        clip_grads_with_norm_(parameters_of(optimizer.optimizer), clip_norm, norm)
+    uncounted_step(optimizer)
+    return norm, True
+
+
 def step_unseen(optimizer: Optimizer, clip_norm: float | None) -> tuple[Tensor, Tensor]:
     """A step of torch's fused Adam that the device itself leaves out where a gradient is not finite.
 
@@ -52,8 +64,10 @@ def step_unseen(optimizer: Optimizer, clip_norm: float | None) -> tuple[Tensor, 
     if clip_norm is not None:
         clip_grads_with_norm_(parameters_of(optimizer), clip_norm, norm.nan_to_num(0, 0, 0))
     optimizer.found_inf = (~taken).float()  # type: ignore[attr-defined]
-    optimizer.step()
-    del optimizer.found_inf  # type: ignore[attr-defined]
+    try:
+        optimizer.step()
+    finally:
+        del optimizer.found_inf  # type: ignore[attr-defined]
     return norm, taken
 
 
@@ -73,3 +87,14 @@ def scaled_step(stage: pl.LightningModule, optimizer: LightningOptimizer) -> boo
             for gradient in gradients_of(other) if other is not optimizer.optimizer else ():
                 gradient.mul_(after / before)
     return bool(after >= before)
+
+
+def clip_unscaled(stage: pl.LightningModule, optimizer: Optimizer, clip_norm: float | None) -> Tensor:
+    """Unscales fp16's gradients and clips them; their norm before that."""
+    if getattr(optimizer, "_step_supports_amp_scaling", False):
+        # The plugin leaves it to fused optimisers to unscale in their step, which would be too late.
+        scaler_of(stage).unscale_(optimizer)
+    norm = get_total_norm(gradients_of(optimizer))
+    if clip_norm is not None:
+        clip_grads_with_norm_(parameters_of(optimizer), clip_norm, norm)
+    return norm

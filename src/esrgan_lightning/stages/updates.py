@@ -13,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -27,15 +26,7 @@ from esrgan_lightning.stages.faults import (
     forget_broken_statistics,
 )
 from esrgan_lightning.stages.signals import log_means
-from esrgan_lightning.stages.steps import (
-    apart,
-    gradients_of,
-    parameters_of,
-    scaled_step,
-    scaler_of,
-    step_unseen,
-    uncounted_step,
-)
+from esrgan_lightning.stages.steps import apart, clip_unscaled, scaled_step, scaler_of, step_seen, step_unseen
 
 if TYPE_CHECKING:
     from esrgan_lightning.stages.cuda_graphs import Replay
@@ -68,6 +59,7 @@ class Updates:
         # Logging a value takes Lightning most of a millisecond, and all of a replayed update some ten: of
         # these, those are told that somebody reads.
         self.telling = True
+        self._told: dict[str, Tensor] = {}
         self.seen: list[Seen] = []
         self.taken: list[Tensor | bool] = []  # of each step of the update
         self._open: int | None = None  # the update that is done, and not known to be sound
@@ -94,12 +86,26 @@ class Updates:
         self.settle(stage)
         self.telling = self.replay is None or not self.replay.recorded or self._is_read(stage.trainer)
         told = learn(batch, last) if self.replay is None else self.replay.run(stage, self, learn, batch)
-        if self.telling:
-            log_means(stage, told)
+        self._told = {name: value.detach() for name, value in told.items()}
         if last:
             self.finish(stage)
-        if last and self.telling:
+        if self.telling:
+            self._tell(stage, last=last)
+
+    def _tell(self, stage: pl.LightningModule, *, last: bool) -> None:
+        log_means(stage, self._told)
+        if last:
             stage.log_dict({"step": float(stage.global_step), "train/skipped": float(self.skipped)})
+
+    def tell_at_stop(self, stage: pl.LightningModule) -> None:
+        """Logs the last update where the run was stopped after it; Lightning writes a row there."""
+        if stage.trainer.should_stop and not self.telling:
+            self._tell(stage, last=True)
+
+    def forget(self) -> None:
+        """Leaves a graph and what it had not told yet."""
+        self.replay, self.waits, self._open = None, True, None
+        self.seen, self.taken = [], []
 
     def _is_read(self, trainer: pl.Trainer) -> bool:
         reads = trainer._logger_connector.should_update_logs
@@ -144,38 +150,23 @@ class Updates:
         Returns:
             Their norm, before clipping.
         """
+        taken: Tensor | bool
         if not self.waits:
             self.norm, taken = step_unseen(optimizer.optimizer, self.clip_norm)
-            self.taken.append(taken)
         elif scaler_of(stage):
-            self.taken.append(scaled_step(stage, optimizer))
+            taken = scaled_step(stage, optimizer)
         else:
-            self.taken.append(self._step(stage, optimizer))
+            self.norm, taken = step_seen(optimizer, self.clip_norm)
+        self.taken.append(taken)
         if self.waits:  # else they are looked at later
+            self._broken = self._broken or (None if taken or scaler_of(stage) else first_broken(stage))
             optimizer.zero_grad(set_to_none=True)
         return self.norm
 
-    def _step(self, stage: pl.LightningModule, optimizer: LightningOptimizer) -> bool:
-        self.norm = norm = get_total_norm(gradients_of(optimizer.optimizer))
-        if not torch.isfinite(norm):
-            self._broken = self._broken or first_broken(stage)
-            return False
-        if self.clip_norm is not None:
-            clip_grads_with_norm_(parameters_of(optimizer.optimizer), self.clip_norm, norm)
-        uncounted_step(optimizer)
-        return True
-
     def clip(self, stage: pl.LightningModule, optimizer: Optimizer) -> None:
         """Clips after unscaling, under fp16; to be called from ``on_before_optimizer_step``."""
-        scaler = scaler_of(stage)
-        if scaler is None:
-            return
-        if getattr(optimizer, "_step_supports_amp_scaling", False):
-            # The plugin leaves it to fused optimisers to unscale in their step, which would be too late.
-            scaler.unscale_(optimizer)
-        self.norm = norm = get_total_norm(gradients_of(optimizer))
-        if self.clip_norm is not None:
-            clip_grads_with_norm_(parameters_of(optimizer), self.clip_norm, norm)
+        if scaler_of(stage) is not None:
+            self.norm = clip_unscaled(stage, optimizer, self.clip_norm)
 
     def finish(self, stage: pl.LightningModule) -> None:
         """Counts the update, moves the schedules on, and stops after too many skipped in a row.
