@@ -42,3 +42,16 @@ def test_the_bar_shows_losses_by_their_plain_names():
     bar.on_train_end = lambda trainer, stage: seen.update(bar.get_metrics(trainer, stage))
     fit(psnr_stage(), batches(1), callbacks=[bar], enable_progress_bar=True)
     assert set(seen) == {"loss"}
+
+
+def test_the_bar_counts_the_updates_that_it_does_not_look_at(monkeypatch):
+    """Breaks if it looks at each of a hundred updates a second, or counts its looks."""
+    bar, looks, counts = UpdateProgressBar(), [], []
+    monkeypatch.setattr(bar, "_update_metrics", lambda *_: looks.append(1))
+    bar.on_train_end = lambda trainer, stage: counts.append(
+        bar.progress.tasks[bar.train_progress_bar_id].completed
+    )
+    monkeypatch.setattr("esrgan_lightning.stages.progress.time.monotonic", lambda: 1.0)
+    fit(psnr_stage(), batches(5), callbacks=[bar], enable_progress_bar=True)
+    assert counts == [5]
+    assert len(looks) == 3  # the first, the last, and the end of the run

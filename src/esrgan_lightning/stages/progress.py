@@ -31,6 +31,12 @@ class UpdateProgressBar(RichProgressBar):
             super().on_train_batch_end(trainer, *args)
             self._looked = time.monotonic()
 
+    def _update(self, progress_bar_id: Any, current: int, visible: bool = True, hard: bool = False) -> None:
+        # Lightning 2.5 counts its calls, of which some are left out here.
+        if self.progress is not None and self.is_enabled and progress_bar_id is not None:
+            self.progress.update(progress_bar_id, completed=current, visible=visible)
+            self.refresh()
+
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """What stands at the bar's end."""
         metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
