@@ -31,8 +31,10 @@ class DenseBlockKernels(torch.autograd.Function):
         batch, _, height, width = x.shape
         maps = x.new_empty(batch, height, width, features + 4 * growth)
         out = torch.empty_like(x)
-        packed, turned = _packed(weights, x.dtype, beta)
-        _convolve(x, maps, packed, biases, None, out, None, beta)
+        # Triton launches on the current device.
+        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+            packed, turned = _packed(weights, x.dtype, beta)
+            _convolve(x, maps, packed, biases, None, out, None, beta)
         ctx.beta = beta
         ctx.save_for_backward(maps, turned, *weights)
         return out
@@ -45,10 +47,11 @@ class DenseBlockKernels(torch.autograd.Function):
         behind, into = torch.empty_like(maps), torch.empty_like(grad)
         programs = triton.cdiv(maps.shape[:3].numel(), PIXELS - 2)
         sums = maps.new_empty(programs, maps.shape[3], dtype=torch.float32)
-        _convolve(grad, behind, turned, None, maps, into, sums, ctx.beta)
         gradients: Sequence[Tensor | None] = [None] * 10
-        if any(ctx.needs_input_grad[3:]):
-            gradients = _parameter_gradients(behind, maps, sums, weights, ctx.beta)
+        with torch.cuda.device_of(grad):  # type: ignore[no-untyped-call]
+            _convolve(grad, behind, turned, None, maps, into, sums, ctx.beta)
+            if any(ctx.needs_input_grad[3:]):
+                gradients = _parameter_gradients(behind, maps, sums, weights, ctx.beta)
         return (into, None, None, *gradients)
 
 
