@@ -28,7 +28,7 @@ def on_ranks(world: int, function: Callable[..., Any], *arguments: Any, group: b
     with tempfile.TemporaryDirectory() as folder:
         parts = (function, arguments, world if group else 0, folder)
         mp.start_processes(_on_rank, parts, nprocs=world, start_method="forkserver")
-        return [torch.load(Path(folder) / str(rank), weights_only=False) for rank in range(world)]
+        return [torch.load(Path(folder) / str(rank), weights_only=True) for rank in range(world)]
 
 
 def _on_rank(rank: int, function: Callable[..., Any], arguments: Any, world: int, folder: str) -> None:

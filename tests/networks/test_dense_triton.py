@@ -64,7 +64,7 @@ def interpreted():
     from esrgan_lightning.networks import _dense_triton
 
     _dense_triton.PIXELS, _dense_triton.SHARES, _dense_triton.BLOCK = 16, 2, 8192
-    _dense_triton.WEIGH = _dense_triton.WEIGH | {"BP": 16}
+    _dense_triton.WEIGHTS = _dense_triton.WEIGHTS | {"BP": 16}
     check(32, (2, 3, 5), torch.float16, "cpu")
     check(32, (1, 4, 1), torch.float16, "cpu", torch.contiguous_format)
 

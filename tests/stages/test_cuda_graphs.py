@@ -39,7 +39,7 @@ class Unseen(Callback):
     recorded = False
 
     def on_train_start(self, trainer, stage):
-        stage.updates.replay, stage.updates.waits = self, False
+        stage.updates.replay, stage.updates.waits_for_device = self, False
 
     def on_train_end(self, trainer, stage):
         stage.updates.settle(stage)
@@ -144,7 +144,7 @@ def test_a_run_that_failed_leaves_nothing_to_the_next(monkeypatch):
     with pytest.raises(KeyError, match="stop"):
         fit(stage, batches(2), callbacks=[Graphs(), Fail()], precision="32-true")
     assert stage.updates.replay is None
-    assert stage.updates.waits
+    assert stage.updates.waits_for_device
     fit(stage, batches(2), precision="32-true")
     assert stage.updates.skipped == 0
 
@@ -206,7 +206,7 @@ def test_on_a_cpu_nothing_changes():
     stage = psnr_stage(optimizer=fused_adam)
     fit(stage, batches(1), callbacks=[CudaGraphs()])
     assert stage.updates.replay is None
-    assert stage.updates.waits
+    assert stage.updates.waits_for_device
 
 
 @pytest.mark.gpu

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from esrgan_lightning.networks._dense import refuse_second_derivative
 from esrgan_lightning.networks._dense_convolve import convolve, pack
-from esrgan_lightning.networks._dense_weigh import collect, weigh
+from esrgan_lightning.networks._dense_gradients import sum_parts, weight_gradients
 
 # Sizes of the tiles by measurement on an H200 (32×32 pixels, batch 16); the results do not depend on them.
 PIXELS = 128  # of a convolution's program
 NARROW = {"BK": 32, "num_warps": 4, "num_stages": 4}
 WIDE = {"BK": 64, "num_warps": 8, "num_stages": 4}  # the last convolution, of twice the channels
-WEIGH = {"BP": 32, "num_warps": 8, "num_stages": 4}
+WEIGHTS = {"BP": 32, "num_warps": 8, "num_stages": 4}
 SHARES = 14  # 9 programs each: together one for each of 132 multiprocessors
 BLOCK = 512
 
@@ -101,12 +101,12 @@ def _parameter_gradients(
     batch, height, width, channels = maps.shape
     growth, features = weights[0].shape[:2]
     pixels = batch * height * width
-    share = triton.cdiv(triton.cdiv(pixels, SHARES), WEIGH["BP"]) * WEIGH["BP"]
+    share = triton.cdiv(triton.cdiv(pixels, SHARES), WEIGHTS["BP"]) * WEIGHTS["BP"]
     parts = sums.new_empty(triton.cdiv(pixels, share), 9, channels, channels)
-    weigh[(9, len(parts))](behind, maps, parts, pixels, height, width, share, GC=growth, **WEIGH)
+    weight_gradients[(9, len(parts))](behind, maps, parts, pixels, height, width, share, GC=growth, **WEIGHTS)
     of_weights = sums.new_empty(sum(weight.numel() for weight in weights))
     of_biases = sums.new_empty(channels)
-    collect[(triton.cdiv(weights[4].numel(), BLOCK), 5)](
+    sum_parts[(triton.cdiv(weights[4].numel(), BLOCK), 5)](
         parts, sums, of_weights, of_biases, beta, len(sums),
         PARTS=len(parts), NF=features, GC=growth, BLOCK=BLOCK,
     )  # fmt: skip

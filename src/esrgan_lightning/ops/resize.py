@@ -88,16 +88,19 @@ def _bands_on(device: torch.device, size: int, scale: float, edges: Edges, antia
     """The matrix of one axis on a device: a patch's stays there, so that no copy makes the processor wait."""
     bands = _bands(size, scale, edges, antialias)
     if device.type == "cpu" or sum(w.nbytes for *_, w in bands) > _SMALL:
-        return tuple((first, end, torch.from_numpy(w).to(device)) for first, end, w in bands)
+        return _placed(bands, device)
     return _kept(device, size, scale, edges, antialias)
+
+
+def _placed(bands: tuple[Band, ...], device: torch.device) -> Placed:
+    return tuple((first, end, torch.from_numpy(w).to(device)) for first, end, w in bands)
 
 
 # Without a limit: a CUDA graph may go on reading what it has been recorded with.
 @cache
 def _kept(device: torch.device, size: int, scale: float, edges: Edges, antialias: bool) -> Placed:
     with torch.inference_mode(False):
-        bands = _bands(size, scale, edges, antialias)
-        return tuple((first, end, torch.from_numpy(w).to(device)) for first, end, w in bands)
+        return _placed(_bands(size, scale, edges, antialias), device)
 
 
 def _rows(x: Tensor, bands: Placed) -> Tensor:

@@ -37,7 +37,7 @@ class Throughput(Callback):
         """Logs the rates over the batches since the clock started."""
         assert self._start is not None
         self._batches += 1
-        if not cast(Stage, pl_module).updates.telling:
+        if not cast(Stage, pl_module).updates.logs:
             return
         now, waited = time.perf_counter(), _waited(trainer)
         seconds = now - self._start[0]

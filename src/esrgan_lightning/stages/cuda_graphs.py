@@ -21,7 +21,7 @@ from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.kinds import Stage
 from esrgan_lightning.stages.material import MaterialStage
 from esrgan_lightning.stages.progress import tell
-from esrgan_lightning.stages.updates import Learn, Updates
+from esrgan_lightning.stages.updates import Learn, Told, Updates
 
 # Ordinary updates before the record: the optimisers make their state, cuDNN chooses its algorithms.
 _BEFORE = 3
@@ -47,7 +47,7 @@ class CudaGraphs(Callback):
         if reason := why_not(stage, trainer):
             tell(f"trainer.cuda_graphs: not here, for {reason}")
             return
-        stage.updates.replay, stage.updates.waits = Replay(), False
+        stage.updates.replay, stage.updates.waits_for_device = Replay(), False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The last update is looked at."""
@@ -90,25 +90,23 @@ class Replay:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._sizes: dict[str, Any] = {}
-        self._seen = 0  # batches of these sizes in a row
+        self._in_a_row = 0  # batches of these sizes
         self._stray = False  # whether the gradients in `.grad` are another update's
         self._gradients: list[tuple[Tensor, Tensor]] = []
-        self._set: dict[int, float] = {}  # the rate that each group's tensor holds
+        self._rates_set: dict[int, float] = {}  # what each group's tensor holds
 
     @property
     def recorded(self) -> bool:
         """Whether there is a graph by now."""
         return self._graph is not None
 
-    def run(
-        self, stage: pl.LightningModule, updates: Updates, learn: Learn, batch: dict[str, Any]
-    ) -> dict[str, Tensor]:
+    def run(self, stage: pl.LightningModule, updates: Updates, learn: Learn, batch: dict[str, Any]) -> Told:
         """What ``learn(batch, True)`` does and returns; the tensors are overwritten by the next run."""
         sizes = {name: (x.shape, x.dtype) for name, x in batch.items() if isinstance(x, Tensor)}
         if self._graph is None:
-            self._seen = self._seen + 1 if sizes == self._sizes else 1
+            self._in_a_row = self._in_a_row + 1 if sizes == self._sizes else 1
             self._sizes = sizes
-            if self._seen > _BEFORE:
+            if self._in_a_row > _BEFORE:
                 self._record(stage, updates, learn, batch)
         if self._graph is not None and self._constants != _constants(stage.trainer.optimizers):
             tell("trainer.cuda_graphs: given up, for a schedule moves more than the learning rate")
@@ -120,9 +118,9 @@ class Replay:
         for name, fixed in self._batch.items():
             fixed.copy_(batch[name], non_blocking=True)
         for rate, group in self._rates:
-            if group["lr"] != self._set.get(id(group)):
+            if group["lr"] != self._rates_set.get(id(group)):
                 rate.fill_(group["lr"])
-                self._set[id(group)] = group["lr"]
+                self._rates_set[id(group)] = group["lr"]
         self._graph.replay()
         if self._stray:
             for parameter, gradient in self._gradients:
@@ -132,7 +130,7 @@ class Replay:
         updates.taken = list(self._taken)
         return dict(self._told)
 
-    def _run_once(self, stage: pl.LightningModule, learn: Learn, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def _run_once(self, stage: pl.LightningModule, learn: Learn, batch: dict[str, Any]) -> Told:
         self._forget_gradients(stage)
         self._stray = True
         self._stream.wait_stream(torch.cuda.current_stream())

@@ -1,9 +1,8 @@
 """The exponential moving average of the generator, counted in updates."""
 
-from functools import partial
 from typing import final
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from esrgan_lightning.errors import InputError
@@ -19,18 +18,19 @@ class MovingAverage(AveragedModel):
     """
 
     def __init__(self, generator: nn.Module, decay: float) -> None:
-        super().__init__(generator, multi_avg_fn=partial(_step, decay))
+        super().__init__(generator)
         # Neither an optimiser nor DDP's reducer must see the copy.
         self.requires_grad_(False)
-        self._decay, self._known_to_have_begun = decay, False
+        self.decay, self._begun = decay, False
 
     def update_parameters(self, model: nn.Module) -> None:
         """Takes one update in. The first copies the weights; buffers are copied, not averaged."""
-        if not self._known_to_have_begun:
+        self._begun = self._begun or bool(self.n_averaged > 0)
+        if not self._begun:
             super().update_parameters(model)
-            self._known_to_have_begun = True
             return
-        _step(self._decay, list(self.module.parameters()), list(model.parameters()), self.n_averaged)
+        average = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]
+        average(list(self.module.parameters()), list(model.parameters()), self.n_averaged)
         for mean, now in zip(self.module.buffers(), model.buffers(), strict=True):
             mean.copy_(now)
         self.n_averaged += 1
@@ -50,8 +50,3 @@ def averaged(generator: nn.Module, decay: float | None) -> MovingAverage | None:
     if not 0 < decay < 1:
         raise InputError(f"stage.ema_decay={decay} must lie between 0 and 1, or be null for none")
     return MovingAverage(generator, decay)
-
-
-def _step(decay: float, averages: list[Tensor], currents: list[Tensor], updates: int | Tensor) -> None:
-    # torch's own is a closure, which cannot be sent to a spawned process.
-    get_ema_multi_avg_fn(decay)(averages, currents, updates)  # type: ignore[no-untyped-call]

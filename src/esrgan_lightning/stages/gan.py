@@ -17,11 +17,10 @@ from esrgan_lightning.stages.ema import averaged
 from esrgan_lightning.stages.enlarge import enlarge
 from esrgan_lightning.stages.relay import frozen, judge, relay
 from esrgan_lightning.stages.signals import color_shift
-from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
+from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Told, Updates
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
 from esrgan_lightning.weights import LINEAGE_KEY
 
-Told = dict[str, Tensor]  # losses and other values by name
 Order = Literal["generator_first", "discriminator_first"]
 
 
@@ -153,9 +152,9 @@ class GANStage(pl.LightningModule):
         for known, batch in zip(srs, batches, strict=True):
             sr = known if known.requires_grad else enlarge(self.generator, batch)
             with frozen(self.discriminator):  # it judges, and does not learn from this
-                wanted = self.losses.needs("adversarial")
-                judged = judge(self.adversarial, self.discriminator, sr, batch["hr"]) if wanted else None
-                given = {} if judged is None else {"adversarial": judged}
+                given = {}
+                if self.losses.needs("adversarial"):
+                    given["adversarial"] = judge(self.adversarial, self.discriminator, sr, batch["hr"])
                 told = self._generator_gradient(sr, given, batch, last=batch is batches[-1])
         return told | self._step("g")
 

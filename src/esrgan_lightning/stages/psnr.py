@@ -13,7 +13,7 @@ from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.stages.ema import averaged
 from esrgan_lightning.stages.enlarge import enlarge
 from esrgan_lightning.stages.signals import color_shift
-from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
+from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Told, Updates
 from esrgan_lightning.stages.validation import Validation, default_metrics, lineage
 from esrgan_lightning.weights import LINEAGE_KEY
 
@@ -79,7 +79,7 @@ class PSNRStage(pl.LightningModule):
         """One batch: :meth:`_learn`, and what is counted and logged around it."""
         self.updates.run(self, self._learn, batch, last=self.updates.completes(batch_idx))
 
-    def _learn(self, batch: dict[str, Any], last: bool) -> dict[str, Tensor]:
+    def _learn(self, batch: dict[str, Any], last: bool) -> Told:
         """Forward, loss, backward; a step with the update's last batch. Returns what is to be logged."""
         sr = enlarge(self.generator, batch)  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
         loss, terms = self.losses(sr, batch["hr"])

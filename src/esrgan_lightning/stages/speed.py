@@ -30,7 +30,7 @@ def speed_up(
             in place, so that the names of the weights stay.
         cast_features: networks of losses over features keep their weights in the half precision that mixed
             precision computes in, instead of being cast at each of their passes.
-        gpu_kernels: dense blocks compute with kernels of their own, on a GPU in half precision.
+        gpu_kernels: dense blocks compute with kernels of their own, on a Hopper GPU in half precision.
         precision: as :func:`~esrgan_lightning.stages.precision.resolve_precision` has found it.
     """
     if channels_last:

@@ -40,7 +40,7 @@ def uncounted_step(optimizer: LightningOptimizer) -> None:
     optimizer.step()
 
 
-def step_seen(optimizer: LightningOptimizer, clip_norm: float | None) -> tuple[Tensor, bool]:
+def guarded_step(optimizer: LightningOptimizer, clip_norm: float | None) -> tuple[Tensor, bool]:
     """A step unless a gradient is not finite: their norm before clipping, and whether it was taken."""
     norm = get_total_norm(gradients_of(optimizer.optimizer))
     if not torch.isfinite(norm):
@@ -51,7 +51,7 @@ def step_seen(optimizer: LightningOptimizer, clip_norm: float | None) -> tuple[T
     return norm, True
 
 
-def step_unseen(optimizer: Optimizer, clip_norm: float | None) -> tuple[Tensor, Tensor]:
+def device_guarded_step(optimizer: Optimizer, clip_norm: float | None) -> tuple[Tensor, Tensor]:
     """A step of torch's fused Adam that the device itself leaves out where a gradient is not finite.
 
     Nobody waits for the device, and the gradients that are not finite stay as they are.
@@ -89,7 +89,7 @@ def scaled_step(stage: pl.LightningModule, optimizer: LightningOptimizer) -> boo
     return bool(after >= before)
 
 
-def clip_unscaled(stage: pl.LightningModule, optimizer: Optimizer, clip_norm: float | None) -> Tensor:
+def unscale_and_clip(stage: pl.LightningModule, optimizer: Optimizer, clip_norm: float | None) -> Tensor:
     """Unscales fp16's gradients and clips them; their norm before that."""
     if getattr(optimizer, "_step_supports_amp_scaling", False):
         # The plugin leaves it to fused optimisers to unscale in their step, which would be too late.

@@ -26,14 +26,22 @@ from esrgan_lightning.stages.faults import (
     forget_broken_statistics,
 )
 from esrgan_lightning.stages.signals import log_means
-from esrgan_lightning.stages.steps import apart, clip_unscaled, scaled_step, scaler_of, step_seen, step_unseen
+from esrgan_lightning.stages.steps import (
+    apart,
+    device_guarded_step,
+    guarded_step,
+    scaled_step,
+    scaler_of,
+    unscale_and_clip,
+)
 
 if TYPE_CHECKING:
     from esrgan_lightning.stages.cuda_graphs import Replay
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]
-Learn = Callable[[dict[str, Any], bool], dict[str, Tensor]]
+Told = dict[str, Tensor]  # what is to be logged of an update, by name
+Learn = Callable[[dict[str, Any], bool], Told]
 
 
 class Updates:
@@ -55,11 +63,11 @@ class Updates:
         self.norm = torch.tensor(torch.nan)  # of the last step's gradient, before clipping
         self.fault: Fault | None = None  # of the last update; whoever reports it takes it away
         self.replay: Replay | None = None
-        self.waits = True  # for the device, after each step, to hear whether it was taken
+        self.waits_for_device = True  # after each step, to hear whether it was taken
         # Logging a value takes Lightning most of a millisecond, and all of a replayed update some ten: of
         # these, those are told that somebody reads.
-        self.telling = True
-        self._told: dict[str, Tensor] = {}
+        self.logs = True
+        self._told: Told = {}
         self.seen: list[Seen] = []
         self.taken: list[Tensor | bool] = []  # of each step of the update
         self._open: int | None = None  # the update that is done, and not known to be sound
@@ -84,12 +92,12 @@ class Updates:
             last: whether it is the update's last batch.
         """
         self.settle(stage)
-        self.telling = self.replay is None or not self.replay.recorded or self._is_read(stage.trainer)
+        self.logs = self.replay is None or not self.replay.recorded or self._is_read(stage.trainer)
         told = learn(batch, last) if self.replay is None else self.replay.run(stage, self, learn, batch)
         self._told = {name: value.detach() for name, value in told.items()}
         if last:
             self.finish(stage)
-        if self.telling:
+        if self.logs:
             self._tell(stage, last=last)
 
     def _tell(self, stage: pl.LightningModule, *, last: bool) -> None:
@@ -99,12 +107,12 @@ class Updates:
 
     def tell_at_stop(self, stage: pl.LightningModule) -> None:
         """Logs the last update where the run was stopped after it; Lightning writes a row there."""
-        if stage.trainer.should_stop and not self.telling:
+        if stage.trainer.should_stop and not self.logs:
             self._tell(stage, last=True)
 
     def forget(self) -> None:
         """Leaves a graph and what it had not told yet."""
-        self.replay, self.waits, self._open = None, True, None
+        self.replay, self.waits_for_device, self._open = None, True, None
         self.seen, self.taken = [], []
 
     def _is_read(self, trainer: pl.Trainer) -> bool:
@@ -151,14 +159,14 @@ class Updates:
             Their norm, before clipping.
         """
         taken: Tensor | bool
-        if not self.waits:
-            self.norm, taken = step_unseen(optimizer.optimizer, self.clip_norm)
+        if not self.waits_for_device:
+            self.norm, taken = device_guarded_step(optimizer.optimizer, self.clip_norm)
         elif scaler_of(stage):
             taken = scaled_step(stage, optimizer)
         else:
-            self.norm, taken = step_seen(optimizer, self.clip_norm)
+            self.norm, taken = guarded_step(optimizer, self.clip_norm)
         self.taken.append(taken)
-        if self.waits:  # else they are looked at later
+        if self.waits_for_device:  # else they are looked at later
             self._broken = self._broken or (None if taken or scaler_of(stage) else first_broken(stage))
             optimizer.zero_grad(set_to_none=True)
         return self.norm
@@ -166,7 +174,7 @@ class Updates:
     def clip(self, stage: pl.LightningModule, optimizer: Optimizer) -> None:
         """Clips after unscaling, under fp16; to be called from ``on_before_optimizer_step``."""
         if scaler_of(stage) is not None:
-            self.norm = clip_unscaled(stage, optimizer, self.clip_norm)
+            self.norm = unscale_and_clip(stage, optimizer, self.clip_norm)
 
     def finish(self, stage: pl.LightningModule) -> None:
         """Counts the update, moves the schedules on, and stops after too many skipped in a row.
@@ -180,7 +188,7 @@ class Updates:
         progress.increment_ready()
         progress.increment_completed()
         self._open = stage.trainer.global_step
-        if self.waits:
+        if self.waits_for_device:
             self.settle(stage)
 
     def settle(self, stage: pl.LightningModule) -> None:
@@ -189,7 +197,7 @@ class Updates:
             return
         update, self._open = self._open, None
         taken = all(bool(each) for each in self.taken)
-        if not (taken or self.waits):
+        if not (taken or self.waits_for_device):
             self._broken = first_broken(stage)
         self.skipped_in_row = 0 if taken else self.skipped_in_row + 1
         self.skipped += not taken

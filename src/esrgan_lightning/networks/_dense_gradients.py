@@ -7,7 +7,7 @@ from esrgan_lightning.networks._dense_convolve import first
 
 
 @triton.jit
-def weigh(
+def weight_gradients(
     behind, maps, parts, P, height, width, share,
     GC: tl.constexpr, BP: tl.constexpr,
 ):  # fmt: skip
@@ -57,7 +57,7 @@ def weigh(
 
 
 @triton.jit
-def collect(
+def sum_parts(
     parts, sums, weights, biases, beta, ROWS,
     PARTS: tl.constexpr, NF: tl.constexpr, GC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
