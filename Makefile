@@ -8,6 +8,8 @@ STAMP := $(VENV)/.setup-done
 BENCHMARK_SETS ?= $(wildcard ../shared/data)
 DEMO_MINUTES ?= 5
 PYTEST_ARGS ?=
+# Containers set it to stay small. Here each process would compile torch and Lightning anew: 32 s for 13.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint type format wheel bench docs site notebooks lock clean
