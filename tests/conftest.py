@@ -32,7 +32,7 @@ def cache_of_its_own(tmp_path_factory):
 def pytest_collection_modifyitems(config, items):
     import torch
 
-    # Tracing costs a training run a half again, and lines are what the quick tests are for.
+    # Before Python 3.12 tracing costs a training run a half again; lines are what the quick tests are for.
     # pytest-cov 7.1 fails on the marker where --no-cov has taken --cov back.
     if config.getoption("no_cov", default=None) is False:
         for item in items:

@@ -56,8 +56,8 @@ def kill_at(call, run):
     sys.addaudithook(hook)
 
 
-def attempt(run, overrides, shared, call=None, seconds=None):
-    """True if the run came to its end."""
+def attempt(run, configs, shared, call=None, seconds=None):
+    """True if the run came to its end. ``configs``: of a run that begins, and of one that goes on."""
     process = os.fork()
     if process == 0:
         null = os.open(os.devnull, os.O_WRONLY)
@@ -67,8 +67,7 @@ def attempt(run, overrides, shared, call=None, seconds=None):
         folder = run / "checkpoints"
         begun = (folder / LAST).exists() or bool(earlier_checkpoints(folder))
         try:
-            resume = ["resume=last"] if begun else []
-            train(compose(*overrides, *resume), run, callbacks=[Progress(shared)])
+            train(configs[begun], run, callbacks=[Progress(shared)])
         except BaseException as error:
             if "updates already" not in str(error):  # it was killed after its last checkpoint, and is over
                 traceback.print_exc()
@@ -95,8 +94,9 @@ def main(folder, seed, kills, *overrides):
     # Here, not in a process of its own: what is imported on the way is then there for all attempts.
     with contextlib.redirect_stdout(io.StringIO()):
         train(compose(*overrides), folder / "whole")
+    configs = compose(*overrides), compose(*overrides, "resume=last")
     begun = time.monotonic()
-    assert attempt(folder / "timed", overrides, shared)
+    assert attempt(folder / "timed", configs, shared)
     long = time.monotonic() - begun
     shared[:] = bytes(3)
     number = done = 0
@@ -105,12 +105,12 @@ def main(folder, seed, kills, *overrides):
         how = (
             {"call": chance.randint(1, 25)} if chance.random() < 0.5 else {"seconds": chance.uniform(0, long)}
         )
-        over = attempt(run, overrides, shared, **how)
+        over = attempt(run, configs, shared, **how)
         tell(run, over)
         done += not over
         number += over
     if not over:
-        tell(run, attempt(run, overrides, shared))
+        tell(run, attempt(run, configs, shared))
 
 
 if __name__ == "__main__":

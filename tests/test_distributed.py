@@ -126,7 +126,7 @@ def test_a_sweep_on_two_processes_does_not_mix_its_jobs(tmp_path):
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("stage", ["psnr", "gan"])
+@pytest.mark.parametrize("stage", [pytest.param("psnr", marks=pytest.mark.long), "gan"])
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, stage):
     """Breaks if samples are repeated or left out, or a second process starts from other weights or moments.
 
@@ -154,7 +154,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, stage):
     train(compose(*back), run)  # and with one again
 
 
-@pytest.mark.parametrize("to", ["first", "second"])
+@pytest.mark.parametrize("to", [pytest.param("first", marks=pytest.mark.long), "second"])
 def test_a_signal_to_either_process_ends_both_after_the_same_update(tmp_path, to):
     """Breaks if one process waits for ever for another that has ended, or nothing is saved."""
     (tmp_path / "stop_at.py").write_text(

@@ -12,7 +12,7 @@ from esrgan_lightning.ops import imresize, read_rgb, write_image
 from esrgan_lightning.training import train
 
 # A board in perspective would do as well: sharp edges, of which bicubic makes slopes.
-PHOTO, TOP, LEFT, SIDE = "chessboard_GRAY.png", 96, 96, 96
+PHOTO, TOP, LEFT, SIDE = "chessboard_GRAY.png", 96, 96, 64
 PSNR = ("stage=psnr", "trainer.max_updates=250")
 SMALL = ("generator.num_features=16", "generator.growth_channels=8", "generator.init_scope=dense")
 RESNET = ("generator.num_features=16", "generator.num_blocks=2", "generator.init_scale=1")

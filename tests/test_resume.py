@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -124,11 +125,34 @@ def power_cut():
     raise KeyError("power cut")
 
 
+class Poison(Callback):
+    """The third update is skipped: its images are not finite."""
+
+    def on_train_batch_start(self, trainer, stage, batch, batch_idx):
+        if trainer.global_step == 2:
+            batch["hr"].fill_(float("nan"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(photos, tmp_path_factory):
+    """``undisturbed(stage, accumulate)`` → folder and draws of a run of 30 updates, trained once."""
+
+    @cache
+    def run(stage, accumulate):
+        folder, whole = tmp_path_factory.mktemp("whole"), At()
+        train(config(f"stage.accumulate={accumulate}", stage=stage), folder, callbacks=[Poison(), whole])
+        return folder, whole.drawn
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("stage", "accumulate"), [("psnr", 2), ("gan", 1)])
 @pytest.mark.parametrize("broken_off", [(17, "batch"), (16, "validation")])
-def test_30_updates_are_17_and_a_power_cut_and_the_rest(tmp_path, stage, accumulate, workers, broken_off):
+def test_30_updates_are_17_and_a_power_cut_and_the_rest(
+    tmp_path, undisturbed, stage, accumulate, workers, broken_off
+):
     """Breaks if anything is forgotten.
 
     A moment, a rate, the average, a random number, a skipped update, the best, a row of figures, a validation
@@ -136,23 +160,17 @@ def test_30_updates_are_17_and_a_power_cut_and_the_rest(tmp_path, stage, accumul
     """
     update, hook = broken_off
     settings = (f"stage.accumulate={accumulate}", f"data.num_workers={workers}")
-    whole, broken, rest = At(), At(update, power_cut, hook), At()
-
-    class Poison(Callback):
-        def on_train_batch_start(self, trainer, stage, batch, batch_idx):
-            if trainer.global_step == 2:
-                batch["hr"].fill_(float("nan"))
-
-    train(config(*settings, stage=stage), tmp_path / "whole", callbacks=[Poison(), whole])
+    whole, drawn = undisturbed(stage, accumulate)
+    broken, rest = At(update, power_cut, hook), At()
     with pytest.raises(KeyError):
         train(config(*settings, stage=stage), tmp_path / "parts", callbacks=[Poison(), broken])
     assert checkpoint(tmp_path / "parts")["global_step"] == 16
     train(config(*settings, "resume=last", stage=stage), tmp_path / "parts", callbacks=[rest])
-    assert rest.drawn == whole.drawn[16 * accumulate :]
-    assert_equal(state_of(tmp_path / "whole"), state_of(tmp_path / "parts"))
+    assert rest.drawn == drawn[16 * accumulate :]
+    assert_equal(state_of(whole), state_of(tmp_path / "parts"))
     assert checkpoint(tmp_path / "parts")["updates"] == {"skipped": 1, "skipped_in_row": 0}
-    assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
-    assert names(tmp_path / "whole") == names(tmp_path / "parts")
+    assert rows(whole) == rows(tmp_path / "parts")
+    assert names(whole) == names(tmp_path / "parts")
     assert {"last.ckpt", "update_0000028.ckpt", "update_0000024.ckpt"} < set(names(tmp_path / "parts"))
 
 

@@ -41,7 +41,7 @@ def test_no_path_of_a_machine_is_in_them():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["Set5", "Set14"])
+@pytest.mark.parametrize("name", ["Set5", pytest.param("Set14", marks=pytest.mark.long)])
 def test_the_cards_figures(shared, name):
     """Measured again, to the last printed digit."""
     pairs = find_set(shared(f"data/{name}").parent, name.lower(), 4)
