@@ -11,8 +11,9 @@ PYTEST_ARGS ?=
 # Containers set it to stay small; every process would compile torch and Lightning anew, for 20 s more.
 unexport PYTHONDONTWRITEBYTECODE
 # From Python 3.12 on it costs little to trace lines; before, as much as four fifths of the quick tests' time.
-COVERAGE ?= $(shell $(PYTHON) -c 'import sys; print("yes" if sys.version_info >= (3, 12) else "")')
-export COVERAGE_CORE ?= $(shell $(PYTHON) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
+CHEAP_TRACING := $(shell $(PYTHON) -c 'import sys; print("yes" if sys.version_info >= (3, 12) else "")')
+COVERAGE ?= $(CHEAP_TRACING)
+export COVERAGE_CORE ?= $(if $(CHEAP_TRACING),sysmon,ctrace)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint type format wheel bench docs site notebooks lock clean
