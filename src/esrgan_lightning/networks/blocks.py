@@ -76,6 +76,38 @@ def scaled_msra_init(module: nn.Module, scale: float) -> None:
                 part.bias.zero_()
 
 
+@torch.no_grad()
+def pass_colors(conv: nn.Conv2d, colors: int, kernels: Tensor) -> None:
+    """Makes the first outputs of a convolution copies of its first inputs: a part of ``bilinear_init``.
+
+    Args:
+        conv: N·colors or more outputs of an odd kernel size; what else it computes stays as it is.
+        colors: Inputs to pass on.
+        kernels: (N,I,k,k): what each of a color's N consecutive outputs takes of its I consecutive inputs,
+            from the middle of the kernel; N and I are 1 unless a pixel shuffle follows or an unshuffle precedes.
+    """
+    if conv.weight.is_meta:
+        return
+    outputs, inputs, side, _ = kernels.shape
+    margin = (conv.kernel_size[0] - side) // 2
+    conv.weight[: colors * outputs] = 0
+    if conv.bias is not None:
+        conv.bias[: colors * outputs] = 0
+    middle = conv.weight[:, :, margin : margin + side, margin : margin + side]
+    for color in range(colors):
+        rows, columns = (slice(color * n, (color + 1) * n) for n in (outputs, inputs))
+        middle[rows, columns] = kernels.to(middle)
+
+
+def require_colors(network: str, in_channels: int, out_channels: int, num_features: int) -> None:
+    """Raises InputError where ``bilinear_init`` cannot pass the input's channels through the features."""
+    if in_channels != out_channels or num_features < out_channels:
+        raise InputError(
+            f"{network}: bilinear_init=True needs as many out_channels as in_channels and no fewer num_features, "
+            f"not in_channels={in_channels}, out_channels={out_channels}, num_features={num_features}"
+        )
+
+
 @final
 class DenseBlock(nn.Module):
     """Five densely connected 3×3 convolutions: x + β · conv5([x, x1, x2, x3, x4]) (ESRGAN §3.1, fig. 4).

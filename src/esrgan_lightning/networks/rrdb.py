@@ -2,6 +2,7 @@
 
 from typing import Any, Literal, final
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,6 +10,8 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.blocks import (
     RRDB,
     conv3x3,
+    pass_colors,
+    require_colors,
     require_count,
     require_number,
     require_scale,
@@ -57,6 +60,9 @@ class RRDBNet(nn.Module):
         init_scale: Factor on the MSRA initialisation's standard deviation; 1 is none.
         init_scope: What it applies to: ``all`` convolutions, with zero biases (the paper); or those of the
             ``dense`` blocks, the others then keeping PyTorch's own initialisation, as BasicSR has it.
+        bilinear_init: Start as an enlargement: the colors pass through the first features, bilinearly enlarged
+            at each step, and the rest adds little to them. A short training then has to learn details alone;
+            the paper has no such start.
         unshuffle: Fold the input first; None is True at scales 1 and 2, which alone have it.
         memory_efficient: Train with a quarter of the memory in the dense blocks, at the same values
             (:class:`~esrgan_lightning.networks.blocks.DenseBlock`).
@@ -84,6 +90,7 @@ class RRDBNet(nn.Module):
         residual_scaling: float = 0.2,
         init_scale: float = 0.1,
         init_scope: Literal["all", "dense"] = "all",
+        bilinear_init: bool = False,
         unshuffle: bool | None = None,
         memory_efficient: bool = True,
         checkpointing: bool = False,
@@ -96,7 +103,12 @@ class RRDBNet(nn.Module):
         require_count("RRDBNet", num_blocks=num_blocks, growth_channels=growth_channels)
         require_number("RRDBNet", "residual_scaling", residual_scaling, most=1)
         require_number("RRDBNet", "init_scale", init_scale)
-        for name, value in (("memory_efficient", memory_efficient), ("checkpointing", checkpointing)):
+        switches = {
+            "bilinear_init": bilinear_init,
+            "memory_efficient": memory_efficient,
+            "checkpointing": checkpointing,
+        }
+        for name, value in switches.items():
             if not isinstance(value, bool):
                 raise InputError(f"RRDBNet: {name}={value!r} must be true or false")
         if init_scope not in ("all", "dense"):
@@ -110,7 +122,7 @@ class RRDBNet(nn.Module):
         self.in_channels, self.out_channels, self.scale = in_channels, out_channels, scale
         self.fold = 4 // scale if folds else 1
         self.steps = _STEPS[scale * self.fold]
-        # How it is trained (memory_efficient, checkpointing) is no part of what it is.
+        # How it is trained (bilinear_init, memory_efficient, checkpointing) is no part of what it is.
         self.spec: dict[str, Any] = {
             "architecture": "RRDBNet",
             "arguments": {
@@ -147,6 +159,27 @@ class RRDBNet(nn.Module):
         self.conv_last = conv3x3(num_features, out_channels)
         self.act = nn.LeakyReLU(0.2, inplace=True)
         scaled_msra_init(self if init_scope == "all" else self.body, init_scale)
+        if bilinear_init:
+            require_colors("RRDBNet", in_channels, out_channels, num_features)
+            self._start_bilinear()
+
+    @torch.no_grad()
+    def _start_bilinear(self) -> None:
+        """Nearest-neighbour enlargement and a kernel of its width: bilinear. Colors are no less than 0, so that
+        LeakyReLU lets them pass."""
+        colors, one = self.out_channels, torch.ones(1, 1, 1, 1)
+        for conv in (self.conv_body, self.conv_last):
+            conv.weight.mul_(0.1)
+        pass_colors(self.conv_first, colors, torch.full((1, self.fold**2, 1, 1), 1 / self.fold**2))
+        pass_colors(self.conv_body, colors, 0 * one)
+        for step, factor in enumerate(self.steps, start=1):
+            taps = torch.tensor([1, 2, 1]) / 4 if factor == 2 else torch.ones(3) / 3
+            up = self.get_submodule(f"conv_up{step}")
+            pass_colors(up, colors, torch.outer(taps, taps)[None, None])  # type: ignore[arg-type]
+        pass_colors(self.conv_hr, colors, one)
+        others = self.conv_last.weight[:, colors:].clone()
+        pass_colors(self.conv_last, colors, one)
+        self.conv_last.weight[:, colors:] = others
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,in_channels,h,w) in [0,1] → (B,out_channels,s·h,s·w), not clamped."""

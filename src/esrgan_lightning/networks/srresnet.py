@@ -1,14 +1,18 @@
 """SRGAN's generator."""
 
+import math
 from typing import Any, final
 
+import torch
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.blocks import (
     ResidualBlock,
     conv3x3,
+    pass_colors,
     pixel_shuffles,
+    require_colors,
     require_count,
     require_number,
     require_scale,
@@ -36,6 +40,8 @@ class SRResNet(nn.Module):
         batch_norm: As SRGAN has it; ESRGAN takes it out.
         init_scale: Factor on the MSRA initialisation's standard deviation, for all convolutions; 1 is none.
             Without batch norm the residual blocks need it small, or the features grow with depth.
+        bilinear_init: Start as an enlargement, bilinear at each step, as
+            :class:`~esrgan_lightning.networks.RRDBNet` does; no paper has it.
 
     Shape:
         (B,in_channels,h,w) in [0,1] → (B,out_channels,s·h,s·w), not clamped.
@@ -53,14 +59,16 @@ class SRResNet(nn.Module):
         scale: int = 4,
         batch_norm: bool = False,
         init_scale: float = 0.1,
+        bilinear_init: bool = False,
     ) -> None:
         super().__init__()
         require_scale("SRResNet", scale)
         require_count("SRResNet", in_channels=in_channels, out_channels=out_channels)
         require_count("SRResNet", num_features=num_features, num_blocks=num_blocks)
         require_number("SRResNet", "init_scale", init_scale)
-        if not isinstance(batch_norm, bool):
-            raise InputError(f"SRResNet: batch_norm={batch_norm!r} must be true or false")
+        for name, value in (("batch_norm", batch_norm), ("bilinear_init", bilinear_init)):
+            if not isinstance(value, bool):
+                raise InputError(f"SRResNet: {name}={value!r} must be true or false")
         self.in_channels, self.out_channels, self.scale = in_channels, out_channels, scale
         self.spec: dict[str, Any] = {
             "architecture": "SRResNet",
@@ -84,6 +92,33 @@ class SRResNet(nn.Module):
         self.upsampling = pixel_shuffles(num_features, scale, nn.PReLU)
         self.last = nn.Conv2d(num_features, out_channels, 9, padding=4)
         scaled_msra_init(self, init_scale)
+        if bilinear_init:
+            require_colors("SRResNet", in_channels, out_channels, num_features)
+            self._start_bilinear()
+
+    @torch.no_grad()
+    def _start_bilinear(self) -> None:
+        """A pixel shuffle of the phases of bilinear enlargement. Colors are no less than 0, so that PReLU lets
+        them pass."""
+        colors, one = self.out_channels, torch.ones(1, 1, 1, 1)
+        for last in (self.body[-1], self.last):  # the body's is a batch norm or a convolution
+            last.weight.mul_(0.1)
+        pass_colors(self.first[0], colors, one)  # type: ignore[arg-type]
+        if isinstance(self.body[-1], nn.Conv2d):
+            pass_colors(self.body[-1], colors, 0 * one)
+        else:
+            self.body[-1].weight[:colors] = 0
+        for conv in self.upsampling:
+            if isinstance(conv, nn.Conv2d):
+                factor = math.isqrt(conv.out_channels // conv.in_channels)
+                # Of the pixel before, the pixel itself and the one behind it, for each phase.
+                shift = (torch.arange(factor) + 0.5) / factor - 0.5
+                phases = torch.stack((-shift.clamp(max=0), 1 - shift.abs(), shift.clamp(min=0)), 1)
+                kernels = torch.einsum("ai,bj->abij", phases, phases).flatten(0, 1)
+                pass_colors(conv, colors, kernels[:, None])
+        others = self.last.weight[:, colors:].clone()
+        pass_colors(self.last, colors, one)
+        self.last.weight[:, colors:] = others
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,in_channels,h,w) in [0,1] → (B,out_channels,s·h,s·w), not clamped."""
