@@ -21,7 +21,14 @@ def test_this_machine_is_in_order_and_told_so():
     assert ills(checks.packages()) == {}
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == (1 if "to mend:" in done.output else 0)
-    for shown in ("torch ", torch.__version__, "trainer.precision=auto", "extra onnx", "vgg19-dcbb9e9d.pth"):
+    for shown in (
+        "torch ",
+        torch.__version__,
+        "trainer.precision=auto",
+        "extra onnx",
+        "vgg19-dcbb9e9d.pth",
+        "comes with the package",
+    ):
         assert shown in done.output.replace("\n", " "), shown
     assert "object at 0x" not in done.output
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from esrgan_lightning.cli import evaluate as command
 from esrgan_lightning.cli.evaluate import main, run
@@ -15,6 +16,7 @@ from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.metrics import CONVENTION
 from esrgan_lightning.networks import RRDBNet
+from esrgan_lightning.networks.similarity import LPIPSNetwork
 from esrgan_lightning.ops import imresize, modcrop, read_image, write_image
 from esrgan_lightning.weights import save_generator
 
@@ -268,10 +270,13 @@ def test_every_metric_has_its_tolerance_and_its_weights():
     assert set(cfg.weights) == {name for name, measure in METRICS.items() if measure.network}
 
 
-def test_lpips_by_local_weights_through_the_command(shared, root):
-    weights = shared("weights/alexnet_features_fp16.safetensors")
-    row = evaluate("models=bicubic", "sets=tiny", "root=sets", "metrics=lpips", f"weights.lpips={weights}")
+def test_lpips_through_the_command_with_the_bundled_weights_and_with_local_ones(root):
+    asked = ("models=bicubic", "sets=tiny", "root=sets", "metrics=lpips")
+    row = evaluate(*asked)
     assert 0.1 < row["tiny"]["bicubic"]["lpips"] < 1
+    weights = LPIPSNetwork("alex").features.layers.state_dict(prefix="features.")
+    save_file({name: weight / 2 for name, weight in weights.items()}, "half.safetensors")
+    assert evaluate(*asked, "weights.lpips=half.safetensors") != row
 
 
 @pytest.mark.slow

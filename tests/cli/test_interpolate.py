@@ -5,11 +5,13 @@ import json
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from esrgan_lightning import Upscaler, load_generator
 from esrgan_lightning.cli.app import app
 from esrgan_lightning.networks import RRDBNet, SRResNet
+from esrgan_lightning.networks.similarity import LPIPSNetwork
 from esrgan_lightning.ops import read_image, to_uint8, write_image
 from esrgan_lightning.weights import read_generator_file, save_generator, state_hash
 
@@ -172,10 +174,17 @@ def test_a_sweep_refuses_before_any_work(files, photos, tmp_path, option, value,
     assert not (tmp_path / "sweep").exists()
 
 
-def test_a_sweep_measures_lpips_with_features_of_ones_own(files, photos, tmp_path, shared):
-    features = shared("weights/alexnet_features_fp16.safetensors")
+def test_a_sweep_measures_lpips_with_bundled_features_and_with_ones_own(files, photos, tmp_path):
     words = ["alpha-sweep", *files, photos, "-o", tmp_path / "sweep", "--alphas", "0,1", "--metrics", "lpips"]
-    result = CliRunner().invoke(app, list(map(str, [*words, "--features", f"lpips={features}"])))
-    assert result.exit_code == 0, result.output
-    found = json.loads((tmp_path / "sweep/sweep.json").read_text())
-    assert all(0 < value < 2 for value in found["network_interpolation"]["lpips"])
+    weights = LPIPSNetwork("alex").features.layers.state_dict(prefix="features.")
+    own = tmp_path / "half.safetensors"
+    save_file({name: weight / 2 for name, weight in weights.items()}, own)
+    found = []
+    for more in ([], ["--features", f"lpips={own}"]):
+        result = CliRunner().invoke(app, list(map(str, [*words, *more])))
+        assert result.exit_code == 0, result.output
+        found.append(
+            json.loads((tmp_path / "sweep/sweep.json").read_text())["network_interpolation"]["lpips"]
+        )
+    assert all(0 < value < 2 for values in found for value in values)
+    assert found[0] != found[1]

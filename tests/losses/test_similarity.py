@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import alexnet, vgg16
 
-from esrgan_lightning.building import build_losses
+from esrgan_lightning.building import build, build_losses
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses.similarity import SimilarityLoss, dists_loss, lpips_loss
@@ -81,6 +81,16 @@ def test_what_does_not_fit_is_refused(files):
         lpips_loss(weights=files["lpips"])(small, small)
     with pytest.raises(InputError, match="shapes have to be equal"):
         SimilarityLoss(nn.Identity())(small, small[..., :8])
+
+
+def test_lpips_as_a_loss_and_a_metric_needs_no_download(pair):
+    """By the configuration's names, both are the distance of the bundled network."""
+    cfg = compose("loss/lpips=alex", "+metric=[lpips]", "loss.weights.pixel=0", "loss.weights.lpips=1")
+    _, values = build_losses(cfg.loss, adversarial=False)(*pair)
+    metric = build(cfg.metrics.lpips, "metrics.lpips", crop=0)
+    metric.update(*pair)
+    assert values["lpips"].item() == pytest.approx(metric.compute().item(), abs=1e-6)
+    assert values["lpips"].item() > 0.01
 
 
 def test_the_configuration_builds_both_by_their_names(files, pair):

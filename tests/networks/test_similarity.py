@@ -1,5 +1,6 @@
 """LPIPS and DISTS against other people's programs with the same weights."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,9 @@ from safetensors.torch import load_file, save_file
 from torchmetrics.functional.image import dists as their_dists
 from torchmetrics.functional.image.lpips import _LPIPS
 
+from esrgan_lightning.data.sources import HELD_OUT_PHOTOS, embedded_photos
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks import similarity
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
 from esrgan_lightning.ops import imresize, modcrop, read_image, shave
 
@@ -74,14 +77,71 @@ def test_lpips_is_that_of_torchmetrics(weights_of, pair, name):
     """Breaks where another layer, head, normalisation or mean is taken; for the squeeze there are seven."""
     with pytest.MonkeyPatch.context() as patch:
         made = SimpleNamespace(features=features(name))
+        ours = LPIPSNetwork(name, weights=None if name == "alex" else weights_of(name))
+        if name == "alex":  # with the features of the package, which need no download
+            made.features[: len(ours.features.layers)].load_state_dict(ours.features.layers.state_dict())
         patch.setattr(torchvision.models, MODELS[name], lambda weights: made)
         theirs = _LPIPS(net=name, pnet_rand=True, pretrained=False)
-    ours = LPIPSNetwork(name, weights=weights_of(name))
     for index, head in enumerate(theirs.lins):
         head.model[-1].weight.data = ours.get_buffer(f"head{index}")
     with torch.no_grad():
         expected = theirs(*pair, normalize=True).flatten()
         assert torch.allclose(ours(*pair), expected, rtol=1e-4, atol=0)
+
+
+def varied_pairs():
+    """Photos beside what bicubic enlargement, noise, darkness, a mirror and blackness make of them."""
+    random = torch.Generator().manual_seed(0)
+    for photo in embedded_photos(HELD_OUT_PHOTOS):
+        levels = read_image(photo.hr)[None, :, 64:192, 64:192]
+        hr = levels.double() / 255
+        yield imresize(imresize(levels, 0.25), 4).double() / 255, hr
+        yield (hr + 0.1 * torch.randn(hr.shape, generator=random)).clamp(0, 1), hr
+        yield 0.6 * hr, hr
+        yield hr.flip(-1), hr
+        yield torch.zeros_like(hr), hr
+
+
+def test_the_bundled_alexnet_gives_the_official_figures_within_1e_3():
+    """Each official weight lies within half a unit in the last place of ours: what can that change?
+
+    To first order the change is Σ g·e over all weights, g LPIPS' gradient and e the rounding errors, which
+    are spread evenly within ±h: its deviation is √(Σ (g·h)²/3). That, four times, and four draws of e.
+    """
+    network = LPIPSNetwork("alex").double()
+    weights = list(network.features.layers.parameters())
+    rounded = [weight.detach().clone() for weight in weights]
+    assert all(torch.equal(weight, weight.half().double()) for weight in rounded)
+    # 11 bits: with |w| = m·2^e, 1/2 ≤ m < 1, half a unit is 2^(e−12); subnormal below 2^−14.
+    halves = [(torch.frexp(weight).exponent.clamp(min=-13) - 12).double().exp2() for weight in rounded]
+    pairs = list(varied_pairs())
+    expected = []
+    for sr, hr in pairs:
+        for weight in weights:
+            weight.requires_grad_()
+        distance = network(sr, hr).sum()
+        gradients = torch.autograd.grad(distance, weights)
+        variance = sum((g * h).square().sum() / 3 for g, h in zip(gradients, halves, strict=True))
+        assert 4 * variance.sqrt() < 1e-3
+        expected.append(distance.item())
+    for seed in range(4):
+        random = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight, center, half in zip(weights, rounded, halves, strict=True):
+                error = 2 * torch.rand(center.shape, generator=random, dtype=torch.float64) - 1
+                weight.copy_(center + half * error)
+            for (sr, hr), distance in zip(pairs, expected, strict=True):
+                assert network(sr, hr).item() == pytest.approx(distance, abs=5e-4)
+
+
+def test_the_bundled_alexnet_is_torchvisions_rounded_and_has_its_card(shared):
+    folder = Path(similarity.__file__).parent
+    ours, theirs = load_file(folder / "alexnet_features.safetensors"), load_file(shared(SHARED["alex"]))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    card = (folder / "ALEXNET_FEATURES.md").read_text("utf-8")
+    assert "Copyright (c) Soumith Chintala 2016" in card
+    assert "ImageNet" in card
 
 
 def test_lpips_by_the_book(shared, pair):
@@ -172,5 +232,7 @@ def test_a_failed_download_names_the_file_to_give(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
-    with pytest.raises(InputError, match=r"of alexnet .*alexnet-owt-7be5be79\.pth.*weights=PATH.*or put it"):
-        LPIPSNetwork()
+    with pytest.raises(
+        InputError, match=r"of squeezenet1_1 .*squeezenet1_1-.*\.pth.*weights=PATH.*or put it"
+    ):
+        LPIPSNetwork("squeeze")

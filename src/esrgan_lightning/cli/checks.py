@@ -153,11 +153,11 @@ def stores() -> Iterator[Finding]:
     held = sum(path.stat().st_size for path in packs.rglob("*") if path.is_file()) if packs.is_dir() else 0
     yield Finding("decoded photos", f"{held / GB:.2f} GB in {packs}")
     hub = Path(torch.hub.get_dir()) / "checkpoints"
+    yield Finding("AlexNet (LPIPS)", "comes with the package")
     for name, use, weights in (
         ("VGG19", "loss/perceptual=vgg19", models.VGG19_Weights.IMAGENET1K_V1),
         ("VGG16", "DISTS, LPIPS-VGG", models.VGG16_Weights.IMAGENET1K_V1),
-        ("AlexNet", "LPIPS", models.AlexNet_Weights.IMAGENET1K_V1),
-        ("SqueezeNet", "LPIPS-squeeze", models.SqueezeNet1_1_Weights.IMAGENET1K_V1),
+        ("SqueezeNet", "LPIPS-Squeeze", models.SqueezeNet1_1_Weights.IMAGENET1K_V1),
     ):
         file = hub / Path(weights.url).name
         missing = "" if file.is_file() else "downloaded when needed; without a network put it there: "

@@ -58,7 +58,7 @@ def alpha_sweep(
     metrics: Annotated[str, typer.Option(help="Names as of esrgan-evaluate.")] = "psnr_y,ssim_y",
     features: Annotated[
         list[str] | None,
-        typer.Option(help="METRIC=FILE: ImageNet features for lpips … (default: torchvision's download)."),
+        typer.Option(help="METRIC=FILE: ImageNet features for lpips_vgg, dists … (default: a download)."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
     tile: Annotated[

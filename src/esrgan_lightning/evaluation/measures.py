@@ -135,9 +135,9 @@ def load_figures(
 
     Args:
         metrics: Names among :data:`METRICS`.
-        weights: Files by metric: ImageNet weights, without which torchvision's are downloaded, for
-            ``niqe`` a model of ``esrgan metrics fit-niqe`` in place of the authors', and for ``ma`` and
-            ``pi`` the model of Ma's score, without which there is none.
+        weights: Files by metric: ImageNet weights (by default the bundled AlexNet for ``lpips``, a download
+            for the others), for ``niqe`` a model of ``esrgan metrics fit-niqe`` in place of the authors',
+            and for ``ma`` and ``pi`` the model of Ma's score, without which there is none.
         device: Where networks compute; by default a GPU if there is one.
 
     Raises:

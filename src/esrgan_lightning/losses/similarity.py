@@ -57,7 +57,7 @@ def lpips_loss(
 
     Args:
         backbone: alex, vgg or squeeze.
-        weights: None for torchvision's download, or a local file.
+        weights: A local file, or None for the bundled one (alex) or torchvision's download (vgg, squeeze).
     """
     return SimilarityLoss(LPIPSNetwork(backbone, weights=weights))
 

@@ -20,6 +20,7 @@ class Backbone(NamedTuple):
     ends: tuple[int, ...]  # the layers whose outputs are compared, each after a ReLU
     channels: tuple[int, ...]
     smallest: int  # pixels on the shorter side, for which no pooling runs out of them
+    bundled: Path | None = None  # weights that come with this package, in place of a download
 
 
 #: By the names that LPIPS gives them.
@@ -31,6 +32,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
             (1, 4, 7, 9, 11),
             (64, 192, 384, 256, 256),
             31,
+            Path(__file__).with_name("alexnet_features.safetensors"),
         ),
         "vgg": Backbone(
             models.vgg16,
@@ -55,7 +57,8 @@ class ImageNetFeatures(nn.Module):
 
     Args:
         name: Among :data:`BACKBONES`.
-        weights: A .pth or .safetensors file with torchvision's keys, or None for the download.
+        weights: A .pth or .safetensors file with torchvision's keys, or None for the bundled file (AlexNet)
+            or torchvision's download.
 
     Shape:
         (B,3,H,W), RGB in [0,1] → the wanted outputs. ImageNet's mean and deviation are applied inside.
@@ -74,6 +77,7 @@ class ImageNetFeatures(nn.Module):
         self.layers = network[: backbone.ends[-1] + 1]
         needed = {f"features.{key}" for key in self.layers.state_dict()}
         network_name = backbone.build.__name__
+        weights = weights or backbone.bundled
         state = download(network_name, backbone.weights) if weights is None else read_tensors(weights)
         state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
         source = f"weights={weights if weights is not None else 'the download'}: not {network_name}"

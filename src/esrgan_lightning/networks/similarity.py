@@ -21,13 +21,15 @@ _C1 = _C2 = 1e-6
 class LPIPSNetwork(nn.Module):
     """LPIPS: d = Σ_l mean_{h,w} Σ_c w_lc (φ̂_l(sr) − φ̂_l(hr))², φ̂ the features of unit length over channels.
 
-    The heads w (version 0.1) are those that torchmetrics carries; the ImageNet features come from a local
-    file or torchvision's download. Everything is frozen, and gradients flow to both pictures.
+    The heads w (version 0.1) are those that torchmetrics carries. AlexNet comes with this package; the other
+    networks come from a local file or torchvision's download. Everything is frozen, and gradients flow to
+    both pictures.
 
     Args:
         backbone: ``alex`` (AlexNet, what papers print), ``vgg`` (VGG16) or ``squeeze`` (SqueezeNet 1.1).
         weights: A .pth or .safetensors file with torchvision's keys ``features.N.…``; half precision is
-            widened, ``classifier.*`` is ignored. None downloads torchvision's into the torch hub cache.
+            widened, ``classifier.*`` is ignored. None takes the bundled AlexNet, in float16, and for the
+            others downloads torchvision's into the torch hub cache.
 
     Shape:
         sr, hr: (B,3,H,W), RGB in [0,1] → (B,), 0 for equal pictures. That range is scaled to [−1,1] and
