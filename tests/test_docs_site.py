@@ -16,7 +16,7 @@ from esrgan_lightning.config import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-OTHERS = ("benchmarks/README.md", "src/esrgan_lightning/weights/box/MODEL_CARD.md")
+OTHERS = ("benchmarks/README.md", "src/esrgan_lightning/bundled/MODEL_CARD.md")
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / name for name in OTHERS)])
 
 

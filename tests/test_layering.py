@@ -14,6 +14,7 @@ PACKAGE = "esrgan_lightning"
 # A module imports from a lower rank or from its own folder. `errors` is free for all.
 RANKS = {
     "ops": 0,
+    "bundled": 0,
     "networks": 1,
     "data": 1,
     "metrics": 2,

@@ -288,7 +288,7 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
         return
     before = set(home.rglob("*"))
     call(main, words, monkeypatch)
-    tells = words[1] in ("inspect", "doctor") or words[2] in ("list", "verify", "stats")
+    tells = words[1] in ("inspect", "doctor", "models") or words[2] in ("list", "verify", "stats")
     assert tells or "--overwrite" in words or set(home.rglob("*")) > before, "nothing was written"
 
 

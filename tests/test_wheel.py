@@ -16,7 +16,7 @@ import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "src", "conf")
-MODELS = "esrgan_lightning/weights/box/"
+MODELS = "esrgan_lightning/bundled/"
 ALEXNET = "esrgan_lightning/networks/alexnet_features.safetensors"
 
 pytestmark = pytest.mark.slow
@@ -104,7 +104,10 @@ def test_the_wheel_holds_what_it_should(wheel):
         "esrgan_lightning/networks/ALEXNET_FEATURES.md",
         "esrgan_lightning/report/page.html",
         ALEXNET,
-        *(f"{MODELS}{name}" for name in ("MODEL_CARD.md", "gan.safetensors", "psnr.safetensors")),
+        *(
+            f"{MODELS}{name}"
+            for name in ("MODEL_CARD.md", "figures.json", "gan.safetensors", "psnr.safetensors")
+        ),
     }
     assert len(conf) > 20
     assert sorted((conf | code | data) - names) == []

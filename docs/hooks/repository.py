@@ -18,7 +18,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
-    "src/esrgan_lightning/weights/box/MODEL_CARD.md": "model_card.md",
+    "src/esrgan_lightning/bundled/MODEL_CARD.md": "model_card.md",
 }
 SOURCES = {page: source for source, page in PAGES.items()}
 

@@ -21,6 +21,7 @@ from esrgan_lightning.building import (
     is_material,
     plain,
 )
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.config import check_numbers
 from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError
@@ -72,17 +73,17 @@ def train(
     check_shared_name(named, num_nodes=settings.num_nodes)
     saved = read_checkpoint(str(cfg.resume), run_dir) if cfg.resume is not None else None
     goes_on_here = saved is not None and saved.run_dir == run_dir.resolve()
-    init = _init(cfg, resumed=saved is not None)
+    init: str | Path | None = _init(cfg, resumed=saved is not None)
     if not goes_on_here and not cfg.overwrite:
         folders.check_free(run_dir)
-    if init == Path(AUTO):
+    if init == AUTO:
         init = _trained_psnr(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     network = build_network(cfg, data)
     origin = saved.provenance.get("init") if saved else None
     if init and isinstance(network, VGGClassifier):
-        origin = start_classifier(network, init)
+        origin = start_classifier(network, Path(init))
     elif init:
         origin = start_from(network, init, partial=cfg.init_partial)
     source = Path(esrgan_lightning.__file__).parent
@@ -136,9 +137,9 @@ def _trained_psnr(cfg: DictConfig) -> Path:
     return psnr_model(cfg, data_hash=data_hash(cfg, data), train=train)
 
 
-def _init(cfg: DictConfig, *, resumed: bool) -> Path | None:
+def _init(cfg: DictConfig, *, resumed: bool) -> str | None:
     if is_material(cfg):  # a run that goes on needs no download
-        return None if cfg.init is None or resumed else Path(str(cfg.init))
+        return None if cfg.init is None or resumed else str(cfg.init)
     if not isinstance(cfg.init_partial, bool):
         raise InputError(f"init_partial={cfg.init_partial} must be true or false")
     if OmegaConf.is_missing(cfg, "init"):
@@ -146,13 +147,17 @@ def _init(cfg: DictConfig, *, resumed: bool) -> Path | None:
             return None
         raise InputError(
             "the GAN stage starts from a PSNR model: give init=FILE (runs/NAME/generator.safetensors), "
-            "init=auto to have it trained first, or init=null to start from random weights on purpose"
+            "init=psnr for the bundled one, init=auto to have it trained first, or "
+            "init=null to start from random weights on purpose"
         )
     if cfg.init == AUTO:
         if "discriminator" not in cfg:
             raise InputError("init=auto trains the PSNR stage for stage=gan: give init=null for stage=psnr")
-        return None if resumed else Path(AUTO)
-    return None if cfg.init is None else Path(str(cfg.init))
+        return None if resumed else AUTO
+    if cfg.init is None:
+        return None
+    model_path(str(cfg.init), key="init=", also=(AUTO,))  # a wrong name is told before data are read
+    return str(cfg.init)
 
 
 def _extra_loggers(cfg: DictConfig, run_dir: Path, saved: Saved | None) -> list[Logger]:

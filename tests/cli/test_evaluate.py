@@ -102,7 +102,7 @@ def test_a_home_folder_may_be_abbreviated(root, monkeypatch):
         (["models=bicubic", "root=nowhere"], "root=nowhere is not a folder"),
         (["models=bicubic", "sets=tiny", "metrics=[psnr_y,vmaf]"], "vmaf; known are psnr_y"),
         (["models=bicubic", "sets=tiny", "metrics=[]"], "metrics has no value"),
-        (["models=[]"], r"models has no value: models=\[bicubic"),
+        (["models=[]"], r"models has no value: models=\[psnr,gan\]"),
         (["models=null"], "models has no value"),
         (["sets=tiny"], "models has no value"),
         (["models=bicubic", "sets=null"], "sets has no value"),
@@ -340,6 +340,19 @@ def test_the_plane_measures_what_it_shows(root, capsys):
     assert 'data-name="α 0.5"' in Path("evaluation_plane.html").read_text()
     assert Path("evaluation_plane.png").read_bytes().startswith(b"\x89PNG")
     assert "warning: generator.safetensors does not say" in capsys.readouterr().err
+
+
+def test_bundled_networks_are_compared_by_their_names(root, capsys):
+    """A path in another spelling is the same model."""
+    models = "models=[psnr,gan,./runs/p/generator.safetensors]"
+    asked = (models, "sets=tiny", "root=sets", "metrics=lpips", "device=cpu", "plot=plane", "plane.y=lpips")
+    results = evaluate(*asked, "plane.curve=[psnr,gan]", "plane.alphas=[0.5]")["tiny"]
+    assert list(results) == ["bicubic", "psnr", "gan", "generator", "α 0.5"]
+    assert capsys.readouterr().err == ""
+    with pytest.raises(InputError, match=r"models=pnsr: .*did you mean psnr"):
+        evaluate("models=pnsr", "sets=tiny", "root=sets")
+    with pytest.raises(InputError, match=r"plane\.curve=gna: .*did you mean gan"):
+        evaluate(*asked, "plane.curve=[psnr,gna]")
 
 
 @pytest.mark.parametrize(

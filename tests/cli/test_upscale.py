@@ -18,7 +18,7 @@ from esrgan_lightning.cli.targets import targets
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import read_image, to_uint16, write_image
-from esrgan_lightning.weights import boxed, save_generator
+from esrgan_lightning.weights import bundled_weights, save_generator
 
 
 def noise(channels=3, height=7, width=6, seed=0):
@@ -381,20 +381,21 @@ def test_equals_an_independent_program_through_the_command(shared, tmp_path, til
     assert (found[3:] == 255).all()
 
 
-def test_without_options_the_network_in_the_box_enlarges_into_upscaled(tmp_path, monkeypatch):
+def test_without_options_the_bundled_network_enlarges_into_upscaled(tmp_path, monkeypatch):
     """Right after the install: a photo, and nothing else to be had or said."""
     write_image(tmp_path / "photo.jpg", noise(3, 20, 24))
     monkeypatch.chdir(tmp_path)
     assert run("photo.jpg").exit_code == 0
-    assert torch.equal(read_image("upscaled/photo.png"), Upscaler(boxed("gan"))("photo.jpg"))
+    assert torch.equal(read_image("upscaled/photo.png"), Upscaler(bundled_weights("gan"))("photo.jpg"))
     assert run("photo.jpg", "-m", "psnr", "-o", "other").exit_code == 0
-    assert torch.equal(read_image("other/photo.png"), Upscaler(boxed("psnr"))("photo.jpg"))
+    assert torch.equal(read_image("other/photo.png"), Upscaler(bundled_weights("psnr"))("photo.jpg"))
 
 
-def test_a_file_of_the_name_comes_before_the_box(model, tmp_path, monkeypatch):
+def test_a_file_of_a_networks_name_is_given_with_its_folder(tmp_path, monkeypatch):
     write_image(tmp_path / "photo.png", noise(3, 20, 24))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "psnr").write_bytes(b"nothing")
-    result = run("photo.png", "-m", "psnr")
+    assert run("photo.png", "-m", "psnr").exit_code == 0
+    result = run("photo.png", "-m", "./psnr", "--overwrite")
     assert result.exit_code == 2
-    assert "psnr" in result.stderr
+    assert "psnr: expected a file ending in .safetensors" in result.stderr

@@ -68,7 +68,7 @@ def test_every_file_is_looked_for_before_one_is_read(tmp_path):
     """A typing error in the last name must not cost the loading of all the others."""
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no tensors")
-    with pytest.raises(InputError, match=r"missing\.pth is missing; give bicubic, a file"):
+    with pytest.raises(InputError, match=r"missing\.pth is missing; give bicubic, a bundled network, a file"):
         load_models([str(broken), str(tmp_path / "missing.pth")], 4)
     with pytest.raises(InputError, match=r"broken\.safetensors"):
         load_models([str(broken)], 4)

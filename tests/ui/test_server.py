@@ -25,10 +25,10 @@ def network(tmp_path):
     return tmp_path / "net.safetensors"
 
 
-def test_one_network_is_half_a_pair(network):
+def test_one_network_alone_has_to_fit_the_bundled_one(network):
     result = CliRunner().invoke(app, ["ui", "--psnr", str(network)])
     assert result.exit_code == 2
-    assert "give both networks" in result.stderr
+    assert "gan.safetensors does not fit" in result.stderr
 
 
 def test_a_file_that_is_no_network_is_named(network, tmp_path):

@@ -11,7 +11,7 @@ from esrgan_lightning.cli.errors import one_line_errors
 from esrgan_lightning.cli.export import export
 from esrgan_lightning.cli.interpolate import alpha_sweep, interpolate
 from esrgan_lightning.cli.metrics import app as metrics
-from esrgan_lightning.cli.models import convert, inspect
+from esrgan_lightning.cli.models import convert, inspect, models
 from esrgan_lightning.cli.report import report
 from esrgan_lightning.cli.segment import segment
 from esrgan_lightning.cli.ui import ui
@@ -23,6 +23,7 @@ app.command()(upscale)
 app.add_typer(metrics, name="metrics")
 app.command()(interpolate)
 app.command()(alpha_sweep)
+app.command()(models)
 app.command()(convert)
 app.command()(inspect)
 app.command()(export)

@@ -41,10 +41,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         read_results,
     )
 
-    names = [
-        name if name == BICUBIC else str(Path(name).expanduser())
-        for name in as_list(cfg, "models", "[bicubic,generator.safetensors]")
-    ]
+    names = as_list(cfg, "models", "[psnr,gan]")
     if cfg.bicubic and BICUBIC not in names:
         names.insert(0, BICUBIC)
     root = Path(as_list(cfg, "root", "FOLDER_OF_SETS")[0]).expanduser()

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.cli.models import MODEL_HELP, complete_model
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A weight file: .safetensors, .ckpt or .pth.")],
+    model: Annotated[str, typer.Argument(help=f"The model: {MODEL_HELP}.", autocompletion=complete_model)],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Ends in .onnx, .pt2, .ts or (ncnn) .param.")
     ],

@@ -7,15 +7,19 @@ from typing import Annotated
 
 import typer
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.cli.models import MODEL_HELP, SCALE_HELP, complete_model
 from esrgan_lightning.errors import InputError
-
-SCALE_HELP = "Only for files of other tools that do not tell their scale (x2 or x3)."
 
 
 def interpolate(
     models: Annotated[
-        list[Path], typer.Argument(help="Two models, at α = 0 (PSNR) and 1 (GAN); or several with --weights.")
+        list[str],
+        typer.Argument(
+            help=f"Two models, at α = 0 (PSNR) and 1 (GAN), or several with --weights; each {MODEL_HELP}.",
+            autocompletion=complete_model,
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The blended .safetensors file.")],
     alpha: Annotated[
@@ -28,20 +32,21 @@ def interpolate(
     from esrgan_lightning.weights.interpolation import blend_files, interpolate_files, kinship
 
     with one_line_errors("esrgan interpolate"):
-        if output.resolve() in (model.resolve() for model in models):
+        files = [model_path(model) for model in models]
+        if output.resolve() in (file.resolve() for file in files):
             raise InputError(f"{output} is one of the models: choose another name with -o")
         try:
             if weights is not None:
                 if alpha is not None:
                     raise InputError("--alpha and --weights say the same: give one of them")
-                blend_files(models, numbers(weights, "--weights"), output, scale=scale)
+                blend_files(files, numbers(weights, "--weights"), output, scale=scale)
             elif len(models) != 2:
                 raise InputError(
                     f"{len(models)} models: --alpha blends two; give --weights for another number"
                 )
             else:
                 share = 0.8 if alpha is None else alpha
-                written = interpolate_files(models[0], models[1], share, output, scale=scale)
+                written = interpolate_files(files[0], files[1], share, output, scale=scale)
                 if warning := kinship(*written["interpolation"]["parents"]):
                     typer.echo(f"esrgan interpolate: warning: {warning}", err=True)
         except OSError as error:
@@ -50,8 +55,10 @@ def interpolate(
 
 
 def alpha_sweep(
-    psnr: Annotated[Path, typer.Argument(help="The model at α = 0.")],
-    gan: Annotated[Path, typer.Argument(help="The model at α = 1.")],
+    psnr: Annotated[
+        str, typer.Argument(help=f"The model at α = 0: {MODEL_HELP}.", autocompletion=complete_model)
+    ],
+    gan: Annotated[str, typer.Argument(help="The model at α = 1, likewise.", autocompletion=complete_model)],
     images: Annotated[list[Path], typer.Argument(help="HR images, or folders; their LR is made from them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
     alphas: Annotated[str, typer.Option(help="Values of α, or START:END:STEP.")] = "0:1:0.2",
@@ -79,7 +86,8 @@ def alpha_sweep(
     with one_line_errors("esrgan alpha-sweep"):
         values, names = steps(alphas), [name.strip() for name in metrics.split(",")]
         files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
-        (first, second), spec, parents = read_alike([psnr, gan], scale=scale)
+        ends = [model_path(psnr), model_path(gan)]
+        (first, second), spec, parents = read_alike(ends, scale=scale)
         if warning := kinship(*parents):
             typer.echo(f"esrgan alpha-sweep: warning: {warning}", err=True)
         pairs = [TestPair(file) for file in files]
@@ -97,7 +105,7 @@ def alpha_sweep(
             output.mkdir(parents=True, exist_ok=True)
             write_image(output / "strip.png", strip(found))
             write_whole(
-                output / "curves.png", curves(found, f"{psnr.name} → {gan.name}, {len(files)} images")
+                output / "curves.png", curves(found, f"{ends[0].name} → {ends[1].name}, {len(files)} images")
             )
             for kind in ("gif", "webp"):
                 write_whole(output / f"sweep.{kind}", animation(found, kind.upper()))

@@ -1,4 +1,4 @@
-"""``esrgan convert`` and ``esrgan inspect``: files of weights."""
+"""``esrgan models``, ``esrgan inspect`` and ``esrgan convert``: bundled networks and files of weights."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,13 +7,76 @@ from typing import Annotated, Any
 
 import typer
 
+from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights
 from esrgan_lightning.cli.errors import one_line_errors
 
+MODEL_HELP = (
+    f"a bundled network ({', '.join(bundled_names())}) or a file of weights (.safetensors, .ckpt, .pth)"
+)
 SCALE_HELP = "Only for files of other tools that do not tell their scale (x2 or x3)."
+# By the stage, with which a bundled network's name begins.
+_USES = {"psnr": "fidelity", "gan": "natural detail"}
+_LICENCE = "Apache-2.0"
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """What a shell offers for a model: bundled networks, and the files of this folder.
+
+    Where no name begins so, nothing is: shells then complete paths themselves.
+    """
+    names = [name for name in bundled_names() if name.startswith(incomplete)]
+    files = sorted(path.name for path in Path().iterdir() if path.name.startswith(incomplete))
+    return [*names, *files] if names else []
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+) -> None:
+    """List the bundled networks, whose names work wherever a model is asked for."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from esrgan_lightning.weights.description import describe_file
+
+    figures = json.loads((FOLDER / "figures.json").read_text("utf-8"))  # as esrgan-evaluate wrote it
+    found = []
+    with one_line_errors("esrgan models"):
+        for name in bundled_names():
+            described = describe_file(bundled_weights(name))
+            measured = {sets: _means(rows[name]) for sets, rows in figures.items() if name in rows}
+            use = _USES.get(name.partition("_")[0], "")
+            found.append({"name": name, "use": use, "licence": _LICENCE, "figures": measured, **described})
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    table = Table("name", "parameters", "file", "scale", *map(str.capitalize, figures), "for", box=None)
+    for row in found:
+        table.add_row(
+            row["name"],
+            f"{row['parameters']:,}",
+            f"{row['bytes'] / 1e6:.1f} MB",
+            f"x{row['arguments']['scale']}",
+            *(_shown(row["figures"].get(sets)) for sets in figures),
+            row["use"],
+        )
+    Console().print(table)
+    bicubic = ", ".join(f"{sets.capitalize()} {_shown(rows['bicubic'])}" for sets, rows in figures.items())
+    typer.echo("These names work wherever a model is asked for: -m psnr, models=[psnr,gan], init=psnr")
+    typer.echo("PSNR-Y in dB (higher is better) / LPIPS (lower is better)")
+    typer.echo(f"bicubic: {bicubic}")
+    typer.echo(f"licence: {_LICENCE}, as the library")
+
+
+def _means(row: Mapping[str, Any]) -> dict[str, float]:
+    return {metric: value for metric, value in row.items() if metric != "images"}
+
+
+def _shown(row: Mapping[str, float] | None) -> str:
+    return "–" if row is None else f"{row['psnr_y']:.2f} / {row['lpips']:.3f}"
 
 
 def convert(
-    model: Annotated[Path, typer.Argument(help="A generator: .safetensors, .ckpt or .pth of any layout.")],
+    model: Annotated[str, typer.Argument(help=f"The model: {MODEL_HELP}.", autocompletion=complete_model)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     to: Annotated[str, typer.Option("--to", help="safetensors, basicsr, esrgan2018 or mmagic.")],
     scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
@@ -31,7 +94,7 @@ def convert(
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="A generator: .safetensors, .ckpt or .pth of any layout.")],
+    model: Annotated[str, typer.Argument(help=f"The model: {MODEL_HELP}.", autocompletion=complete_model)],
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
     scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def asked_plane(cfg: DictConfig, names: Sequence[str]) -> tuple[Plane | None, li
     Raises:
         InputError: Another plot, metrics that do not serve, or a curve that is not between two of the files.
     """
-    from esrgan_lightning.evaluation import Plane, unique_names
+    from esrgan_lightning.evaluation import BICUBIC, Plane, unique_names
 
     if cfg.plot is None:
         return None, []
@@ -38,15 +39,20 @@ def asked_plane(cfg: DictConfig, names: Sequence[str]) -> tuple[Plane | None, li
     if settings.curve is None:
         return Plane(*axes, regions=settings.regions), []
     given = settings.curve if isinstance(settings.curve, ListConfig) else [settings.curve]
-    ends = [str(Path(str(name)).expanduser()) for name in given]
-    if len(set(ends)) != 2 or len(ends) != 2 or not all(end in names and Path(end).is_file() for end in ends):
-        raise InputError(f"plane.curve=[{','.join(ends)}]: give two of models= that are files of weights")
-    shown = dict(zip(names, unique_names(names), strict=True))
+    shown = {
+        model_path(name): short
+        for name, short in zip(names, unique_names(names), strict=True)
+        if name != BICUBIC
+    }
+    ends = [model_path(str(name), key="plane.curve=") for name in given if name != BICUBIC]
+    if len(set(ends)) != 2 or len(given) != 2 or not all(end in shown and end.is_file() for end in ends):
+        asked = ",".join(map(str, given))
+        raise InputError(f"plane.curve=[{asked}]: give two of models= that are networks, by name or file")
     between = {f"α {alpha:g}": alpha for alpha in _alphas(settings.alphas)}
     curve = {shown[ends[0]]: 0.0, **between, shown[ends[1]]: 1.0}
     if len({*shown.values(), *between}) < len(shown) + len(between):
         raise InputError(f"plane.curve: a model has one of the names {', '.join(between)}: rename its file")
-    return Plane(*axes, curve, regions=settings.regions), [Path(end) for end in ends]
+    return Plane(*axes, curve, regions=settings.regions), ends
 
 
 def _alphas(given: Any) -> list[float]:

@@ -5,16 +5,18 @@ from typing import Annotated
 
 import typer
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.cli.models import MODEL_HELP, complete_model
 
 
 def ui(
     psnr: Annotated[
-        Path | None, typer.Option(help="PSNR network, at α = 0 (default: the one in the box).")
-    ] = None,
+        str, typer.Option(help=f"PSNR network, at α = 0: {MODEL_HELP}.", autocompletion=complete_model)
+    ] = "psnr",
     gan: Annotated[
-        Path | None, typer.Option(help="GAN network, at α = 1 (default: the one in the box).")
-    ] = None,
+        str, typer.Option(help=f"GAN network, at α = 1: {MODEL_HELP}.", autocompletion=complete_model)
+    ] = "gan",
     runs: Annotated[Path, typer.Option(help="Folder of the runs to follow.")] = Path("runs"),
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 7860,
@@ -24,14 +26,11 @@ def ui(
     """Serve a page on this machine: enlarge photos, move α, follow a run."""
     with one_line_errors("esrgan ui"):
         from esrgan_lightning.data.sources import HELD_OUT_PHOTOS, embedded_photos
-        from esrgan_lightning.errors import InputError
         from esrgan_lightning.ui.pair import NetworkPair
         from esrgan_lightning.ui.server import serve
-        from esrgan_lightning.weights import boxed
 
-        if (psnr is None) != (gan is None):
-            raise InputError("give both networks, --psnr and --gan, or none")
-        pair = NetworkPair(psnr or boxed("psnr"), gan or boxed("gan"), device=device)
+        ends = model_path(psnr, key="--psnr "), model_path(gan, key="--gan ")
+        pair = NetworkPair(*ends, device=device)
         if host not in ("127.0.0.1", "localhost", "::1"):
             typer.echo(
                 f"esrgan ui: --host {host} lets others use this machine: there is no password", err=True

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.cli.models import MODEL_HELP, complete_model
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,14 +21,14 @@ def upscale(
         typer.Argument(help="Images, folders, quoted patterns ('photos/**/*.jpg'), or - for stdin."),
     ],
     model: Annotated[
-        Path | None,
+        str,
         typer.Option(
             "--model",
             "-m",
-            help="Weights (.safetensors, .ckpt, .pth), an export (.onnx, .param), or a network of the box: "
-            "gan (default) or psnr.",
+            help=f"The model: {MODEL_HELP}, or an export (.onnx, .param).",
+            autocompletion=complete_model,
         ),
-    ] = None,
+    ] = "gan",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for the results, or one's file (default: upscaled)."),
@@ -76,7 +78,7 @@ def upscale(
             raise InputError(
                 "- reads one image from stdin and writes one to stdout: give it alone, without -o"
             )
-        model = _model(model)
+        file = model_path(model, key="--model ")
         if not piped and output is None:
             output = Path("upscaled")
         extension = result_suffix(format, output, quality)
@@ -86,7 +88,7 @@ def upscale(
         job = Job(extension, quality=quality, overwrite=overwrite, manifest=manifest, stream=stream)
         job.check(piped)
         upscaler = Upscaler(
-            model,
+            file,
             device=device,
             tile=_tile(tile),
             overlap=overlap,
@@ -107,17 +109,8 @@ def upscale(
             "precision": precision,
             "back_projection": back_projection,
         }
-        code = upscale_stdin(upscaler, job) if piped else upscale_files(upscaler, pairs, job, model, settings)
+        code = upscale_stdin(upscaler, job) if piped else upscale_files(upscaler, pairs, job, file, settings)
     raise typer.Exit(code)
-
-
-def _model(given: Path | None) -> Path:
-    from esrgan_lightning.weights import boxed
-
-    name = str(given or "gan")
-    if name not in ("psnr", "gan") or Path(name).exists():
-        return Path(name)
-    return boxed(name)  # type: ignore[arg-type]  # one of them
 
 
 def _tile(text: str) -> "Tile":

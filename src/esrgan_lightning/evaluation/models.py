@@ -8,6 +8,7 @@ from typing import final
 
 from torch import Tensor
 
+from esrgan_lightning.bundled import bundled_names, model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.pictures import Pictures
 from esrgan_lightning.evaluation.workers import Model
@@ -79,41 +80,48 @@ def load_models(
     tile: int | None = None,
     overlap: int = 32,
 ) -> dict[str, Model | Pictures]:
-    """``bicubic``, files of weights, or folders of pictures → what :func:`evaluate` compares.
+    """``bicubic``, bundled networks, files of weights, folders of pictures → what :func:`evaluate` compares.
 
     Args:
-        names: ``bicubic``, files that ``load_generator`` knows, also foreign ones, or folders of pictures
-            that another program made (:class:`~esrgan_lightning.evaluation.pictures.Pictures`).
+        names: ``bicubic``, names of bundled networks, files that ``load_generator`` knows, also foreign ones,
+            or folders of pictures that another program made
+            (:class:`~esrgan_lightning.evaluation.pictures.Pictures`).
         scale: That all of them must have.
         device: As in :class:`~esrgan_lightning.inference.Upscaler`.
         tile: Likewise.
         overlap: Likewise.
 
     Returns:
-        By the files' stems; where two share one, by as many of the folders above them as tell them apart.
-        They can be sent to other processes.
+        By the bundled networks' names and the files' stems; where two share one, by as many of the folders
+        above a file as tell them apart. They can be sent to other processes.
 
     Raises:
         InputError: A file that is missing, no generator, given twice, or of another scale. That all files are
             there is checked before the first is read.
     """
     for name in names:
-        if name != BICUBIC and not Path(name).exists():
-            known = f"give {BICUBIC}, a file of weights or a folder of pictures"
+        if name != BICUBIC and not _path(name).exists():
+            known = f"give {BICUBIC}, a bundled network, a file of weights or a folder of pictures"
             raise InputError(f"models: {name} is missing; {known}")
     models: dict[str, Model | Pictures] = {}
     for name, unique in zip(names, unique_names(names), strict=True):
         if name == BICUBIC:
             models[unique] = Bicubic(scale)
-        elif Path(name).is_dir():
-            models[unique] = Pictures(Path(name))
+        elif (path := _path(name)).is_dir():
+            models[unique] = Pictures(path)
         else:
-            models[unique] = Generator(name, scale, device=device, tile=tile, overlap=overlap)
+            models[unique] = Generator(path, scale, device=device, tile=tile, overlap=overlap)
     return models
+
+
+def _path(name: str) -> Path:
+    return model_path(name, key="models=", also=(BICUBIC,))
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
     """A short name for each: its stem, with folders before it where that is shared, or else its suffix.
+
+    A bundled network keeps its name.
 
     Raises:
         InputError: One is given twice.
@@ -122,13 +130,13 @@ def unique_names(names: Sequence[str]) -> list[str]:
         >>> unique_names(["bicubic", "runs/psnr/generator.safetensors", "runs/gan/generator.safetensors"])
         ['bicubic', 'psnr/generator', 'gan/generator']
     """
-    paths = [Path(name).absolute() for name in names]
+    paths = [(Path(name) if name == BICUBIC else _path(name)).absolute() for name in names]
     if len(set(paths)) < len(paths):
         twice = next(name for name in names if list(names).count(name) > 1)
         raise InputError(f"models: {twice} is given twice")
     choices = []
     for name, path in zip(names, paths, strict=True):
-        if name == BICUBIC:
+        if name == BICUBIC or name in bundled_names():
             choices.append([name])
             continue
         parts = path.parts if path.is_dir() else path.with_suffix("").parts

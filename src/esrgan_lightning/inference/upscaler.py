@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.alpha import filled
 from esrgan_lightning.inference.conditions import behind, checked
@@ -39,9 +40,8 @@ class Upscaler:
     channel) enlarges each channel of a colour image for itself.
 
     Args:
-        model: A file of weights, an export (.onnx, or ncnn's .param), or a generator (B,C,h,w) →
-            (B,C,s·h,s·w) in [0,1], C 3 or 1, with the attribute ``scale``. A generator is copied, and left as
-            it is: its mode, its device and its memory format; what happens to it later changes nothing here.
+        model: A bundled network's name (``gan``, ``psnr``), a file of weights, an export (.onnx, .param), or a
+            generator (B,C,h,w) → (B,C,s·h,s·w) in [0,1], C 3 or 1, with ``scale``: it is copied, not changed.
         device: Where the network runs: ``cpu``, ``cuda``, ``cuda:1`` … By default where the given generator
             lies; for a file the GPU, or the CPU where there is none. Images stay where they are: only what
             the network works on is moved.
@@ -85,7 +85,7 @@ class Upscaler:
         parameter = None if generator is None else next(generator.parameters(), None)
         self.device = find_device(parameter.device if device is None and parameter is not None else device)
         if generator is None:
-            generator = _load(Path(model), model_scale)  # type: ignore[arg-type]
+            generator = _load(model_path(model), model_scale)  # type: ignore[arg-type]
         self.runner = Runner(
             generator, device=self.device, tile=tile, overlap=overlap, precision=precision, notice=notice
         )

@@ -18,12 +18,12 @@ from esrgan_lightning.weights.state import state_hash
 IMAGENET = "imagenet"
 
 
-def start_from(generator: nn.Module, init: Path, *, partial: bool) -> dict[str, Any]:
+def start_from(generator: nn.Module, init: str | Path, *, partial: bool) -> dict[str, Any]:
     """Loads a file's weights into the generator.
 
     Args:
         generator: what is to be trained.
-        init: any file that ``read_generator_file`` knows.
+        init: any file that ``read_generator_file`` knows, or the name of a bundled network.
         partial: load what fits of a generator of another scale or size, and say what was
             left; without it, sizes that differ are an error that names the settings which the file asks for.
 

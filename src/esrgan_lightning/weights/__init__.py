@@ -1,5 +1,6 @@
 """Weights of generators: safe files with spec and provenance, foreign layouts, network interpolation."""
 
+from esrgan_lightning.bundled import bundled_weights
 from esrgan_lightning.weights.checkpoint import (
     load_generator,
     load_state,
@@ -12,7 +13,6 @@ from esrgan_lightning.weights.description import describe_file
 from esrgan_lightning.weights.files import LINEAGE_KEY
 from esrgan_lightning.weights.formats import infer_spec
 from esrgan_lightning.weights.interpolation import blend, blend_files, interpolate, interpolate_files
-from esrgan_lightning.weights.shipped import boxed
 from esrgan_lightning.weights.state import state_hash
 from esrgan_lightning.weights.warm_start import warm_start
 
@@ -20,7 +20,7 @@ __all__ = [
     "LINEAGE_KEY",
     "blend",
     "blend_files",
-    "boxed",
+    "bundled_weights",
     "convert_file",
     "describe_file",
     "infer_spec",

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import build_network, network_spec
 from esrgan_lightning.ops.files import whole_file
@@ -84,14 +85,14 @@ def load_generator(
     """Rebuilds a generator from its file alone, in eval mode, weights in float32.
 
     Args:
-        path: A file that :func:`read_generator_file` knows.
+        path: A file that :func:`read_generator_file` knows, or a bundled network's name (``gan``, ``psnr``).
         device: Where the generator goes.
         scale: For foreign files whose scale cannot be told (one conv_up); checked against all others.
 
     Raises:
         InputError: Not a generator, or one that this library does not have.
     """
-    path = Path(path)
+    path = model_path(path)
     state, spec, _ = read_generator_file(path)
     spec = resolve_spec(state, spec, scale=scale, source=path)
     require_finite(state, path)
@@ -136,7 +137,7 @@ def load_state(generator: nn.Module, path: str | Path) -> dict[str, Any]:
         InputError: Not a readable file, other names or shapes, or a spec that differs in more than
             initialisation.
     """
-    path = Path(path)
+    path = model_path(path)
     state, spec, metadata = read_generator_file(path)
     own = network_spec(generator)
     remedy = "build the generator with the file's settings, or choose the file that fits"

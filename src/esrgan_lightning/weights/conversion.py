@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import build_network
 from esrgan_lightning.ops.files import whole_file
@@ -59,7 +60,7 @@ def convert_file(
         InputError: An unknown layout, an ending that is not its, a file that is no generator or that the
             layout cannot hold, or an ``out`` that exists or cannot be written.
     """
-    path, out = Path(path), Path(out)
+    path, out = model_path(path), Path(out)
     if to not in TARGETS:
         raise InputError(f"--to {to}: known are {', '.join(TARGETS)}")
     if out.suffix not in TARGETS[to]:

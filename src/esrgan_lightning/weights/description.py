@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.checkpoint import resolve_spec
 from esrgan_lightning.weights.files import widened
@@ -34,7 +35,7 @@ def describe_file(path: str | Path, *, scale: int | None = None) -> dict[str, An
     Raises:
         InputError: Not a generator's file.
     """
-    path = Path(path)
+    path = model_path(path)
     contents = read_contents(path)
     dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in contents.state.values()})
     described: dict[str, Any] = {

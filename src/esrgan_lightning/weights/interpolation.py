@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.checkpoint import (
     different_settings,
@@ -90,7 +91,7 @@ def blend_files(
     """Blends several generators' files into a .safetensors file that says which they were.
 
     Args:
-        paths: Files that ``read_generator_file`` knows, of any layout.
+        paths: Files that ``read_generator_file`` knows, of any layout, or names of bundled networks.
         weights: As in :func:`blend`.
         out: Ends in .safetensors.
         scale: For foreign files whose scale cannot be told.
@@ -102,7 +103,7 @@ def blend_files(
     Raises:
         InputError: As :func:`blend`; files that cannot be read.
     """
-    files = [Path(path) for path in paths]
+    files = [model_path(path) for path in paths]
     states, spec, parents = read_alike(files, scale=scale)
     try:
         state = blend(states, weights)

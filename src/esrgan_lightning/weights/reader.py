@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.files import LINEAGE_KEY, plain_tensors, read_file
 from esrgan_lightning.weights.formats import select_state, where
@@ -31,7 +32,7 @@ def read_contents(path: str | Path) -> Contents:
     Raises:
         InputError: Not a readable file of tensors.
     """
-    path = Path(path)
+    path = model_path(path)
     content, lineage = read_file(path)
     spec, provenance = lineage.get("spec"), lineage.get("provenance", {})
     if (spec is not None and not _is_spec(spec)) or not isinstance(provenance, Mapping):

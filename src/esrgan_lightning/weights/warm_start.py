@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import network_spec
 from esrgan_lightning.weights.checkpoint import different_settings, read_generator_file, resolve_spec
@@ -49,7 +50,7 @@ def warm_start(generator: nn.Module, path: str | Path) -> WarmStart:
         InputError: Not a readable file of tensors, another architecture, or less than a tenth of the
             generator's parameters would be loaded.
     """
-    path = Path(path)
+    path = model_path(path)
     state, spec, metadata = read_generator_file(path)
     own = network_spec(generator)
     # Scale 2 or 3 of one conv_up is of no interest here.
