@@ -11,6 +11,9 @@ from pathlib import Path
 
 from esrgan_lightning.errors import InputError
 
+__all__ = ["bundled_names", "bundled_weights", "model_path"]
+
+#: Where they lie, with their card and ``figures.json``.
 FOLDER = Path(__file__).parent
 
 

@@ -40,8 +40,8 @@ class Upscaler:
     channel) enlarges each channel of a colour image for itself.
 
     Args:
-        model: A bundled network's name (``gan``, ``psnr``), a file of weights, an export (.onnx, .param), or a
-            generator (B,C,h,w) → (B,C,s·h,s·w) in [0,1], C 3 or 1, with ``scale``: it is copied, not changed.
+        model: A bundled network's name (``gan``, ``psnr``), a file of weights, an export (.onnx, .param), or
+            a generator (B,C,h,w) → (B,C,s·h,s·w) in [0,1], C 3 or 1, with ``scale``; this one is copied.
         device: Where the network runs: ``cpu``, ``cuda``, ``cuda:1`` … By default where the given generator
             lies; for a file the GPU, or the CPU where there is none. Images stay where they are: only what
             the network works on is moved.
