@@ -8,6 +8,7 @@ from esrgan_lightning.losses.adversarial import (
     StandardGAN,
     WassersteinGAN,
 )
+from esrgan_lightning.losses.consistency import ConsistencyLoss
 from esrgan_lightning.losses.contextual import ContextualLoss
 from esrgan_lightning.losses.penalty import GradientPenalty, R1Penalty
 from esrgan_lightning.losses.perceptual import PerceptualLoss
@@ -18,6 +19,7 @@ from esrgan_lightning.losses.weighted import WeightedLoss
 __all__ = [
     "AdversarialLoss",
     "CharbonnierLoss",
+    "ConsistencyLoss",
     "ContextualLoss",
     "GradientPenalty",
     "HingeGAN",

@@ -18,6 +18,7 @@ def vgg_perceptual(
     weights: str | Path | None = None,
     criterion: Literal["l1", "mse"] = "l1",
     relative: bool = False,
+    shift: int = 1,
 ) -> PerceptualLoss:
     """VGG features; the paper's are VGG19's conv5_4, before activation (ESRGAN §3.3).
 
@@ -28,9 +29,11 @@ def vgg_perceptual(
         weights: None for torchvision's download, or a local file.
         criterion: l1 or mse.
         relative: divide each layer's distance by the size of the HR features.
+        shift: as in :class:`PerceptualLoss`.
     """
     backbone = VGGFeatures(arch, layers, weights=weights)
-    return PerceptualLoss(backbone, _by_layer(layers, layer_weights), criterion=criterion, relative=relative)
+    by_layer = _by_layer(layers, layer_weights)
+    return PerceptualLoss(backbone, by_layer, criterion=criterion, relative=relative, shift=shift)
 
 
 def efficientnet_perceptual(
@@ -41,6 +44,7 @@ def efficientnet_perceptual(
     criterion: Literal["l1", "mse"] = "l1",
     relative: bool = True,
     activated: bool = False,
+    shift: int = 1,
 ) -> PerceptualLoss:
     """EfficientNet-Lite0 features, with real ImageNet weights from an installed package: no download.
 
@@ -51,10 +55,11 @@ def efficientnet_perceptual(
         criterion: l1 or mse.
         relative: divide each block's distance by the size of the HR features, as the blocks' scales differ.
         activated: a ReLU behind each block, to compare "after activation" with "before".
+        shift: as in :class:`PerceptualLoss`.
     """
     backbone = EfficientNetLite0Features(blocks, weights=weights, activated=activated)
     by_block = _by_block(blocks, layer_weights)
-    return PerceptualLoss(backbone, by_block, criterion=criterion, relative=relative)
+    return PerceptualLoss(backbone, by_block, criterion=criterion, relative=relative, shift=shift)
 
 
 def vgg_contextual(

@@ -32,6 +32,10 @@ class PerceptualLoss(nn.Module):
         layer_weights: ``{name: w}``, one for each of the backbone's layers; None weighs each with 1.
         criterion: ``"l1"`` or ``"mse"``.
         relative: Divide each layer's distance by the size of the HR features.
+        shift: Compare sample i of a batch from pixel (i mod shift, ⌊i/shift⌋ mod shift) on. A generator of
+            scale s draws each s×s pixels from one, and the strides of the features meet these always in the
+            same place, so that errors which they do not see become a grid; with ``shift=s`` they see them all.
+            1 compares whole pictures.
 
     Shape:
         sr, hr: (B,3,H,W), RGB in [0,1] → scalar, at least float32. No gradient flows to hr.
@@ -48,13 +52,16 @@ class PerceptualLoss(nn.Module):
         *,
         criterion: Literal["l1", "mse"] = "l1",
         relative: bool = False,
+        shift: int = 1,
     ) -> None:
         super().__init__()
         if criterion not in _CRITERIA:
             raise InputError(f"criterion={criterion}: expected one of {', '.join(_CRITERIA)}")
+        if shift < 1:
+            raise InputError(f"shift={shift} must be at least 1")
         self.features = FrozenFeatures(backbone, layer_weights)
         self.criterion = criterion
-        self.relative = relative
+        self.relative, self.shift = relative, shift
 
     @property
     def backbone(self) -> nn.Module:
@@ -64,9 +71,19 @@ class PerceptualLoss(nn.Module):
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Σ_l w_l · d(φ_l(sr), φ_l(hr)), with gradient to ``sr`` alone."""
         total = torch.zeros((), device=sr.device)
-        for layer in self.features(sr, hr):
+        for layer in self.features(self._shifted(sr), self._shifted(hr)):
             total = total + layer.weight * self._distance(layer.sr, layer.hr)
         return total
+
+    def _shifted(self, picture: Tensor) -> Tensor:
+        """(B,3,H,W) → (B,3,H−shift+1,W−shift+1), each sample from a pixel of its own on."""
+        if self.shift == 1:
+            return picture
+        height, width = (side - self.shift + 1 for side in picture.shape[-2:])
+        tops = [index // self.shift % self.shift for index in range(len(picture))]
+        lefts = [index % self.shift for index in range(len(picture))]
+        crops = zip(picture, tops, lefts, strict=True)
+        return torch.stack([each[:, top : top + height, left : left + width] for each, top, left in crops])
 
     def _distance(self, sr: Tensor, hr: Tensor) -> Tensor:
         distance = _CRITERIA[self.criterion]
