@@ -58,7 +58,7 @@ class Backbone(nn.Module):
 
 def relative_distance(rank: int, sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor | None]:
     mine = share(rank, sr)
-    value = PerceptualLoss(Backbone(), relative=True)(mine, share(rank, hr))
+    value = PerceptualLoss(Backbone(), relative=True, shift=3)(mine, share(rank, hr))
     value.div(dist.get_world_size()).backward()
     return value.detach(), mine.grad
 

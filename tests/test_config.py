@@ -97,6 +97,7 @@ def test_every_logger_data_and_perceptual_choice_is_there():
     assert choices("loss/contextual") == ["efficientnet_lite0", "none", "vgg19"]
     assert choices("loss/lpips") == ["alex", "none", "squeeze", "vgg"]
     assert choices("loss/dists") == ["none", "vgg"]
+    assert choices("loss/consistency") == ["bicubic", "none"]
     assert set(choices("preset")) >= {"basicsr", "demo", "paper"}
     assert set(choices("trainer")) >= {"cpu", "ddp", "gpu"}
     for choice in (

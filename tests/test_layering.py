@@ -39,9 +39,6 @@ HYDRA_PARTS = (
     "config",
     "cli",
 )  # DictConfig stops here: below are typed arguments
-LONGEST = 220
-# The reason why a file may be longer stands beside its own limit.
-LONGER: dict[str, int] = {}
 
 
 def module_name(path: Path, root: Path) -> str:
@@ -97,11 +94,6 @@ def hydra_faults(source: str, module: str, *, is_package: bool = False) -> list[
     return [f"{module} imports {name}" for name in sorted(foreign & {"hydra", "omegaconf"})]
 
 
-def length_faults(source: str, module: str) -> list[str]:
-    lines, limit = len(source.splitlines()), LONGER.get(module, LONGEST)
-    return [f"{module} has {lines} lines, more than {limit}: two ideas in one file?"] if lines > limit else []
-
-
 def packaging_faults(folders: set[str], listed: set[str]) -> list[str]:
     return [
         *(
@@ -130,11 +122,6 @@ def test_hydra_stops_at_training_config_and_cli():
         fault for text, name, package in modules() for fault in hydra_faults(text, name, is_package=package)
     ]
     assert faults == []
-
-
-def test_a_file_holds_one_idea():
-    assert [fault for text, name, _ in modules() for fault in length_faults(text, name)] == []
-    assert set(LONGER) <= {name for _, name, _ in modules()}, "an exception for a file that is gone"
 
 
 def test_every_package_folder_is_in_the_wheel():
@@ -186,7 +173,5 @@ def test_the_other_rules_can_fail():
     assert hydra_faults("from omegaconf import DictConfig", "esrgan_lightning.stages.gan") != []
     assert hydra_faults("def f():\n    import hydra.utils", "esrgan_lightning.inference") != []
     assert hydra_faults("from omegaconf import DictConfig", "esrgan_lightning.cli.train") == []
-    assert length_faults("x = 1\n" * (LONGEST + 1), "esrgan_lightning.ops.color") != []
-    assert length_faults("x = 1\n" * LONGEST, "esrgan_lightning.ops.color") == []
     assert packaging_faults({"a", "a.b"}, {"a"}) != []
     assert packaging_faults({"a"}, {"a", "a.gone"}) != []

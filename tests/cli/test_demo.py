@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import torch
 
 from esrgan_lightning.cli import demo
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import read_image
+from esrgan_lightning.evaluation import TestPair
+from esrgan_lightning.ops import read_image, write_image
 
 
 @pytest.mark.slow
@@ -16,20 +18,45 @@ def test_demo_leaves_summary_and_picture(tmp_path, monkeypatch, shared):
     run_dir = tmp_path / "runs with a space" / "demo"
     demo.run_demo(run_dir, minutes=1, sets_root=shared("data"))
     summary = json.loads((run_dir / "summary.json").read_text())
-    assert set(summary) == {"convention", "results", "seconds"}
+    assert set(summary) == {"convention", "results", "color_shift", "seconds"}
     assert set(summary["results"]) == {"set5", "photos"}
     for rows in summary["results"].values():
         assert set(rows) == {"bicubic", "psnr", "interp", "gan"}
-        assert all(set(row) == {"psnr_y", "ssim_y", "niqe"} for row in rows.values())
+        assert all(set(row) == {"psnr_y", "ssim_y", "lpips", "niqe"} for row in rows.values())
     assert summary["results"]["set5"]["bicubic"]["psnr_y"] == pytest.approx(28.42, abs=0.01)  # published
     picture = read_image(run_dir / "comparison.png")
-    assert picture.shape[2] > 6 * demo.CROP
-    assert picture.shape[1] > 4 * demo.CROP
+    assert picture.shape[2] > 6 * demo.CROP * demo.ENLARGED
+    assert picture.shape[1] > 4 * demo.CROP * demo.ENLARGED
     for name in ("psnr/generator.safetensors", "gan/generator.safetensors", "interp.safetensors"):
         assert (run_dir / name).is_file()
 
     demo.run_demo(run_dir, minutes=1, sets_root=None)  # again, over the old results
     assert set(json.loads((run_dir / "summary.json").read_text())["results"]) == {"photos"}
+
+
+def test_the_verdict_says_what_was_missed():
+    rows = {
+        "bicubic": {"psnr_y": 28.42},
+        "psnr": {"psnr_y": 29.4, "lpips": 0.25},
+        "gan": {"psnr_y": 29.0, "lpips": 0.26},
+    }
+    gain, perceptual, color = demo.verdict({"set5": rows}, {"gan": 1.5})
+    assert gain == "reached set5: PSNR stage +0.98 dB on bicubic (asked: 0.9 dB)"
+    assert perceptual == "[red]missed[/]  set5: LPIPS 0.250 → 0.260 by the GAN stage (asked: less)"
+    assert color == "[red]missed[/]  largest shift of a color 1.50 levels (asked: 1 level)"
+
+
+def test_the_shift_of_a_color_is_measured_on_the_lr(tmp_path):
+    """A model that paints everything 7 levels redder."""
+    image = torch.full((3, 64, 64), 100, dtype=torch.uint8)
+    write_image(tmp_path / "gray.png", image)
+
+    def redder(lr):
+        sr = demo.enlarged(lr, 4)
+        return torch.cat((sr[:1] + 7, sr[1:]))
+
+    sets = {"photos": [TestPair(tmp_path / "gray.png", None)]}
+    assert demo.largest_shift(redder, sets) == pytest.approx(7)
 
 
 @pytest.mark.slow

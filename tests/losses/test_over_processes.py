@@ -47,12 +47,12 @@ def test_adversarial_losses_and_gradients_are_those_of_the_whole_batch():
 
 
 def test_a_relative_perceptual_distance_is_relative_to_the_whole_batch():
-    """Breaks if each process divides by the size of its own images' features."""
+    """Breaks if each process divides by the size of its own images' features, or counts its own samples."""
     random = torch.Generator().manual_seed(0)
     sr, hr = (torch.rand(4, 3, 5, 5, generator=random, dtype=torch.float64) for _ in range(2))
     hr[:2] *= 0.1
     whole = sr.clone().requires_grad_()
-    value = PerceptualLoss(rank_work.Backbone(), relative=True)(whole, hr)
+    value = PerceptualLoss(rank_work.Backbone(), relative=True, shift=3)(whole, hr)
     value.backward()
     ranks = on_ranks(2, rank_work.relative_distance, sr, hr)
     torch.testing.assert_close(sum(each[0] for each in ranks) / 2, value.detach())

@@ -164,3 +164,37 @@ def test_wrong_arguments_are_refused(arguments, message):
 def test_pictures_of_different_shapes_are_refused():
     with pytest.raises(InputError, match="shapes have to be equal"):
         PerceptualLoss(Toy())(torch.zeros(1, 3, 4, 4), torch.zeros(2, 3, 4, 4))
+
+
+def test_shift_compares_each_sample_from_a_pixel_of_its_own_on():
+    """By hand, with features that are the pixels: sample i from column i % 2 and row i // 2 % 2 on."""
+    torch.manual_seed(0)
+    sr, hr = torch.rand(2, 5, 3, 6, 7)
+    loss = PerceptualLoss(Toy(), {"triple": 1.0, "square": 0.0}, shift=2)
+    corners = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 0)]  # top, left
+    expected = [
+        3 * (sr - hr)[i, :, top : top + 5, left : left + 6].abs().mean()
+        for i, (top, left) in enumerate(corners)
+    ]
+    assert loss(sr, hr).item() == pytest.approx(torch.stack(expected).mean().item())
+
+
+def test_without_shift_a_stride_never_sees_some_pixels():
+    """The cause of grids: an error in every fourth pixel is free where the features' stride passes it by."""
+
+    class Strided(nn.Module):
+        layers = ("pixels",)
+
+        def forward(self, image: Tensor) -> dict[str, Tensor]:
+            return {"pixels": image[..., ::4, ::4]}
+
+    hr = torch.zeros(16, 3, 16, 16)
+    sr = hr.clone()
+    sr[..., 2::4, 2::4] = 1  # a grid
+    assert PerceptualLoss(Strided())(sr, hr) == 0
+    assert PerceptualLoss(Strided(), shift=4)(sr, hr) > 0.05
+
+
+def test_a_shift_of_less_than_one_is_refused():
+    with pytest.raises(InputError, match="shift=0 must be at least 1"):
+        PerceptualLoss(Toy(), shift=0)

@@ -13,7 +13,7 @@ RESNET = {"num_features": 16, "num_blocks": 1}
 
 
 def enlarged(x, scale):
-    """torch's own bilinear interpolation, once for each of the network's steps."""
+    """Torch's own bilinear interpolation, once for each of the network's steps."""
     for factor in STEPS[scale]:
         x = F.interpolate(x, scale_factor=factor, mode="bilinear")
     return x

@@ -12,9 +12,9 @@ from esrgan_lightning.ops import imresize
 class ConsistencyLoss(nn.Module):
     """L = ‖↓SR − ↓HR‖₁, ↓ MATLAB's bicubic by 1/scale, in the mean over pixels.
 
-    ↓HR is the LR before its rounding to 8 bits, whatever else a degradation has done to the LR. The loss holds
-    colors and coarse structure, which a perceptual and an adversarial loss hardly feel, and leaves the details
-    free: whatever averages out over scale × scale pixels costs nothing.
+    ↓HR is the LR before its rounding to 8 bits, whatever else a degradation has done to the LR. The loss
+    holds colors and coarse structure, which a perceptual and an adversarial loss hardly feel, and leaves
+    details free: whatever averages out over scale × scale pixels costs nothing.
 
     Args:
         scale: Of the generator.

@@ -44,7 +44,7 @@ def efficientnet_perceptual(
     criterion: Literal["l1", "mse"] = "l1",
     relative: bool = True,
     activated: bool = False,
-    shift: int = 1,
+    shift: int = 4,
 ) -> PerceptualLoss:
     """EfficientNet-Lite0 features, with real ImageNet weights from an installed package: no download.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses.features import FrozenFeatures
-from esrgan_lightning.ops.distributed import mean_over_processes
+from esrgan_lightning.ops.distributed import mean_over_processes, process_number
 
 _CRITERIA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
 
@@ -34,7 +34,7 @@ class PerceptualLoss(nn.Module):
         relative: Divide each layer's distance by the size of the HR features.
         shift: Compare sample i of a batch from pixel (i mod shift, ⌊i/shift⌋ mod shift) on. A generator of
             scale s draws each s×s pixels from one, and the strides of the features meet these always in the
-            same place, so that errors which they do not see become a grid; with ``shift=s`` they see them all.
+            same place, so that errors which they do not see become a grid; with ``shift=s`` they see all.
             1 compares whole pictures.
 
     Shape:
@@ -80,8 +80,10 @@ class PerceptualLoss(nn.Module):
         if self.shift == 1:
             return picture
         height, width = (side - self.shift + 1 for side in picture.shape[-2:])
-        tops = [index // self.shift % self.shift for index in range(len(picture))]
-        lefts = [index % self.shift for index in range(len(picture))]
+        first = process_number() * len(picture)  # so that the batch of all processes is one
+        samples = range(first, first + len(picture))
+        tops = [index // self.shift % self.shift for index in samples]
+        lefts = [index % self.shift for index in samples]
         crops = zip(picture, tops, lefts, strict=True)
         return torch.stack([each[:, top : top + height, left : left + width] for each, top, left in crops])
 

@@ -83,8 +83,8 @@ def pass_colors(conv: nn.Conv2d, colors: int, kernels: Tensor) -> None:
     Args:
         conv: N·colors or more outputs of an odd kernel size; what else it computes stays as it is.
         colors: Inputs to pass on.
-        kernels: (N,I,k,k): what each of a color's N consecutive outputs takes of its I consecutive inputs,
-            from the middle of the kernel; N and I are 1 unless a pixel shuffle follows or an unshuffle precedes.
+        kernels: (N,I,k,k): what each of a color's N consecutive outputs takes of its I consecutive inputs, in
+            the middle of the convolution's kernel; N and I are 1 but for a pixel shuffle or unshuffle.
     """
     if conv.weight.is_meta:
         return
@@ -103,8 +103,9 @@ def require_colors(network: str, in_channels: int, out_channels: int, num_featur
     """Raises InputError where ``bilinear_init`` cannot pass the input's channels through the features."""
     if in_channels != out_channels or num_features < out_channels:
         raise InputError(
-            f"{network}: bilinear_init=True needs as many out_channels as in_channels and no fewer num_features, "
-            f"not in_channels={in_channels}, out_channels={out_channels}, num_features={num_features}"
+            f"{network}: bilinear_init=True needs as many out_channels as in_channels, and no fewer "
+            f"num_features: not in_channels={in_channels}, out_channels={out_channels}, "
+            f"num_features={num_features}"
         )
 
 

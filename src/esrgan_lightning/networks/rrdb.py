@@ -60,9 +60,9 @@ class RRDBNet(nn.Module):
         init_scale: Factor on the MSRA initialisation's standard deviation; 1 is none.
         init_scope: What it applies to: ``all`` convolutions, with zero biases (the paper); or those of the
             ``dense`` blocks, the others then keeping PyTorch's own initialisation, as BasicSR has it.
-        bilinear_init: Start as an enlargement: the colors pass through the first features, bilinearly enlarged
-            at each step, and the rest adds little to them. A short training then has to learn details alone;
-            the paper has no such start.
+        bilinear_init: Start as an enlargement: the colors pass through the first features, bilinearly
+            enlarged at each step, and the rest adds little to them. A short training then has to learn
+            details alone; the paper has no such start.
         unshuffle: Fold the input first; None is True at scales 1 and 2, which alone have it.
         memory_efficient: Train with a quarter of the memory in the dense blocks, at the same values
             (:class:`~esrgan_lightning.networks.blocks.DenseBlock`).
@@ -165,8 +165,10 @@ class RRDBNet(nn.Module):
 
     @torch.no_grad()
     def _start_bilinear(self) -> None:
-        """Nearest-neighbour enlargement and a kernel of its width: bilinear. Colors are no less than 0, so that
-        LeakyReLU lets them pass."""
+        """Nearest neighbours and a kernel of their width are bilinear enlargement.
+
+        LeakyReLU lets colors pass, which are no less than 0.
+        """
         colors, one = self.out_channels, torch.ones(1, 1, 1, 1)
         for conv in (self.conv_body, self.conv_last):
             conv.weight.mul_(0.1)

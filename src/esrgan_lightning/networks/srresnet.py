@@ -98,16 +98,16 @@ class SRResNet(nn.Module):
 
     @torch.no_grad()
     def _start_bilinear(self) -> None:
-        """A pixel shuffle of the phases of bilinear enlargement. Colors are no less than 0, so that PReLU lets
-        them pass."""
+        """Shuffles the phases of bilinear enlargement; PReLU lets colors pass, which are no less than 0."""
         colors, one = self.out_channels, torch.ones(1, 1, 1, 1)
-        for last in (self.body[-1], self.last):  # the body's is a batch norm or a convolution
-            last.weight.mul_(0.1)
+        end = self.body[-1]
+        for each in (end, self.last):
+            each.weight.mul_(0.1)  # type: ignore[operator]
         pass_colors(self.first[0], colors, one)  # type: ignore[arg-type]
-        if isinstance(self.body[-1], nn.Conv2d):
-            pass_colors(self.body[-1], colors, 0 * one)
+        if isinstance(end, nn.Conv2d):
+            pass_colors(end, colors, 0 * one)
         else:
-            self.body[-1].weight[:colors] = 0
+            nn.init.zeros_(end.weight[:colors])  # type: ignore[index]  # of a batch norm
         for conv in self.upsampling:
             if isinstance(conv, nn.Conv2d):
                 factor = math.isqrt(conv.out_channels // conv.in_channels)

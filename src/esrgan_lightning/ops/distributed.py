@@ -18,6 +18,11 @@ def process_count() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def process_number() -> int:
+    """r, the number of this process among :func:`process_count`, from 0; 0 without a process group."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
 def mean_over_processes(x: Tensor) -> Tensor:
     """(1/W) Σ_r x_r, the same on all W processes, differentiable across them.
 
