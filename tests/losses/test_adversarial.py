@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import (
     AdversarialLoss,
     HingeGAN,
@@ -200,3 +201,36 @@ def test_the_adversarial_term_moves_every_parameter_of_the_generator_and_none_of
     assert all(p.grad is None for p in generator.parameters())
     # the last bias cancels in a difference of logits, so its gradient may be 0
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in discriminator[0].parameters())
+
+
+def test_label_smoothing_is_the_cross_entropy_with_smoothed_targets():
+    """Against torch's own, on the relative scores."""
+    torch.manual_seed(0)
+    real, fake = torch.randn(2, 6, 1, dtype=torch.float64)
+    scores = torch.cat((real - fake.mean(), fake - real.mean()))
+    targets = torch.tensor([0.9, 0.1], dtype=torch.float64).repeat_interleave(6)[:, None]
+    expected = 2 * torch.nn.functional.binary_cross_entropy_with_logits(scores, targets)
+    actual = RelativisticAverageGAN(label_smoothing=0.1).discriminator_loss(real, fake)
+    torch.testing.assert_close(actual, expected)
+    plain, smooth = RelativisticAverageGAN(), RelativisticAverageGAN(label_smoothing=0.1)
+    assert plain.generator_loss(real, fake) == smooth.generator_loss(real, fake)
+
+
+def test_a_smoothed_discriminator_stops_at_log_9():
+    """Its loss is lowest where real and fake are log(0.9/0.1) apart; without smoothing farther is better."""
+    gaps = torch.linspace(0, 6, 601)
+    losses = {
+        smoothing: [
+            RelativisticAverageGAN(label_smoothing=smoothing).discriminator_loss(gap[None], gap[None] * 0)
+            for gap in gaps
+        ]
+        for smoothing in (0.0, 0.1)
+    }
+    assert gaps[int(torch.stack(losses[0.1]).argmin())].item() == pytest.approx(math.log(9), abs=0.01)
+    assert int(torch.stack(losses[0.0]).argmin()) == 600
+
+
+@pytest.mark.parametrize("value", [-0.1, 0.5, 2])
+def test_label_smoothing_out_of_range_is_refused(value):
+    with pytest.raises(InputError, match="label_smoothing"):
+        RelativisticAverageGAN(label_smoothing=value)

@@ -19,6 +19,7 @@ from typing import ClassVar, Protocol, final
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses._common import at_least_float32
 from esrgan_lightning.losses.penalty import Penalty
 from esrgan_lightning.ops.distributed import mean_over_processes
@@ -75,7 +76,13 @@ class RelativisticAverageGAN:
         halved: Halve both losses, as BasicSR does; the weight of the adversarial term is then half as strong.
         detach_mean_in_discriminator: Send no gradient through the inner means of L_D, as BasicSR does; its
             L_G keeps them attached, as here.
+        label_smoothing: s in L_D's targets, 1 − s in place of 1 for D_Ra(x_r, x_f) and s in place of 0 for
+            D_Ra(x_f, x_r). It ends the discriminator's gain at a distance of log((1 − s)/s) between real and
+            fake, where without it a discriminator that wins goes on growing. 0, the paper's, to below 0.5.
         penalty: Added to L_D by the stage.
+
+    Raises:
+        InputError: ``label_smoothing`` out of range.
 
     >>> import torch
     >>> gan = RelativisticAverageGAN()
@@ -87,7 +94,13 @@ class RelativisticAverageGAN:
     needs_real_in_generator: ClassVar[bool] = True
     halved: bool = False
     detach_mean_in_discriminator: bool = False
+    label_smoothing: float = 0.0
     penalty: Penalty | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the smoothing."""
+        if not 0 <= self.label_smoothing < 0.5:
+            raise InputError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 0.5")
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """L_G of the class's text."""
@@ -104,7 +117,10 @@ class RelativisticAverageGAN:
         if self.detach_mean_in_discriminator:
             real_mean, fake_mean = real_mean.detach(), fake_mean.detach()
         real_score, fake_score = _relative(real, fake_mean), _relative(fake, real_mean)
-        return self._scale() * (softplus(-real_score).mean() + softplus(fake_score).mean())
+        loss = softplus(-real_score).mean() + softplus(fake_score).mean()
+        if self.label_smoothing:  # −t log σ(z) − (1 − t) log(1 − σ(z)) = softplus(−z) + (1 − t) z
+            loss = loss + self.label_smoothing * (real_score.mean() - fake_score.mean())
+        return self._scale() * loss
 
     def _scale(self) -> float:
         return 0.5 if self.halved else 1.0
