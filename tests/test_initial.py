@@ -111,7 +111,7 @@ def test_it_is_trained_once_and_for_what_decides_it():
     others = [
         model(each)
         for each in ("seed=1", "generator.num_blocks=2", "data.patch_size=64", "preset=basicsr", "scale=2",
-                     "init_settings.trainer.max_updates=3", "+init_settings.optimizer.lr=1e-3")
+                     "init_settings.trainer.max_updates=3", "+init_settings.optimizer.lr=2e-3")
     ]  # fmt: skip
     others.append(model(photos="b"))
     assert all(trained for _, trained in others)

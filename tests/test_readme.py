@@ -33,6 +33,7 @@ DOCS = (
     "evaluation",
     "experiments",
     "export",
+    "ideas/colors",
     "ideas/receptive_field",
     "interpolation",
     "losses",

@@ -214,7 +214,7 @@ def test_an_experiment_of_ones_own_stands_between_preset_and_command_line(call, 
         shown[name] = yaml.safe_load(out)
     for cfg, adversarial, rate in ((shown["preset"], 5e-3, 1e-4), (shown["mine"], 0.5, 0.5)):
         weights = {"pixel": 0.25, "perceptual": 1.0, "contextual": 0.1, "lpips": 1.0, "dists": 1.0}
-        weights["adversarial"] = adversarial
+        weights |= {"consistency": 1.0, "adversarial": adversarial}
         assert cfg["loss"]["weights"] == weights
         assert cfg["optimizer"]["lr"] == rate
         assert cfg["optimizer"]["betas"] == [0.9, 0.99]  # the preset's, against the stage's 0.999
