@@ -14,14 +14,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import flop_registry
 
-from esrgan_lightning.building import build_stage
 from esrgan_lightning.config import compose
 from esrgan_lightning.losses import PerceptualLoss
 from esrgan_lightning.networks.blocks import scaled_msra_init
+from esrgan_lightning.run.build import build_stage
+from esrgan_lightning.run.cuda_graphs import CudaGraphs
+from esrgan_lightning.run.speed import speed_up
+from esrgan_lightning.run.trainer import TrainerSettings
 from esrgan_lightning.stages import GANStage, PSNRStage
-from esrgan_lightning.stages.cuda_graphs import CudaGraphs
-from esrgan_lightning.stages.speed import speed_up
-from esrgan_lightning.stages.trainer import TrainerSettings
 
 # Seconds instead of minutes: a small generator and discriminator, and features of a layer early on.
 QUICK = ("generator.num_features=16", "generator.num_blocks=1", "generator.growth_channels=8")

@@ -31,9 +31,9 @@ from _measure import gemm_peak, paired_ratio, synchronize
 from _rivals import Rival, basicsr, plain
 from _runs import DEVICE, DTYPES, Clock, CountOperations, batch_of, build, fit, prepare, repeated
 
+from esrgan_lightning.run.metrics_csv import MetricsCSV
+from esrgan_lightning.run.trainer import build_trainer
 from esrgan_lightning.stages import GANStage, PSNRStage
-from esrgan_lightning.stages.metrics_csv import MetricsCSV
-from esrgan_lightning.stages.trainer import build_trainer
 
 # Milliseconds: Lightning's share is then what is seen.
 TINY = {

@@ -23,7 +23,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from esrgan_lightning.config import compose
-from esrgan_lightning.stages.checkpoints import LAST, earlier_checkpoints
+from esrgan_lightning.run.checkpoints import LAST, earlier_checkpoints
 from esrgan_lightning.training import train
 
 CALLS = ("os.rename", "os.remove")

@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from esrgan_lightning import losses, networks
-from esrgan_lightning.building import build, build_losses, build_stage
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.run.build import build, build_losses, build_stage
 from esrgan_lightning.stages import GANStage, PSNRStage
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.initial import psnr_config, psnr_model
 from esrgan_lightning.networks import RRDBNet
+from esrgan_lightning.run.initial import psnr_config, psnr_model
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import read_generator_file, save_generator
 from esrgan_lightning.weights.state import state_hash

@@ -26,19 +26,12 @@ RANKS = {
     "export": 4,
     "report": 4,
     "config": 4,
-    "building": 5,
     "ui": 5,
-    "initial": 5,
+    "run": 5,
     "training": 6,
     "cli": 7,
 }
-HYDRA_PARTS = (
-    "training",
-    "building",
-    "initial",
-    "config",
-    "cli",
-)  # DictConfig stops here: below are typed arguments
+HYDRA_PARTS = ("run", "config", "cli")  # DictConfig stops here: below are typed arguments
 
 
 def module_name(path: Path, root: Path) -> str:
@@ -94,6 +87,30 @@ def hydra_faults(source: str, module: str, *, is_package: bool = False) -> list[
     return [f"{module} imports {name}" for name in sorted(foreign & {"hydra", "omegaconf"})]
 
 
+def graph_of(files: list[tuple[str, str, bool]]) -> dict[str, set[str]]:
+    """Module → modules of the package that it imports, anywhere in its text."""
+    known = {name for _, name, _ in files}
+    graph: dict[str, set[str]] = {name: set() for name in known}
+    for text, name, package in files:
+        for target in imports(text, name, is_package=package):
+            file = target if target in known else target.rpartition(".")[0]
+            graph[name] |= {file} & known - {name}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Files that import each other, directly or through others; packages' own doors count as files."""
+    left = dict(graph)
+    while free := [name for name, targets in left.items() if not targets & set(left)]:
+        for name in free:
+            del left[name]
+    # What is left imports something of a circle; now from the other side: nobody left imports it.
+    while idle := [name for name in left if not any(name in targets for targets in left.values())]:
+        for name in idle:
+            del left[name]
+    return [sorted(left)] if left else []
+
+
 def packaging_faults(folders: set[str], listed: set[str]) -> list[str]:
     return [
         *(
@@ -115,6 +132,25 @@ def test_a_module_imports_only_from_below():
     assert [
         fault for text, name, package in found for fault in rank_faults(text, name, is_package=package)
     ] == []
+
+
+@pytest.mark.xfail(strict=True, reason="data.catalogue and data.install import each other")
+def test_no_two_files_import_each_other():
+    graph = graph_of(modules())
+    assert sum(len(targets) for targets in graph.values()) > 300, "the checker must see the imports"
+    assert circles(graph) == []
+
+
+def test_the_rule_on_circles_can_fail():
+    chain = {"a": {"b"}, "b": {"c"}, "c": set(), "d": {"a", "c"}}
+    assert circles(chain) == []
+    assert circles(chain | {"c": {"a"}}) == [["a", "b", "c"]]
+    files = [
+        ("from p import q", "p.r", False),
+        ("def f():\n    from p.r import x", "p.q", False),
+        ("", "p", True),
+    ]
+    assert circles(graph_of(files)) == [["p.q", "p.r"]]
 
 
 def test_hydra_stops_at_training_config_and_cli():

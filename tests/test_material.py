@@ -13,7 +13,7 @@ from textures import CLASSES, write_minc, write_textures
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.backbones import VGGFeatures
-from esrgan_lightning.stages.run_state import RUN_KEY
+from esrgan_lightning.run.state import RUN_KEY
 from esrgan_lightning.training import train
 
 VGG16 = "weights/vgg16_features_fp16.safetensors"

@@ -20,8 +20,8 @@ from pytorch_lightning.callbacks import Callback
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import write_image
-from esrgan_lightning.stages.resume import MAY_CHANGE
-from esrgan_lightning.stages.run_state import RUN_KEY
+from esrgan_lightning.run.resume import MAY_CHANGE
+from esrgan_lightning.run.state import RUN_KEY
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import LINEAGE_KEY
 

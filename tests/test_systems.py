@@ -6,7 +6,7 @@ import torch
 
 from esrgan_lightning import load_generator
 from esrgan_lightning.config import compose
-from esrgan_lightning.stages import cuda_graphs
+from esrgan_lightning.run import cuda_graphs
 from esrgan_lightning.training import train
 
 GAN = ("stage=gan", "init=null")

@@ -14,8 +14,8 @@ from esrgan_lightning import load_generator
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
-from esrgan_lightning.stages import run_folder
-from esrgan_lightning.stages.trainer import TrainerSettings, build_trainer
+from esrgan_lightning.run import folder
+from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import read_generator_file
 
@@ -350,7 +350,7 @@ def test_a_sweep_over_nodes_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["psnr", "a/b.c", "with space", "x_2+y@z-1", 7])
 def test_names_that_hydra_reads_as_they_are(name):
     """Breaks if a harmless name is refused, or Hydra reads one of these otherwise."""
-    run_folder.check_name(name)
+    folder.check_name(name)
     assert str(compose(f"name={name}").name) == str(name)
     assert compose(f"init=runs/{name}/last.ckpt").init == f"runs/{name}/last.ckpt"
 
@@ -361,12 +361,12 @@ def test_names_that_hydra_reads_as_they_are(name):
 def test_names_with_a_meaning_for_hydra_are_refused(name):
     """Breaks if `init=runs/NAME/…` would then not be understood."""
     with pytest.raises(InputError, match="name="):
-        run_folder.check_name(name)
+        folder.check_name(name)
 
 
 def test_the_latest_checkpoint_is_told_by_time(tmp_path):
     """Breaks if the message names an old one, or fails where there is none."""
-    assert run_folder.latest_checkpoint(tmp_path) == "none was written yet"
+    assert folder.latest_checkpoint(tmp_path) == "none was written yet"
     import os
 
     (tmp_path / "checkpoints").mkdir()
@@ -374,7 +374,7 @@ def test_the_latest_checkpoint_is_told_by_time(tmp_path):
         path = tmp_path / "checkpoints" / name
         path.touch()
         os.utime(path, (1000 - age, 1000 - age))
-    assert run_folder.latest_checkpoint(tmp_path).endswith("b.ckpt")
+    assert folder.latest_checkpoint(tmp_path).endswith("b.ckpt")
 
 
 @pytest.mark.parametrize("names", ["[rmse_y,rmse_rgb,psnr_rgb,ssim_rgb,niqe]"])

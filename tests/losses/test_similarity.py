@@ -6,11 +6,11 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import alexnet, vgg16
 
-from esrgan_lightning.building import build, build_losses
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses.similarity import SimilarityLoss, dists_loss, lpips_loss
 from esrgan_lightning.metrics import perceptual
+from esrgan_lightning.run.build import build, build_losses
 
 MAKERS = {"lpips": lpips_loss, "dists": dists_loss}
 

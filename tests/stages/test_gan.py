@@ -12,6 +12,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import GradientPenalty, R1Penalty, StandardGAN, WassersteinGAN, WeightedLoss
 from esrgan_lightning.networks import VGGDiscriminator
 from esrgan_lightning.stages import GANStage
+from esrgan_lightning.stages.gan import frozen
 
 ORDERS = ("generator", "discriminator")
 
@@ -145,7 +146,7 @@ def test_a_penalty_in_mixed_precision_and_with_a_compiled_discriminator(precisio
     torch._functorch.config.donated_buffer = False
     trainer = fit(stage, numbered(2), precision=precision)
     assert trainer.callback_metrics["train/gradient_penalty"].isfinite()
-    assert stage.updates.skipped == 0
+    assert stage.skipped == 0
 
 
 def test_a_penalty_is_refused_beside_batch_norm_and_without_sample_numbers():
@@ -167,26 +168,22 @@ def test_the_orders_differ():
     assert not torch.equal(one.conv_last.weight, other.conv_last.weight)
 
 
-@pytest.mark.parametrize("d_steps", [1, 2])
-@pytest.mark.parametrize("first", ORDERS)
-def test_accumulated_batches_make_one_update_of_the_doubled_batch(first, d_steps):
-    """Breaks if a gradient is summed instead of averaged, or the second network meets an older first one.
+@pytest.mark.parametrize("fused", [True, False])
+def test_accumulated_batches_make_one_update_of_the_doubled_batch(fused):
+    """Breaks if a gradient is summed instead of averaged, or a network steps before the last batch.
 
     A mean over the batch (relativistic, batch norm) is that of each small batch: here there is none.
     """
     data = batches(4)
     stage = gan_stage(
-        order=f"{first}_first",
-        discriminator_steps=d_steps,
+        fused=fused,
         accumulate=2,
         discriminator=discriminator(norm="none"),
         adversarial=StandardGAN(),
     )
     trainer = fit(stage, data)
     doubled = [{key: torch.cat([one[key], two[key]]) for key in one} for one, two in (data[:2], data[2:])]
-    book = by_the_book(
-        generator(), discriminator(norm="none"), doubled, first=first, d_steps=d_steps, game=standard
-    )
+    book = by_the_book(generator(), discriminator(norm="none"), doubled, game=standard)
     assert_equal(stage, book)
     assert trainer.global_step == 2
 
@@ -246,14 +243,52 @@ class Counted(VGGDiscriminator):
 
 
 @pytest.mark.parametrize(
-    ("order", "d_steps", "calls"),
-    [("generator_first", 1, 2), ("generator_first", 2, 6), ("discriminator_first", 1, 4)],
+    ("settings", "calls"),
+    [
+        ({}, 2),
+        ({"fused": False}, 4),
+        ({"discriminator_steps": 2}, 6),
+        ({"order": "discriminator_first"}, 4),
+    ],
 )
-def test_the_discriminator_runs_once_per_image_set_where_that_is_exact(order, d_steps, calls):
+def test_the_discriminator_runs_once_per_image_set_where_that_is_exact(settings, calls):
     torch.manual_seed(2)
     judge = Counted(num_features=2, patch_size=32)
-    fit(gan_stage(discriminator=judge, order=order, discriminator_steps=d_steps), batches(1))
+    fit(gan_stage(discriminator=judge, **settings), batches(1))
     assert judge.calls == calls
+
+
+def test_frozen_restores_what_was_learning_and_lets_gradients_through():
+    """Breaks if an error inside leaves the module frozen, or if a part frozen before is thawed after."""
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    module[0].weight.requires_grad_(False)
+    x = torch.ones(1, 2, requires_grad=True)
+
+    def fails_inside():
+        with frozen(module):
+            module(x).sum().backward()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails_inside()
+    assert x.grad.abs().sum() > 0
+    assert all(p.grad is None for p in module.parameters())
+    assert [p.requires_grad for p in module.parameters()] == [False, True, True, True]
+
+
+def test_an_update_of_ones_own_is_what_trains():
+    """Breaks if the faster way of the library's update stands in for it."""
+
+    class Mine(GANStage):
+        def update(self, batch):
+            self.seen = True
+            return super().update(batch)
+
+    networks = {"generator": generator(), "discriminator": discriminator()}
+    losses = WeightedLoss({"pixel": nn.L1Loss()}, WEIGHTS, given=["adversarial"])
+    stage = Mine(**networks, losses=losses, adversarial=StandardGAN(), optimizer=adam)
+    fit(stage, batches(1))
+    assert stage.seen
 
 
 def test_discriminator_learns_again_after_the_generators_turn():
@@ -298,6 +333,8 @@ def test_own_optimiser_and_schedule_of_the_discriminator():
         ({"order": "both"}, "stage.order='both'"),
         ({"discriminator_steps": 0}, "stage.discriminator_steps=0"),
         ({"accumulate": 0}, "stage.accumulate=0"),
+        ({"accumulate": 2, "order": "discriminator_first"}, "stage.accumulate=2 goes with"),
+        ({"accumulate": 2, "discriminator_steps": 2}, "stage.accumulate=2 goes with"),
         ({"clip_norm": 0.0}, "stage.clip_norm=0.0"),
         ({"ema_decay": 1.0}, "stage.ema_decay=1.0"),
     ],

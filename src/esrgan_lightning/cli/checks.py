@@ -64,7 +64,7 @@ def devices() -> Iterator[Finding]:
     """What there is to compute on, and what ``trainer.precision=auto`` makes of it."""
     import torch
 
-    from esrgan_lightning.stages.precision import resolve_precision
+    from esrgan_lightning.run.precision import resolve_precision
 
     fits = "torch and torchvision"
     try:

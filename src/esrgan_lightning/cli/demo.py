@@ -31,7 +31,7 @@ from esrgan_lightning.evaluation import (
 from esrgan_lightning.metrics import CONVENTION
 from esrgan_lightning.ops import imresize, write_image
 from esrgan_lightning.ops.picture import comparison
-from esrgan_lightning.training import train
+from esrgan_lightning.run.train import train
 from esrgan_lightning.weights import interpolate_files
 
 ALPHA = 0.8

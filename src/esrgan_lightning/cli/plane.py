@@ -93,7 +93,7 @@ def write_plane(out: Path, results: Results, plane: Plane, *, scale: int) -> Non
         InputError: A file cannot be written there.
     """
     from esrgan_lightning.evaluation import plane_page, plane_png, write_text
-    from esrgan_lightning.stages.checkpoints import write_whole
+    from esrgan_lightning.run.checkpoints import write_whole
 
     png, html = (out.with_name(f"{out.stem}_plane{suffix}") for suffix in (".png", ".html"))
     try:

@@ -19,8 +19,8 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
     # Imported here: `--help` and `--cfg job` answer at once.
     from pytorch_lightning.utilities import rank_zero_only
 
-    from esrgan_lightning.stages.outcome import OUTCOME, write_outcome
-    from esrgan_lightning.training import train
+    from esrgan_lightning.run.outcome import OUTCOME, write_outcome
+    from esrgan_lightning.run.train import train
 
     quiet()
     job = HydraConfig.get()

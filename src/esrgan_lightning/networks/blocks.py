@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks._dense import SLOPE, dense_block, saves_memory
+from esrgan_lightning.networks.dense import SLOPE, dense_block, saves_memory
 
 SCALES = (1, 2, 3, 4, 8)
 # scale → the pixel shuffles that lead there

@@ -1,8 +1,7 @@
 """The training stages, as LightningModules that a notebook can assemble by hand."""
 
-from esrgan_lightning.stages.cuda_graphs import CudaGraphs
 from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.material import MaterialStage
 from esrgan_lightning.stages.psnr import PSNRStage
 
-__all__ = ["CudaGraphs", "GANStage", "MaterialStage", "PSNRStage"]
+__all__ = ["GANStage", "MaterialStage", "PSNRStage"]

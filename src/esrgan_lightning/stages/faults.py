@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-Seen = tuple[Mapping[str, Tensor], Mapping[str, Any]]  # a backward pass's loss terms, and its batch
-
 
 class NonFiniteError(RuntimeError):
     """Too many updates in a row had a loss or gradient that is not finite."""
@@ -23,11 +21,19 @@ class Fault(NamedTuple):
         return f"update {self.update}: {self.cause}"
 
 
-def cause_of(seen: Sequence[Seen], broken: str | None) -> str | None:
-    """Which loss term was not finite, or whose gradient, and on which images; None for fp16's overflow."""
+def cause_of(
+    terms: Sequence[Mapping[str, Tensor]], batches: Sequence[Mapping[str, Any]], broken: str | None
+) -> str | None:
+    """Which loss term was not finite, or whose gradient, and on which images; None for fp16's overflow.
+
+    Args:
+        terms: of each backward pass of the update.
+        batches: of the update.
+        broken: the first parameter whose gradient was not finite.
+    """
     # Overflow alone is how fp16 finds its scale, and no fault.
-    bad = {name for terms, _ in seen for name, term in terms.items() if not term.isfinite().all()}
-    images = [str(name) for _, batch in seen for name in batch.get("name", ())]
+    bad = {name for each in terms for name, term in each.items() if not term.isfinite().all()}
+    images = [str(name) for batch in batches for name in batch.get("name", ())]
     on = f" (images {', '.join(dict.fromkeys(images))})" if images else ""
     if bad:
         return f"not finite: loss term {', '.join(sorted(bad))}{on}"

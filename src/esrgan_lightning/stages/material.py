@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch.nn.functional as F
-from pytorch_lightning.core.optimizer import LightningOptimizer
 from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
@@ -16,16 +14,15 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.classifier import VGGClassifier
-from esrgan_lightning.ops.distributed import logged_means
 from esrgan_lightning.ops.files import whole_file
-from esrgan_lightning.stages.updates import OptimizerFactory, ScheduleFactory, Updates
+from esrgan_lightning.stages.base import Batch, Logged, OptimizerFactory, ScheduleFactory, Stage
 from esrgan_lightning.stages.validation import Validation
 from esrgan_lightning.weights import LINEAGE_KEY
 
 _BEST_OF = 5
 
 
-class MaterialStage(pl.LightningModule):
+class MaterialStage(Stage):
     """Trains a classifier by cross-entropy; its features are what is wanted of it.
 
     Batches are ``{"image": (B,3,S,S) in [0,1], "label": (B,) int64}``. Validation logs the accuracy over all
@@ -37,10 +34,8 @@ class MaterialStage(pl.LightningModule):
         optimizer: parameters → optimiser; its rate is the head's.
         schedule: optimiser → learning-rate schedule stepped once per update, or None.
         features_rate: rate of the features, as a share of the head's; 0 leaves them as they are.
-        accumulate: batches per update.
-        clip_norm: largest gradient norm, or None.
-        max_skipped: updates with non-finite gradients in a row before training stops.
-        provenance: plain values kept in each checkpoint.
+        **settings: ``accumulate``, ``clip_norm``, ``max_skipped``, ``provenance``, as of
+            :class:`~esrgan_lightning.stages.base.Stage`.
 
     Raises:
         InputError: the share is outside its range.
@@ -54,21 +49,15 @@ class MaterialStage(pl.LightningModule):
         optimizer: OptimizerFactory,
         schedule: ScheduleFactory | None = None,
         features_rate: float = 0.1,
-        accumulate: int = 1,
-        clip_norm: float | None = None,
-        max_skipped: int = 20,
-        provenance: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(Validation(accuracies(len(classes))), **settings)
         if not 0 <= features_rate <= 1:
             raise InputError(f"stage.features_rate={features_rate} must lie between 0 and 1")
-        self.automatic_optimization = False
         self.network, self.classes = network, tuple(classes)
         # Without a gradient rather than with a rate of 0: half of the work of an update is saved.
         network.features.requires_grad_(features_rate > 0)
-        self.updates = Updates(accumulate=accumulate, clip_norm=clip_norm, max_skipped=max_skipped)
-        self.validation, self.testing = (Validation(accuracies(len(self.classes))) for _ in range(2))
-        self.accumulate, self.provenance = accumulate, dict(provenance or {})
+        self.testing = Validation(accuracies(len(self.classes)))
         self.features_rate = features_rate
         self._optimizer, self._schedule = optimizer, schedule
 
@@ -87,35 +76,21 @@ class MaterialStage(pl.LightningModule):
         logits: Tensor = self.network(image)
         return logits
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One batch: forward, loss, backward; a step with the update's last batch."""
+    def update(self, batch: Batch) -> Logged:
+        """Forward, cross-entropy, backward, step."""
         logits = self.network(batch["image"]).float()  # (B,3,S,S) → (B,K)
         loss = F.cross_entropy(logits, batch["label"])
-        completes = self.updates.completes(batch_idx)
-        self.updates.backward(self, loss, terms={"cross_entropy": loss}, batch=batch, last=completes)
+        norm = self.descend(self.optimizers(), loss, {"cross_entropy": loss})  # type: ignore[arg-type]
         right = (logits.argmax(1) == batch["label"]).float().mean()
-        means = logged_means({"loss": loss, "accuracy": right})
-        self.log("train/loss", means["loss"], prog_bar=True)
-        self.log("train/accuracy", means["accuracy"])
+        return {"loss": loss, "accuracy": right, "grad_norm": norm}
 
-        if completes:
-            optimizer: LightningOptimizer = self.optimizers()  # type: ignore[assignment]
-            norm = self.updates.step(self, optimizer)
-            self.updates.finish(self)
-            self.log_dict({"step": float(self.global_step), "train/skipped": float(self.updates.skipped)})
-            self.log("train/grad_norm", norm)
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clipping under fp16, after the gradients are unscaled."""
-        self.updates.clip(self, optimizer)
+    def graph_obstacle(self) -> str | None:
+        """Nobody has needed one."""
+        return "the material stage has none"
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Some images, each counted once."""
         self._measure(batch, self.validation)
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the figures over all images."""
-        self.validation.log(self)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Some images, each counted once."""
@@ -129,14 +104,9 @@ class MaterialStage(pl.LightningModule):
         logits, label = self(batch["image"]).float(), batch["label"]
         into.update(preds=logits, target=label, value=F.cross_entropy(logits, label, reduction="none"))
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the classes, the run's provenance and its counters."""
-        checkpoint[LINEAGE_KEY] = {"classes": list(self.classes), "provenance": self.provenance}
-        checkpoint["updates"] = self.updates.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Counts on."""
-        self.updates.load_state_dict(checkpoint["updates"])
+    def lineage(self) -> dict[str, Any]:
+        """The classes and the run's provenance."""
+        return {"classes": list(self.classes), **super().lineage()}
 
 
 def save_features(path: Path, stage: MaterialStage, provenance: Mapping[str, Any]) -> None:

@@ -1,14 +1,12 @@
-"""What stages share when they validate and when they are saved."""
+"""Metrics of a stage's validation."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from esrgan_lightning.metrics import PSNRY, SSIMY
-from esrgan_lightning.networks import network_spec
 
 
 def default_metrics(scale: int) -> dict[str, Metric]:
@@ -36,16 +34,3 @@ class Validation(nn.Module):
             if f"val/{name}" in values:
                 stage.log(name, values[f"val/{name}"], prog_bar=True, logger=False, sync_dist=True)
         self.metrics.reset()
-
-
-def validation_due(trainer: pl.Trainer) -> bool:
-    """Whether the batch that has just been trained on is followed by a validation."""
-    interval = trainer.val_check_batch
-    if interval is None or not trainer.enable_validation:
-        return False
-    return (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % interval == 0
-
-
-def lineage(generator: nn.Module, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint records beside its tensors: plain values, readable with ``weights_only=True``."""
-    return {"spec": network_spec(generator), "provenance": dict(provenance)}

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from esrgan_lightning.building import build
 from esrgan_lightning.config import compose
 from esrgan_lightning.data.degradations import Bicubic, BicubicJpeg, BicubicNoise, RealESRGAN
 from esrgan_lightning.data.sources import embedded_photos
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import imresize, read_rgb
+from esrgan_lightning.run.build import build
 
 KINDS = (Bicubic, BicubicNoise, BicubicJpeg, RealESRGAN)
 COUNT = 12

@@ -1,0 +1,149 @@
+"""What a configuration names, built: data, networks, losses and the stage around them."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+from torch import nn
+
+from esrgan_lightning.data import MaterialDataModule, SRDataModule
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.losses import WeightedLoss
+from esrgan_lightning.stages import GANStage, MaterialStage, PSNRStage
+from esrgan_lightning.stages.base import Stage, check_conditions
+
+_MATERIALS = ("esrgan_lightning.data.materials", "esrgan_lightning.data.minc")
+
+
+def build(node: Any, key: str, **extra: Any) -> Any:
+    """Instantiates ``node``; what the user got wrong comes through as one :class:`InputError`."""
+    try:
+        return instantiate(node, **extra)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, InputError):
+            # A loss speaks of its own arguments, as `weights=PATH`; data and networks name the whole key.
+            raise InputError(f"{key}: {cause}" if key.startswith("loss.") else str(cause)) from error
+        if isinstance(cause, ImportError):
+            reason = " ".join(str(cause).split())
+            raise InputError(
+                f"{key}._target_ cannot be had: {reason}; a module of your own lies in the folder that you "
+                "call from, or is installed"
+            ) from error
+        if isinstance(cause, TypeError):  # a key that there is not, or a value of another type
+            raise InputError(f"{key}: {cause}") from error
+        raise
+    except MissingMandatoryValue as error:
+        raise InputError(f"{error.full_key or key} has no value: give it on the command line") from None
+
+
+def build_data(cfg: DictConfig) -> pl.LightningDataModule:
+    """The data that ``cfg.data`` names: ours, or any LightningDataModule.
+
+    Raises:
+        InputError: they are for another stage, no LightningDataModule, or wrong in themselves.
+    """
+    target = str(cfg.data.get("_target_"))
+    if is_material(cfg) and target.startswith("esrgan_lightning.data.") and target not in _MATERIALS:
+        raise InputError("stage=material learns from images by class: give data=materials or data=minc")
+    if not is_material(cfg) and target in _MATERIALS:
+        raise InputError("data=materials and data=minc are for stage=material: give photos, as data=folder")
+    data = build(cfg.data, "data")
+    if not isinstance(data, pl.LightningDataModule):
+        raise InputError(
+            f"data._target_={target} makes a {type(data).__name__}: expected a LightningDataModule"
+        )
+    return data
+
+
+def data_hash(cfg: DictConfig, data: pl.LightningDataModule) -> str:
+    """What the training data are: their ``index_hash()``, and where they have none, their settings."""
+    if isinstance(data, SRDataModule | MaterialDataModule) or hasattr(data, "index_hash"):
+        return str(data.index_hash())
+    return hashlib.sha256(json.dumps(plain(cfg.data), sort_keys=True).encode()).hexdigest()
+
+
+def build_network(cfg: DictConfig, data: pl.LightningDataModule) -> nn.Module:
+    """What is to be trained: a generator, or the classifier of ``stage=material``."""
+    if is_material(cfg):
+        classes = cast(MaterialDataModule, data).classes
+        return cast(nn.Module, build(cfg.network, "network", num_classes=len(classes)))
+    generator = cast(nn.Module, build(cfg.generator, "generator"))
+    check_conditions(generator, given=cfg.conditions is not None)
+    return generator
+
+
+def is_material(cfg: DictConfig) -> bool:
+    """Whether the stage trains a classifier."""
+    return bool(cfg.stage.name == "material")
+
+
+def build_stage(cfg: DictConfig, generator: nn.Module, lineage: Mapping[str, Any]) -> PSNRStage | GANStage:
+    """The stage that ``cfg.stage`` names, with its losses, optimisers and schedules."""
+    parts: dict[str, Any] = {
+        "generator": generator,
+        "losses": build_losses(cfg.loss, adversarial="discriminator" in cfg),
+        "metrics": {name: build(node, f"metrics.{name}") for name, node in cfg.metrics.items()},
+    }
+    if "discriminator" in cfg:
+        parts["adversarial"] = build(cfg.loss.adversarial, "loss.adversarial")
+        parts["discriminator"] = build(cfg.discriminator, "discriminator")
+        parts["discriminator_optimizer"] = build(cfg.discriminator_optimizer, "discriminator_optimizer")
+        parts["discriminator_schedule"] = build(cfg.discriminator_schedule, "discriminator_schedule")
+    return cast(PSNRStage | GANStage, _stage(cfg, lineage, parts))
+
+
+def build_material_stage(
+    cfg: DictConfig, network: nn.Module, classes: Sequence[str], lineage: Mapping[str, Any]
+) -> MaterialStage:
+    """The stage that trains a classifier of these classes."""
+    return cast(MaterialStage, _stage(cfg, lineage, {"network": network, "classes": classes}))
+
+
+def _stage(cfg: DictConfig, lineage: Mapping[str, Any], parts: Mapping[str, Any]) -> Stage:
+    settings = plain(cfg.stage)
+    del settings["name"]
+    optimizer, schedule = build(cfg.optimizer, "optimizer"), build(cfg.schedule, "schedule")
+    # Called directly: Hydra's instantiate would turn the dictionaries among the parts into its own kind.
+    make = get_class(settings.pop("_target_"))
+    try:
+        stage: Stage = make(
+            optimizer=optimizer, schedule=schedule, provenance=dict(lineage), **parts, **settings
+        )
+        # The trainer makes its own; this tells a wrong rate or a wrong key before anything starts.
+        stage.configure_optimizers()
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"stage, optimizer or schedule: {error}") from error
+    return stage
+
+
+def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
+    """The terms that ``loss.weights`` names. A term of weight 0 is not built: it may need a download."""
+    nodes = {str(name): node for name, node in cfg.items() if name != "weights"}
+    if set(nodes) != set(cfg.weights):
+        raise InputError(
+            f"loss.weights names {', '.join(cfg.weights)}, but loss has the terms {', '.join(nodes)}: each "
+            "term needs a weight, and each weight a term"
+        )
+    # loss/perceptual=none takes the term out together with its weight.
+    weights = {
+        n: float(cfg.weights[n]) for n, node in nodes.items() if node.get("_target_") and cfg.weights[n]
+    }
+    given = [name for name in weights if name == "adversarial"]
+    if given and not adversarial:
+        raise InputError("loss.weights.adversarial needs a discriminator: stage=gan has one")
+    terms = {name: build(nodes[name], f"loss.{name}") for name in weights if name not in given}
+    return WeightedLoss(terms, weights, given=given)
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """The node's values, interpolations resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))

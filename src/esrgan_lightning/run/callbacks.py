@@ -1,0 +1,186 @@
+"""What a run writes and watches beside the training itself."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor, nn
+
+from esrgan_lightning.ops import imresize, to_uint8, write_image
+from esrgan_lightning.ops.picture import comparison
+from esrgan_lightning.run.progress import tell
+from esrgan_lightning.stages.base import Stage
+from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.psnr import PSNRStage
+from esrgan_lightning.weights import save_generator
+
+
+class Throughput(Callback):
+    """Logs images per second, the share of time spent waiting for data, and the learning rate."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._batches = 0
+        self._start: tuple[float, float] | None = None  # of the clock, and seconds waited until then
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Starts the clock at the beginning and after a validation."""
+        self._start = self._start or (time.perf_counter(), _waited(trainer))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Logs the rates over the batches since the clock started."""
+        assert self._start is not None
+        self._batches += 1
+        if not cast(Stage, pl_module).logs:
+            return
+        now, waited = time.perf_counter(), _waited(trainer)
+        seconds = now - self._start[0]
+        pl_module.log("images_per_second", self._batches * self.batch_size / seconds, prog_bar=True)
+        pl_module.log("data_wait_share", (waited - self._start[1]) / seconds)
+        pl_module.log("train/lr", float(trainer.optimizers[0].param_groups[0]["lr"]))
+        if self._batches >= trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            self._batches, self._start = 0, (now, waited)
+
+    def on_validation_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Time spent validating does not count."""
+        self._batches, self._start = 0, None
+
+
+def _waited(trainer: pl.Trainer) -> float:
+    """Seconds that training has waited for its loader; 0 for a foreign one."""
+    return float(getattr(trainer.train_dataloader, "waited_seconds", 0.0))
+
+
+class ValidateAtEnd(Callback):
+    """The last update is always followed by a validation, whatever the interval."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Lightning reads the interval right after this hook."""
+        if trainer.global_step >= trainer.max_steps:
+            trainer.val_check_batch = 1
+
+
+class SampleGrid(Callback):
+    """Writes ``samples/update_N.png`` at each validation: LR | bicubic | SR | HR of the same fixed crops.
+
+    Args:
+        folder: where the pictures go.
+        count: how many validation images are shown.
+        size: side of the HR crop, taken from the middle.
+    """
+
+    def __init__(self, folder: Path, *, count: int = 4, size: int = 128) -> None:
+        self.folder, self.count, self.size = folder, count, size
+        self._rows: list[list[Tensor]] = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: dict[str, Any],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keeps the crops of the first images."""
+        if trainer.sanity_checking or not trainer.is_global_zero or len(self._rows) >= self.count:
+            return
+        lr, hr = (to_uint8(batch[key][0]).cpu() for key in ("lr", "hr"))
+        scale = hr.shape[-1] // lr.shape[-1]
+        side = min(self.size // scale, *lr.shape[-2:])
+        top, left = ((length - side) // 2 for length in lr.shape[-2:])
+        small = lr[:, top : top + side, left : left + side]
+        window = (slice(None), *(slice(at * scale, (at + side) * scale) for at in (top, left)))
+        nearest = small.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
+        self._rows.append(
+            [nearest, imresize(lr, scale)[window], to_uint8(outputs[0]).cpu()[window], hr[window]]
+        )
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the picture."""
+        if self._rows:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"update_{trainer.global_step:07d}.png"
+            write_image(path, comparison(self._rows, ["LR", "bicubic", "SR", "HR"]))
+            self._rows = []
+
+
+class Export(Callback):
+    """Keeps a file of weights up to date: what a user gets, with provenance.
+
+    Args:
+        path: of the file.
+        save: (path, stage, provenance) → the file.
+    """
+
+    def __init__(self, path: Path, save: Callable[[Path, Any, Mapping[str, Any]], None]) -> None:
+        self.path, self.save = path, save
+
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            self.save(
+                self.path, pl_module, {**cast(Stage, pl_module).provenance, "updates": trainer.global_step}
+            )
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A run that is killed has left a usable model."""
+        self._write(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The final model."""
+        self._write(trainer, pl_module)
+
+
+def save_model(path: Path, stage: PSNRStage | GANStage, provenance: Mapping[str, Any]) -> None:
+    """The generator with its spec; the moving average where there is one."""
+    save_generator(path, stage.model, metadata=provenance)
+
+
+class FinishLoggers(Callback):
+    """Ends a Weights & Biases run with the training: the next job of a sweep would write into it."""
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """After the last log."""
+        self._finish(trainer, exit_code=0)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """A run that failed is shown as failed."""
+        self._finish(trainer, exit_code=1)
+
+    def _finish(self, trainer: pl.Trainer, *, exit_code: int) -> None:
+        for each in trainer.loggers:
+            if isinstance(each, WandbLogger) and trainer.is_global_zero:
+                each.experiment.finish(exit_code=exit_code)
+
+
+def parameter_hash(module: nn.Module) -> str:
+    """sha256 over the bytes of all parameters, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(module.named_parameters()):
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class RankAgreement(Callback):
+    """At the end all processes must hold the same parameters; a difference is an error."""
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hashes, gathers, compares."""
+        if trainer.world_size == 1:
+            return
+        mine = parameter_hash(pl_module)
+        hashes: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(hashes, mine)
+        if len(set(hashes)) > 1:
+            raise RuntimeError(f"the ranks' parameters differ after training: {hashes}")
+        if trainer.is_global_zero:
+            tell(f"parameters equal on all {trainer.world_size} ranks: sha256 {mine}")

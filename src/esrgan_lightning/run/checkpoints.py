@@ -1,0 +1,191 @@
+"""Checkpoints that are whole or not there: how they are written, which are kept, which is the best."""
+
+import io
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import Checkpoint
+from torch import Tensor
+
+from esrgan_lightning.stages.base import Stage
+
+LAST = "last.ckpt"
+PARTIAL = ".part"
+
+
+def write_whole(path: Path, data: bytes | memoryview, *, checked: bool = False) -> None:
+    """Writes a file under a temporary name, syncs it to the disk, and only then gives it its name.
+
+    Whoever looks at ``path``, at any moment, finds the old file or the new one.
+
+    Args:
+        path: an existing file is replaced.
+        data: the file's content.
+        checked: the data is a zip archive (as torch's are) that has to read back without a difference.
+
+    Raises:
+        OSError: the disk is full or fails; ``path`` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if checked and (fault := damage(partial)):
+            raise OSError(f"{path} does not read back as it was written: {fault}")
+        rename(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Renames, and sees to it that a power cut does not undo that."""
+    old.replace(new)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(new.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's bytes, by the checksums inside; None for a whole file.
+
+    ``torch.load`` itself notices a file cut short, but neither a flipped bit nor a block of zeros.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except zipfile.BadZipFile as error:
+        return f"cut short or no checkpoint ({error})"
+    return f"damaged ({broken})" if broken else None
+
+
+def earlier_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """(update, file) of the ring behind ``last.ckpt``, newest first."""
+    found = ((re.fullmatch(r"update_(\d+)\.ckpt", path.name), path) for path in folder.glob("update_*.ckpt"))
+    return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's way to the disk, by :func:`write_whole`."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Serialises in memory first: torch's own writer would not say that a disk is full."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_whole(Path(path), buffer.getbuffer(), checked=True)
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes ``last.ckpt`` every so many updates and at the end; the one before becomes ``update_N.ckpt``.
+
+    Lightning's ModelCheckpoint warns about manual optimisation at each such save, and saves before the
+    validation of the same update: a run that is continued from there has forgotten which was the best.
+
+    Args:
+        folder: of the checkpoints.
+        every: updates between two.
+        keep: how many there are at most, ``last.ckpt`` included.
+    """
+
+    def __init__(self, folder: Path, *, every: int, keep: int = 3) -> None:
+        self.path, self.every, self.keep = folder / LAST, every, keep
+        self._newest: int | None = None  # the update of last.ckpt, where it belongs to this run's past
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Looks whether this run goes on from last.ckpt."""
+        resumed = trainer.ckpt_path is not None and Path(trainer.ckpt_path).resolve() == self.path.resolve()
+        self._newest = trainer.global_step if resumed else None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves after the last batch of a multiple of the interval: a validation may take long.
+
+        Not before the last validation: there would be no update left that a resumed run could begin with.
+        """
+        over = trainer.global_step >= trainer.max_steps
+        if cast(Stage, pl_module).completes(batch_idx) and self._due(trainer) and not over:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves again, with what the validation has found. Checkpoint callbacks run in their order, last."""
+        if self._due(trainer):
+            self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The state after the last validation; a run that was stopped has been saved in the midst of it."""
+        if trainer.global_step >= trainer.max_steps:
+            self._save(trainer)
+
+    def _due(self, trainer: pl.Trainer) -> bool:
+        return trainer.global_step % self.every == 0 or trainer.should_stop
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        following = self.path.with_name(f".next.ckpt{PARTIAL}")
+        trainer.save_checkpoint(following)
+        if trainer.is_global_zero:
+            if self._newest is not None and self._newest < trainer.global_step and self.path.is_file():
+                rename(self.path, self.path.with_name(f"update_{self._newest:07d}.ckpt"))
+            # Between these two there is no last.ckpt; resume=last then takes the first of the ring.
+            rename(following, self.path)
+            self._prune(trainer.global_step)
+        self._newest = trainer.global_step
+
+    def _prune(self, update: int) -> None:
+        earlier = earlier_checkpoints(self.path.parent)
+        # Those ahead of this update were left by a run that went on from before them.
+        past = [path for number, path in earlier if number < update]
+        for path in {path for _, path in earlier} - set(past[: self.keep - 1]):
+            path.unlink()
+
+
+class BestCheckpoint(Checkpoint):
+    """Keeps the best checkpoint by a validated metric (higher is better) as ``best_update_N.ckpt``.
+
+    Unlike Lightning's it remembers no absolute path: a run that was moved, or is continued under another
+    name, still knows its best.
+
+    Args:
+        folder: of the checkpoints.
+        monitor: name of the metric.
+    """
+
+    def __init__(self, folder: Path, *, monitor: str = "psnr_y") -> None:
+        self.folder, self.monitor = folder, monitor
+        self.score: float | None = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves a better one, then removes the one before. A score that is not a number is never better."""
+        found = trainer.callback_metrics.get(f"val/{self.monitor}")
+        if not isinstance(found, Tensor) or not float(found) > (
+            float("-inf") if self.score is None else self.score
+        ):
+            return
+        self.score = float(found)
+        path = self.folder / f"best_update_{trainer.global_step:07d}.ckpt"
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            for other in set(self.folder.glob("best_update_*.ckpt")) - {path}:
+                other.unlink()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score so far."""
+        return {"monitor": self.monitor, "score": self.score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """A score by another metric says nothing."""
+        if state_dict["monitor"] == self.monitor:
+            self.score = state_dict["score"]

@@ -1,0 +1,88 @@
+"""A run's folder: its name, and what may already lie in it."""
+
+import re
+import shutil
+from pathlib import Path
+
+from pytorch_lightning.utilities import rank_zero_only
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.run.checkpoints import write_whole
+
+# What a run writes, and what overwrite=true deletes.
+WRITTEN = (
+    "checkpoints",
+    "samples",
+    "tensorboard",
+    "wandb",
+    "generator.safetensors",
+    "features.safetensors",
+    "metrics.csv",
+    "outcome.json",
+)
+
+
+def check_name(name: object) -> None:
+    """Refuses names that could not be given back on the command line as they are.
+
+    Raises:
+        InputError: a character that Hydra reads as syntax, as in ``init=runs/a=b/generator.safetensors``.
+    """
+    if not re.fullmatch(r"[\w./@+ -]*[\w.]", str(name), flags=re.ASCII):
+        raise InputError(
+            f"name={name}: use letters, digits and . _ - / only: anything else has a meaning on Hydra's "
+            "command line, and init=runs/NAME/… would not be understood"
+        )
+
+
+@rank_zero_only
+def check_free(run_dir: Path) -> None:
+    """Refuses a folder in which another run has left checkpoints.
+
+    The first process looks; when the others start, it may have written there already.
+
+    Raises:
+        InputError: there are some.
+    """
+    if any((run_dir / "checkpoints").glob("*.ckpt")):
+        raise InputError(
+            f"{run_dir} already holds checkpoints: continue with resume=last, choose another name=, "
+            "or start anew with overwrite=true"
+        )
+
+
+@rank_zero_only
+def clear(run_dir: Path) -> None:
+    """Deletes what an earlier run has written, and nothing else."""
+    for path in (*(run_dir / name for name in WRITTEN), *run_dir.glob("nonfinite_update_*.safetensors")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@rank_zero_only
+def clear_partial(run_dir: Path) -> None:
+    """Deletes what a killed run was writing: files under temporary names, which nobody reads."""
+    for folder in (run_dir, run_dir / "checkpoints", run_dir / "samples"):
+        for path in (*folder.glob(".*.part"), *folder.glob(".*.tmp")):
+            path.unlink()
+
+
+@rank_zero_only
+def bring_along(source: Path, run_dir: Path, *, keep_until: int) -> None:
+    """Copies what a run that goes on under another name needs of the old one: its figures and its best.
+
+    Args:
+        source: the old run's folder.
+        run_dir: the new run's folder, which holds no checkpoints.
+        keep_until: the update that the new run goes on from.
+    """
+    wanted = [*source.glob("metrics.csv"), *source.glob("checkpoints/best_update_*.ckpt")]
+    for path in wanted:
+        number = re.search(r"\d+", path.stem)
+        if number is None or int(number[0]) <= keep_until:  # a later best is not this run's
+            write_whole(run_dir / path.relative_to(source), path.read_bytes())
+
+
+def latest_checkpoint(run_dir: Path) -> str:
+    """The newest checkpoint's path, for a message."""
+    files = sorted((run_dir / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+    return str(files[-1]) if files else "none was written yet"

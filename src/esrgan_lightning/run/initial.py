@@ -1,0 +1,146 @@
+"""``init=auto``: the PSNR model that a GAN job starts from, trained once and kept."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.utilities import rank_zero_only
+
+from esrgan_lightning.config import compose
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.run.processes import launched_processes
+from esrgan_lightning.run.progress import tell
+from esrgan_lightning.run.resume import decisive
+from esrgan_lightning.run.trainer import TrainerSettings
+from esrgan_lightning.weights.provenance import json_hash
+from esrgan_lightning.weights.reader import read_contents
+
+AUTO = "auto"
+FOLDER = Path("runs/init")
+# What both stages have in common, and what belongs to the machine.
+_SHARED = ("generator", "data", "degradation", "conditions", "scale", "seed")
+_MACHINE = (
+    "accelerator",
+    "devices",
+    "num_nodes",
+    "strategy",
+    "sync_batchnorm",
+    "precision",
+    "channels_last",
+    "compile",
+    "cast_features",
+    "deterministic",
+)
+
+
+def psnr_config(cfg: DictConfig) -> DictConfig:
+    """The PSNR stage that belongs to a GAN job.
+
+    It has the preset's own loss, rate, schedule and length, and of the job the generator, the data with
+    their patches and batches, the degradation, the seed and the machine's settings; ``init_settings`` come
+    last.
+
+    Raises:
+        InputError: one of ``init_settings`` does not exist, or both stages must have it in common.
+    """
+    psnr = compose("stage=psnr", f"preset={cfg.preset}", *_search_path())
+    job = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False))
+    settings: dict[str, Any] = job["init_settings"]
+    if common := [
+        key for key in ("generator", "degradation", "conditions", "scale", "seed") if key in settings
+    ]:
+        raise InputError(
+            f"init_settings.{common[0]}: both stages have the same one, which is given as {common[0]}="
+        )
+    with open_dict(psnr):
+        psnr.update({key: job[key] for key in _SHARED})
+        psnr.trainer.update({key: job["trainer"][key] for key in _MACHINE})
+    try:
+        psnr.merge_with(settings)
+    except OmegaConfBaseException as error:
+        raise InputError(f"init_settings: {str(error).splitlines()[0]}") from error
+    return psnr
+
+
+def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) -> Path:
+    """The trained PSNR model of a GAN job: the kept one, or one that is trained now.
+
+    It lies in ``runs/init/KEY``, KEY the hash of everything that decides what comes out. Several jobs may ask
+    for it at the same time: one trains, the others wait. A training that was interrupted goes on.
+
+    Args:
+        cfg: the GAN job.
+        data_hash: of its photos' names and sizes.
+        train: :func:`esrgan_lightning.run.train.train`.
+
+    Returns:
+        The file ``generator.safetensors``.
+
+    Raises:
+        InputError: it has to be trained, and torchrun or SLURM has started several processes, each of which
+            would do so; or its training failed.
+    """
+    psnr = psnr_config(cfg)
+    settings = TrainerSettings.of(**cast(dict[str, Any], OmegaConf.to_container(psnr.trainer, resolve=True)))
+    plain = cast(dict[str, Any], OmegaConf.to_container(psnr, resolve=True))
+    decides = decisive(plain) | {
+        "trainer.max_updates": settings.max_updates,
+        "trainer.precision": settings.resolved_precision(),
+        "photos": data_hash,
+    }
+    folder = FOLDER / json_hash(decides)[:16]
+    model = folder / "generator.safetensors"
+    if _finished(model, settings.max_updates):
+        rank_zero_only(tell)(f"init=auto: starting from {model}")
+        return model
+    launcher, processes = launched_processes() or ("", 1)
+    if processes > 1 or settings.num_nodes > 1:
+        raise InputError(
+            f"init=auto: {model} is not there yet, and each of {launcher or 'the nodes'}'s processes would "
+            "train it: run stage=psnr first and give init=runs/NAME/generator.safetensors"
+        )
+    with _alone(folder):
+        if not _finished(model, settings.max_updates):
+            psnr.name = f"{FOLDER.name}/{folder.name}"
+            psnr.resume = "last" if any((folder / "checkpoints").glob("*.ckpt")) else None
+            tell(f"init=auto: {'going on with' if psnr.resume else 'training'} the PSNR stage in {folder}")
+            try:
+                train(psnr, folder, spawn=True)
+            except InputError as error:
+                raise InputError(f"init=auto, the PSNR stage in {folder}: {error}") from error
+    return model
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tell(f"init=auto: another job trains {folder}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _finished(model: Path, updates: int) -> bool:
+    # The file is renewed at each validation: it says itself how far it is.
+    return model.exists() and (read_contents(model).updates or 0) >= updates
+
+
+def _search_path() -> list[str]:
+    """Where else the command line has looked for configuration: ``--config-dir`` and the like."""
+    if not HydraConfig.initialized():
+        return []
+    own = ("hydra", "main", "schema")
+    sources = [each for each in HydraConfig.get().runtime.config_sources if each.provider not in own]
+    folders = [f"{each.schema}://{each.path}" for each in sources]
+    return [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []

@@ -1,0 +1,215 @@
+"""Which checkpoint a run continues from, and what may be different from then on."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.run.checkpoints import LAST, damage, earlier_checkpoints
+from esrgan_lightning.run.state import RUN_KEY
+from esrgan_lightning.weights import LINEAGE_KEY
+from esrgan_lightning.weights.state import differences, first_few
+
+# What may change when a run is continued, with all that lies below a key; docs/resume.md explains each.
+MAY_CHANGE = (
+    "name",
+    "resume",
+    "overwrite",
+    "init",
+    "init_partial",
+    "init_settings",
+    "logger",
+    "objective",
+    "metrics",
+    "trainer.max_updates",
+    "trainer.max_time",
+    "trainer.keep_last",
+    "trainer.checkpoint_interval",
+    "trainer.val_interval",
+    "trainer.log_interval",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.channels_last",
+    "trainer.compile",
+    "trainer.cuda_graphs",
+    "trainer.gpu_kernels",
+    "trainer.cast_features",
+    "trainer.deterministic",
+    "stage.max_skipped",
+    "data.num_workers",
+    "data.prepare",
+    "data.cache_dir",
+    "data.download",
+    "data.root",
+    "data.files",
+    "data.url",
+    "data.endpoint",
+    "data.max_cache",
+    "data.train_dir",
+    "data.val_dir",
+    "data.test_dir",
+    "data.train_hr",
+    "data.train_lr",
+    "data.val_hr",
+    "data.val_lr",
+    "data.val_name",
+    "data.val_count",
+    "conditions.dir",
+    "conditions.val_dir",
+    "conditions.test_dir",
+    "data.conditions.dir",  # the same once more, where the data have taken them over
+    "data.conditions.val_dir",
+    "data.conditions.test_dir",
+)
+
+
+class Saved(NamedTuple):
+    """What a resumed run has to know of its checkpoint."""
+
+    path: Path
+    updates: int
+    provenance: dict[str, Any]
+    config: dict[str, Any]
+    wandb: str | None  # the id of the run at Weights & Biases
+    state: dict[str, Tensor]  # names and shapes alone, on the meta device
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of the run that has written it."""
+        return self.path.resolve().parent.parent
+
+
+def read_checkpoint(resume: str, run_dir: Path) -> Saved:
+    """Finds and reads the checkpoint that a run continues from.
+
+    A run's own last checkpoint that turns out to be damaged gives way to the one before, with a warning.
+
+    Args:
+        resume: ``last`` (of ``run_dir``), a checkpoint, a run's folder, or a run's name below ``runs``.
+        run_dir: the run's folder.
+
+    Raises:
+        InputError: there is none, none is whole, or it is no checkpoint of a training run.
+    """
+    if resume != "last" and Path(resume).is_file():
+        return _read(Path(resume))
+    folders = [run_dir] if resume == "last" else [Path(resume), Path("runs") / resume]
+    files = [path for folder in folders for path in _candidates(folder / "checkpoints")]
+    if not files:
+        where = " or ".join(str(folder / "checkpoints" / LAST) for folder in folders)
+        raise InputError(f"resume={resume}: no checkpoint {where}; leave resume= out to start a run")
+    faults = []
+    for path in files:
+        try:
+            saved = _read(path)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        if faults:
+            rank_zero_warn(f"{'; '.join(faults)}; going on from {path} (update {saved.updates}) instead")
+        return saved
+    raise InputError("; ".join(faults))
+
+
+def _candidates(folder: Path) -> list[Path]:
+    last = [folder / LAST] if (folder / LAST).is_file() else []
+    return last + [path for _, path in earlier_checkpoints(folder)]
+
+
+def _read(path: Path) -> Saved:
+    if fault := damage(path):
+        raise InputError(f"resume={path}: not readable as a checkpoint: {fault}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # a hostile file fails in any of the reader's own ways
+        raise InputError(f"resume={path}: not readable as a checkpoint ({type(error).__name__})") from error
+    if not isinstance(content, Mapping) or not {"global_step", LINEAGE_KEY, RUN_KEY} <= set(content):
+        raise InputError(f"resume={path} is no checkpoint of a training run; init= starts from mere weights")
+    shapes = {name: tensor.to("meta") for name, tensor in content["state_dict"].items()}
+    run, provenance = content[RUN_KEY], content[LINEAGE_KEY]["provenance"]
+    return Saved(path, int(content["global_step"]), provenance, run["config"], run["wandb"], shapes)
+
+
+def check_continues(
+    saved: Saved,
+    state: Mapping[str, Tensor],
+    *,
+    config: Mapping[str, Any],
+    data_hash: str,
+    max_updates: int,
+) -> None:
+    """Refuses to continue a run that is over, or another run than this.
+
+    Args:
+        saved: the checkpoint.
+        state: the state dict of the stage that is to be continued.
+        config: the whole configuration, as plain values.
+        data_hash: of the training photos' names and sizes.
+        max_updates: where the run is to end.
+
+    Raises:
+        InputError: nothing is left to do; a key, the photos, or the networks differ.
+    """
+    if saved.updates >= max_updates:
+        raise InputError(
+            f"resume={saved.path} has made {saved.updates} updates already: give a trainer.max_updates "
+            f"above that (it is {max_updates})"
+        )
+    if changed := list(_changes(saved.config, config)):
+        shown = first_few([f"{key}={_shown(new)} (it was {key}={_shown(old)})" for key, old, new in changed])
+        raise InputError(
+            f"resume={saved.path} was trained with other settings: {shown}. Give them as they were, or start "
+            "another run with init=; docs/resume.md lists what may change"
+        )
+    if saved.provenance["data_hash"] != data_hash:
+        raise InputError(
+            f"resume={saved.path} was trained on other photos: their names or sizes differ. Give the folder "
+            "as it was, or start another run with init="
+        )
+    if difference := differences(state, saved.state):
+        raise InputError(f"resume={saved.path} is of another stage or network: {difference}")
+
+
+def going_on(logger: type[Logger], saved: Saved) -> dict[str, Any]:
+    """Arguments by which a logger goes on with a run's figures in the same folder."""
+    if logger is TensorBoardLogger:
+        return {"purge_step": saved.updates + 1}  # what the run had logged beyond its checkpoint
+    if logger is WandbLogger and saved.wandb:
+        return {"id": saved.wandb, "resume": "allow"}
+    return {}
+
+
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, by their dotted keys, that a run cannot change on its way."""
+    return {
+        key: value
+        for key, value in _flat(config)
+        if not any(key == each or key.startswith(f"{each}.") for each in MAY_CHANGE)
+    }
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    before, after = decisive(old), decisive(new)
+    for key in before | after:
+        if before.get(key) != after.get(key):
+            yield key, before.get(key), after.get(key)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

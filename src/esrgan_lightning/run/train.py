@@ -1,0 +1,175 @@
+"""One training run, from a composed configuration to its metrics."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger, WandbLogger
+from torch import nn
+
+import esrgan_lightning
+from esrgan_lightning.bundled import model_path
+from esrgan_lightning.config import check_numbers
+from esrgan_lightning.data import MaterialDataModule
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks.classifier import VGGClassifier
+from esrgan_lightning.run import folder as folders
+from esrgan_lightning.run.build import (
+    build,
+    build_data,
+    build_material_stage,
+    build_network,
+    build_stage,
+    data_hash,
+    is_material,
+    plain,
+)
+from esrgan_lightning.run.checkpoints import LAST
+from esrgan_lightning.run.endings import StopCleanly, told_in_one_line
+from esrgan_lightning.run.initial import AUTO, psnr_model
+from esrgan_lightning.run.metrics_csv import MetricsCSV
+from esrgan_lightning.run.outcome import recorded
+from esrgan_lightning.run.processes import check_shared_name
+from esrgan_lightning.run.resume import Saved, check_continues, going_on, read_checkpoint
+from esrgan_lightning.run.start import start_classifier, start_from
+from esrgan_lightning.run.state import RunState
+from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
+from esrgan_lightning.stages.base import Stage
+from esrgan_lightning.weights.provenance import provenance
+
+
+def train(
+    cfg: DictConfig,
+    run_dir: Path | None = None,
+    *,
+    spawn: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> dict[str, float]:
+    """Runs one stage; its outputs lie in the run's folder.
+
+    Args:
+        cfg: as composed by Hydra or :func:`esrgan_lightning.config.compose`.
+        run_dir: the run's folder; ``runs/NAME`` by default.
+        spawn: start further processes by spawning instead of running the script again (multirun, notebooks).
+        callbacks: Lightning callbacks beside the library's own.
+
+    Returns:
+        The last validation's metrics, by name.
+
+    Raises:
+        InputError: something in the configuration or the files that it names is wrong and nothing was
+            trained; or the training diverged or the disk is full, and the message names the last checkpoint.
+        KeyboardInterrupt: Ctrl-C ended the run, after it was saved.
+        SystemExit: SIGTERM did.
+    """
+    folders.check_name(cfg.name)
+    check_numbers(cfg)
+    run_dir = Path(run_dir or Path("runs") / str(cfg.name))
+    settings = TrainerSettings.of(**plain(cfg.trainer))
+    named = str(OmegaConf.to_container(cfg, resolve=False)["name"])  # type: ignore[call-overload, index]
+    check_shared_name(named, num_nodes=settings.num_nodes)
+    saved = read_checkpoint(str(cfg.resume), run_dir) if cfg.resume is not None else None
+    goes_on_here = saved is not None and saved.run_dir == run_dir.resolve()
+    init: str | Path | None = _init(cfg, resumed=saved is not None)
+    if not goes_on_here and not cfg.overwrite:
+        folders.check_free(run_dir)
+    if init == AUTO:
+        init = _trained_psnr(cfg)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    data = build_data(cfg)
+    network = build_network(cfg, data)
+    origin = saved.provenance.get("init") if saved else None
+    if init and isinstance(network, VGGClassifier):
+        origin = start_classifier(network, Path(init))
+    elif init:
+        origin = start_from(network, init, partial=cfg.init_partial)
+    source = Path(esrgan_lightning.__file__).parent
+    lineage = provenance(plain(cfg), data_hash=data_hash(cfg, data), origin=origin, source=source)
+    if isinstance(data, MaterialDataModule):
+        stage: Stage = build_material_stage(cfg, network, data.classes, lineage)
+    else:
+        stage = build_stage(cfg, network, lineage)
+    # What "auto" means here is part of what was trained.
+    config = plain(cfg) | {"trainer": plain(cfg.trainer) | {"precision": settings.resolved_precision()}}
+    folders.clear_partial(run_dir)  # also of a run that was killed when it had nothing left to do
+    if saved is not None:
+        check_continues(
+            saved,
+            stage.state_dict(),
+            config=config,
+            data_hash=data_hash(cfg, data),
+            max_updates=settings.max_updates,
+        )
+    log = MetricsCSV(run_dir / "metrics.csv", keep_until=saved.updates if saved else None)
+    loggers = [log, *_extra_loggers(cfg, run_dir, saved if goes_on_here else None)]
+    state = RunState(config, saved.path if saved else None)
+    stop = StopCleanly(str(cfg.name), run_dir / "checkpoints" / LAST, max_minutes=settings.max_time)
+    trainer = build_trainer(
+        settings,
+        stage,
+        run_dir,
+        loggers,
+        [state, stop, *callbacks],
+        batch_size=getattr(data, "batch_size", 1),
+        spawn=spawn,
+    )
+    if cfg.overwrite and not goes_on_here:  # not before everything has been found in order
+        folders.clear(run_dir)
+    if saved is not None and not goes_on_here:
+        folders.bring_along(saved.run_dir, run_dir, keep_until=saved.updates)
+    if trainer.is_global_zero:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(plain(cfg)), run_dir / "config.yaml")
+
+    with recorded(run_dir), told_in_one_line(run_dir):
+        trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
+        stop.pass_on(trainer)
+    return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+
+
+def _trained_psnr(cfg: DictConfig) -> Path:
+    data = build_data(cfg)
+    # Built to be thrown away: a mistake in this job is told before the long work for it.
+    build_stage(cfg, cast(nn.Module, build(cfg.generator, "generator")), {})
+    return psnr_model(cfg, data_hash=data_hash(cfg, data), train=train)
+
+
+def _init(cfg: DictConfig, *, resumed: bool) -> str | None:
+    if is_material(cfg):  # a run that goes on needs no download
+        return None if cfg.init is None or resumed else str(cfg.init)
+    if not isinstance(cfg.init_partial, bool):
+        raise InputError(f"init_partial={cfg.init_partial} must be true or false")
+    if OmegaConf.is_missing(cfg, "init"):
+        if resumed:
+            return None
+        raise InputError(
+            "the GAN stage starts from a PSNR model: give init=FILE (runs/NAME/generator.safetensors), "
+            "init=psnr for the bundled one, init=auto to have it trained first, or "
+            "init=null to start from random weights on purpose"
+        )
+    if cfg.init == AUTO:
+        if "discriminator" not in cfg:
+            raise InputError("init=auto trains the PSNR stage for stage=gan: give init=null for stage=psnr")
+        return None if resumed else AUTO
+    if cfg.init is None:
+        return None
+    model_path(str(cfg.init), key="init=", also=(AUTO,))  # a wrong name is told before data are read
+    return str(cfg.init)
+
+
+def _extra_loggers(cfg: DictConfig, run_dir: Path, saved: Saved | None) -> list[Logger]:
+    if not cfg.logger.get("_target_"):
+        return []
+    make = build(cfg.logger, "logger")
+    given = going_on(make.func, saved) if saved else {}
+    # The jobs of a sweep lie in runs/NAME/0, 1, …: one group, a name for each.
+    if make.func is WandbLogger and run_dir.parent.name == make.keywords.get("name") == str(cfg.name):
+        given = {
+            "group": make.keywords.get("group") or cfg.name,
+            **given,
+            "name": f"{cfg.name}/{run_dir.name}",
+        }
+    return [make(save_dir=run_dir, **given)]

@@ -1,0 +1,206 @@
+"""Lightning's trainer as the stages use it: intervals in updates, what a run writes, its processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import Callback, ProgressBar
+from pytorch_lightning.loggers import Logger
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.run.callbacks import (
+    Export,
+    FinishLoggers,
+    RankAgreement,
+    SampleGrid,
+    Throughput,
+    ValidateAtEnd,
+    save_model,
+)
+from esrgan_lightning.run.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints
+from esrgan_lightning.run.cuda_graphs import CudaGraphs
+from esrgan_lightning.run.guards import NonFiniteBatch
+from esrgan_lightning.run.precision import Precision, resolve_precision
+from esrgan_lightning.run.processes import check_launch, layer_sync
+from esrgan_lightning.run.progress import progress
+from esrgan_lightning.run.speed import speed_up
+from esrgan_lightning.stages.base import Stage
+from esrgan_lightning.stages.gan import GANStage
+from esrgan_lightning.stages.material import MaterialStage, save_features
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """The keys of ``trainer``; what they mean stands in ``conf/trainer/auto.yaml``.
+
+    Raises:
+        InputError: a number of updates that is no whole number from 1 on, an unknown accelerator or strategy.
+    """
+
+    max_updates: int
+    max_time: float | None
+    accelerator: str
+    devices: int | str | list[int]
+    num_nodes: int
+    strategy: str
+    sync_batchnorm: bool
+    precision: str | int
+    channels_last: bool
+    compile: bool
+    cuda_graphs: bool
+    gpu_kernels: bool
+    cast_features: bool
+    val_interval: int
+    checkpoint_interval: int
+    keep_last: int
+    log_interval: int
+    deterministic: bool
+    monitor: str
+
+    @classmethod
+    def of(cls, **settings: Any) -> "TrainerSettings":
+        """The settings, after a look for names that do not exist."""
+        names = [field.name for field in fields(cls)]
+        if unknown := sorted(set(settings) - set(names)):
+            raise InputError(f"trainer.{unknown[0]}: there is no such key; there are {', '.join(names)}")
+        return cls(**settings)
+
+    def __post_init__(self) -> None:
+        counts = (
+            "max_updates",
+            "val_interval",
+            "checkpoint_interval",
+            "keep_last",
+            "log_interval",
+            "num_nodes",
+        )
+        for key in counts:
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"trainer.{key}={value} must be a whole number, at least 1")
+        if self.max_time is not None and not (isinstance(self.max_time, int | float) and self.max_time > 0):
+            raise InputError(f"trainer.max_time={self.max_time} must be a number of minutes above 0, or null")
+        if self.strategy not in ("auto", "ddp"):
+            raise InputError(
+                f"trainer.strategy={self.strategy}: use auto, or ddp for several processes; sharded training "
+                "(fsdp, deepspeed, …) is not supported, and networks of this size do not need it"
+            )
+        for key in ("sync_batchnorm", "cuda_graphs", "gpu_kernels"):
+            if not isinstance(value := getattr(self, key), bool):
+                raise InputError(f"trainer.{key}={value} must be true or false")
+        if self.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
+            raise InputError(f"trainer.accelerator={self.accelerator}: choose auto, cpu, gpu, cuda or mps")
+        if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+            raise InputError(
+                f"trainer.accelerator={self.accelerator}, but no CUDA device is visible: choose trainer=cpu"
+            )
+        self.resolved_precision()
+
+    @property
+    def device_type(self) -> str:
+        """``cuda``, ``cpu`` or ``mps``."""
+        if self.accelerator == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if self.accelerator == "gpu" else self.accelerator
+
+    def resolved_precision(self) -> Precision:
+        """Lightning's name of the precision."""
+        return resolve_precision(self.precision, self.device_type)
+
+
+def build_trainer(
+    settings: TrainerSettings,
+    stage: Stage,
+    run_dir: Path,
+    loggers: list[Logger],
+    extra_callbacks: Sequence[Callback] = (),
+    *,
+    batch_size: int,
+    spawn: bool = False,
+) -> pl.Trainer:
+    """Lightning's trainer for one run; the stage is made as fast as the settings say.
+
+    Args:
+        settings: the keys of ``trainer``.
+        stage: what is to be trained.
+        run_dir: where checkpoints, samples and the exported weights go.
+        loggers: what takes the logged values.
+        extra_callbacks: beside the library's own.
+        batch_size: over all processes, for the rate of images.
+        spawn: start further processes by spawning instead of running the script again.
+    """
+    folder = run_dir / "checkpoints"
+    written: list[Callback] = (
+        [Export(run_dir / "features.safetensors", save_features)]
+        if isinstance(stage, MaterialStage)
+        else [SampleGrid(run_dir / "samples"), Export(run_dir / "generator.safetensors", save_model)]
+    )
+    callbacks: list[Callback] = [
+        BestCheckpoint(folder, monitor=settings.monitor),
+        LastCheckpoint(folder, every=settings.checkpoint_interval, keep=settings.keep_last),
+        *([CudaGraphs()] if settings.cuda_graphs else []),
+        NonFiniteBatch(run_dir),
+        Throughput(batch_size),
+        *written,
+        RankAgreement(),
+        ValidateAtEnd(),
+        FinishLoggers(),
+        shown := progress(),
+        *extra_callbacks,
+    ]
+    known = [str(name) for name in stage.validation.metrics]
+    if settings.monitor not in known:
+        raise InputError(f"trainer.monitor={settings.monitor} is none of the metrics: {', '.join(known)}")
+    try:
+        trainer = pl.Trainer(
+            accelerator=settings.device_type,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=_strategy(settings, stage, spawn=spawn),
+            plugins=[
+                WholeCheckpoints(),
+                *([layer_sync(settings.device_type)] if settings.sync_batchnorm else []),
+            ],
+            precision=settings.resolved_precision(),
+            max_steps=settings.max_updates,
+            max_epochs=-1,  # a finished run has done its one "epoch", and can still be continued
+            val_check_interval=settings.val_interval * stage.accumulate,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            # A run shorter than the interval has one row.
+            log_every_n_steps=min(settings.log_interval, settings.max_updates) * stage.accumulate,
+            logger=loggers,
+            callbacks=callbacks,
+            use_distributed_sampler=False,  # the data module shares samples out by their numbers
+            deterministic=settings.deterministic,
+            benchmark=not settings.deterministic,
+            enable_model_summary=False,
+            enable_progress_bar=isinstance(shown, ProgressBar),
+            default_root_dir=run_dir,
+        )
+    except MisconfigurationException as error:  # such as four devices where there is one
+        raise InputError(f"trainer: {error}") from error
+    check_launch(trainer, spawn=spawn)
+    speed_up(
+        stage,
+        channels_last=settings.channels_last,
+        compiled=settings.compile,
+        cast_features=settings.cast_features,
+        gpu_kernels=settings.gpu_kernels,
+        precision=settings.resolved_precision(),
+    )
+    return trainer
+
+
+def _strategy(settings: TrainerSettings, stage: Stage, *, spawn: bool) -> str:
+    if settings.num_nodes == 1 and settings.devices in (1, "1"):
+        return "auto"
+    if spawn and settings.num_nodes > 1:
+        raise InputError("a multirun starts its processes itself: it cannot span trainer.num_nodes > 1")
+    name = "ddp_spawn" if spawn else "ddp"
+    # In a GAN update each backward touches one of the two networks.
+    return f"{name}_find_unused_parameters_true" if isinstance(stage, GANStage) else name

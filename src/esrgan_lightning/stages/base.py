@@ -1,0 +1,361 @@
+"""What the stages share: steps by hand and their counting, the moving average, validation, checkpoints.
+
+A stage's algorithm is its ``update``: losses of one batch, and a call of :meth:`Stage.descend` for each.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.networks import conditions_of, network_spec
+from esrgan_lightning.ops.distributed import logged_means
+from esrgan_lightning.stages.ema import averaged
+from esrgan_lightning.stages.faults import (
+    Fault,
+    NonFiniteError,
+    cause_of,
+    first_broken,
+    forget_broken_statistics,
+)
+from esrgan_lightning.stages.steps import (
+    apart,
+    device_guarded_step,
+    guarded_step,
+    scaled_step,
+    scaler_of,
+    unscale_and_clip,
+)
+from esrgan_lightning.stages.validation import Validation, default_metrics
+from esrgan_lightning.weights import LINEAGE_KEY
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+ScheduleFactory = Callable[[Optimizer], LRScheduler]
+Batch = dict[str, Any]
+Logged = dict[str, Tensor]  # scalars of an update, by name
+_SHOWN = ("loss", "loss_g", "loss_d")  # beside the progress bar, too
+
+
+class Stage(pl.LightningModule):
+    """Trains with manual optimisation; an update is counted once, however many optimisers it steps.
+
+    Lightning adds one to ``trainer.global_step`` for each optimiser's step, so a GAN would count two for
+    each batch. Here the optimisers' own counting is silenced and each update is counted once: ``max_steps``,
+    schedules, checkpoint names and logs then all mean the same thing.
+
+    Args:
+        validation: the metrics.
+        accumulate: batches per update; gradients are averaged over them.
+        clip_norm: largest L2 norm of an optimiser's gradient, or None.
+        max_skipped: updates with non-finite gradients in a row before training stops.
+        provenance: plain values kept in each checkpoint.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    def __init__(
+        self,
+        validation: Validation,
+        *,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        max_skipped: int = 20,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if accumulate < 1:
+            raise InputError(f"stage.accumulate={accumulate} must be at least 1")
+        if clip_norm is not None and clip_norm <= 0:
+            raise InputError(f"stage.clip_norm={clip_norm} must be positive, or null for none")
+        self.automatic_optimization = False
+        self.validation = validation
+        self.accumulate, self.clip_norm, self.max_skipped = accumulate, clip_norm, max_skipped
+        self.provenance = dict(provenance or {})
+        self.learn: Callable[[Batch], Logged] = self.update  # a callback may put a faster way in its place
+        self.waits_for_device = True  # after each step, to hear whether it was taken
+        self.logs_all = True  # False: those updates alone that a logger reads
+        self.logs = True  # whether the update at hand is one that is logged
+        self.skipped = self.skipped_in_row = 0
+        self.fault: Fault | None = None  # of the last update; whoever reports it takes it away
+        self.completes_update = True  # whether the batch at hand is the update's last
+        self.terms: list[Mapping[str, Tensor]] = []  # of each backward pass of the update
+        self.taken: list[Tensor | bool] = []  # of each step of the update
+        self._batches: list[Batch] = []  # of the update
+        self._logged: Logged = {}
+        self._norm = torch.tensor(torch.nan)  # of the last step's gradient, before clipping
+        self._open: int | None = None  # the update that is done, and not known to be sound
+        self._broken: str | None = None  # the first parameter whose gradient was not finite
+
+    def update(self, batch: Batch) -> Logged:
+        """The stage's algorithm: losses of one batch, and :meth:`descend` for each.
+
+        Returns:
+            Scalars that are logged as ``train/NAME``.
+        """
+        raise NotImplementedError
+
+    def graph_obstacle(self) -> str | None:
+        """Why an update of this stage cannot be recorded as a CUDA graph, in words; None where it can."""
+        if self.accumulate > 1:
+            return f"stage.accumulate={self.accumulate}: an update is several batches"
+        return None
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One :meth:`update`, counted and logged."""
+        self.settle()
+        self.completes_update, self.logs = self.completes(batch_idx), self._is_read()
+        self._batches.append(batch)
+        self._logged = {name: value.detach() for name, value in self.learn(batch).items()}
+        if self.completes_update:
+            self._finish()
+            if self.logs:
+                self._log()
+
+    def _is_read(self) -> bool:
+        """Whether a logger reads the update at hand: each value costs Lightning most of a millisecond."""
+        reads = self.logs_all or self.trainer._logger_connector.should_update_logs
+        return reads or self.trainer.global_step + 1 >= self.trainer.max_steps
+
+    def on_fit_start(self) -> None:
+        """Another trainer may have left an update open."""
+        self.forget_update()
+
+    def completes(self, batch_idx: int) -> bool:
+        """Whether this batch is the last one of its update."""
+        return (batch_idx + 1) % self.accumulate == 0
+
+    def descend(self, optimizer: LightningOptimizer, loss: Tensor, terms: Mapping[str, Tensor]) -> Tensor:
+        """The gradient of a loss, and a step along it with the update's last batch.
+
+        Args:
+            optimizer: which steps.
+            loss: the weighted sum.
+            terms: what it is made of, by name; named when one of them is not finite.
+
+        Returns:
+            The gradient's L2 norm before clipping.
+        """
+        self.gradient(loss, terms)
+        return self.step(optimizer)
+
+    def gradient(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
+        """One batch's share of the update's gradient; arguments as of :meth:`descend`."""
+        self.terms.append({name: term.detach() for name, term in terms.items()})
+        # A loss that is not finite can have finite gradients: NaN in all of them tells `step`, on every rank.
+        share = loss.detach() * 0 + 1 / self.accumulate
+        with nullcontext() if self.completes_update else apart(self):
+            self.manual_backward(loss * share)
+
+    def step(self, optimizer: LightningOptimizer) -> Tensor:
+        """With the update's last batch: one step, left out if a gradient is not finite.
+
+        Returns:
+            The gradient's L2 norm before clipping.
+        """
+        if not self.completes_update:
+            return self._norm
+        taken: Tensor | bool
+        if not self.waits_for_device:
+            self._norm, taken = device_guarded_step(optimizer.optimizer, self.clip_norm)
+        elif scaler_of(self):
+            taken = scaled_step(self, optimizer)
+        else:
+            self._norm, taken = guarded_step(optimizer, self.clip_norm)
+        self.taken.append(taken)
+        if self.waits_for_device:  # else the gradients are looked at later
+            self._broken = self._broken or (None if taken or scaler_of(self) else first_broken(self))
+            optimizer.zero_grad(set_to_none=True)
+        return self._norm
+
+    def loss_scale(self) -> Tensor | None:
+        """What fp16's losses are multiplied by before their backward pass; None in other precisions."""
+        scaler = scaler_of(self)
+        return None if scaler is None else scaler.scale(torch.ones((), device=self.device))
+
+    def _finish(self) -> None:
+        """Counts the update and moves the schedules on."""
+        schedules = self.lr_schedulers()
+        for schedule in schedules if isinstance(schedules, list) else [schedules] if schedules else []:
+            schedule.step()  # type: ignore[call-arg]
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+        self._open = self.trainer.global_step
+        if self.waits_for_device:
+            self.settle()
+
+    def settle(self) -> None:
+        """Hears whether the last update's steps were taken; stops after too many skipped in a row.
+
+        Raises:
+            NonFiniteError: ``max_skipped`` updates in a row were skipped.
+        """
+        if self._open is None:
+            return
+        update, self._open = self._open, None
+        taken = all(bool(each) for each in self.taken)
+        if not (taken or self.waits_for_device):
+            self._broken = first_broken(self)
+        self.skipped_in_row = 0 if taken else self.skipped_in_row + 1
+        self.skipped += not taken
+        cause = None if taken else cause_of(self.terms, self._batches, self._broken)
+        if self.skipped_in_row == 1 and cause:
+            self.fault = Fault(update, cause, list(self._batches))
+        self.forget_update()
+        if not taken:
+            forget_broken_statistics(self)
+        if self.skipped_in_row >= self.max_skipped:
+            raise NonFiniteError(
+                f"update {update}: {self.skipped_in_row} updates in a row with a loss or "
+                f"gradient that is not finite ({cause or 'fp16 overflow'}); lower the learning rate, or set "
+                "stage.clip_norm"
+            )
+
+    def forget_update(self) -> None:
+        """Drops what was noted of the update."""
+        self.terms, self.taken, self._batches, self._broken, self._open = [], [], [], None, None
+
+    def _log(self) -> None:
+        for name, value in logged_means(self._logged).items():  # over the processes
+            self.log(f"train/{name}", value, prog_bar=name in _SHOWN)
+        self.log_dict({"step": float(self.global_step), "train/skipped": float(self.skipped)})
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clipping under fp16, after the gradients are unscaled."""
+        if scaler_of(self) is not None:
+            self._norm = unscale_and_clip(self, optimizer, self.clip_norm)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Logs the last update of a run that was just stopped: Lightning writes a row there."""
+        if self.trainer.should_stop and not self.logs:
+            self._log()
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Before a validation it is known whether the last update was sound; its gradients may stay."""
+        self.settle()
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics over all images."""
+        self.validation.log(self)
+
+    def lineage(self) -> dict[str, Any]:
+        """What a checkpoint records beside its tensors: plain values, readable with ``weights_only=True``."""
+        return {"provenance": self.provenance}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the lineage and the counters."""
+        self.settle()
+        checkpoint[LINEAGE_KEY] = self.lineage()
+        checkpoint["updates"] = {"skipped": self.skipped, "skipped_in_row": self.skipped_in_row}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Counts on."""
+        counted = checkpoint["updates"]
+        self.skipped, self.skipped_in_row = counted["skipped"], counted["skipped_in_row"]
+
+
+class GeneratorStage(Stage):
+    """A stage that trains a generator: its moving average, validation on whole pictures, its lineage.
+
+    Args:
+        generator: (B,C,h,w) → (B,C,s·h,s·w), both in [0,1].
+        ema_decay: of the generator's moving average; None (the paper) for none.
+        metrics: by name, for validation; PSNR-Y and SSIM-Y by default.
+        **settings: of :class:`Stage`.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        *,
+        ema_decay: float | None = None,
+        metrics: Mapping[str, Metric] | None = None,
+        **settings: Any,
+    ) -> None:
+        scale = int(generator.scale)  # type: ignore[arg-type]
+        super().__init__(Validation(metrics or default_metrics(scale)), **settings)
+        self.generator = generator
+        self.ema = averaged(generator, ema_decay)
+
+    @property
+    def model(self) -> nn.Module:
+        """The generator that a user gets: the moving average where there is one."""
+        return self.ema.module if self.ema is not None else self.generator
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(B,C,h,w), and maps for a generator that takes them → (B,C,s·h,s·w), by :attr:`model`."""
+        sr: Tensor = self.model(*inputs)
+        return sr
+
+    def follow(self) -> None:
+        """Takes the generator's step into its moving average, with the update's last batch."""
+        if self.ema is not None and self.completes_update:
+            self.ema.update_parameters(self.generator)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One whole image → its SR, (1,C,H,W) in [0,1]."""
+        sr = enlarge(self.model, batch).float().clamp(0, 1)
+        self.validation.update(sr=sr, hr=batch["hr"])
+        return sr
+
+    def lineage(self) -> dict[str, Any]:
+        """The network's spec and the run's provenance."""
+        return {"spec": network_spec(self.generator), **super().lineage()}
+
+
+def enlarge(generator: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    """generator(lr), or generator(lr, conditions): (B,C,h,w), (B,K,h,w) → (B,C,s·h,s·w), about [0,1].
+
+    Args:
+        generator: of either kind (:func:`~esrgan_lightning.networks.conditions_of` tells them apart).
+        batch: with ``lr``, and ``conditions`` for a generator that takes them.
+
+    Raises:
+        InputError: the one has conditions and the other does not.
+    """
+    conditions = batch.get("conditions")
+    check_conditions(generator, given=conditions is not None)
+    sr: Tensor = generator(batch["lr"]) if conditions is None else generator(batch["lr"], conditions)
+    return sr
+
+
+def check_conditions(generator: nn.Module, *, given: bool) -> None:
+    """Raises InputError where a generator takes maps and none are given, or the other way round."""
+    classes = conditions_of(generator)
+    if classes and not given:
+        raise InputError(
+            f"{type(generator).__name__} takes maps of {', '.join(classes)}: give conditions=maps "
+            "conditions.dir=DIR, or conditions=torchvision"
+        )
+    if given and not classes:
+        raise InputError(
+            f"{type(generator).__name__} takes no maps: leave conditions= away, or choose generator=sft"
+        )
+
+
+def color_shift(sr: Tensor, lr: Tensor) -> Logged:
+    """How much redder, greener and bluer the pictures came out than they went in.
+
+    The mean of SR − LR for each channel, over the batch. Averaging SR over s×s pixels
+    brings it to the size of LR and leaves its mean as it is, so the means are all that it takes.
+
+    Args:
+        sr: (B,3,s·h,s·w) in [0,1].
+        lr: (B,3,h,w) in [0,1].
+
+    Returns:
+        ``color_shift_r``, ``…_g`` and ``…_b``, each in [−1,1].
+    """
+    with torch.no_grad():
+        sr, lr = (each if each.dtype == torch.float64 else each.float() for each in (sr, lr))
+        shift = sr.mean((0, 2, 3)) - lr.mean((0, 2, 3))
+    return dict(zip((f"color_shift_{channel}" for channel in "rgb"), shift, strict=True))

@@ -1,0 +1,85 @@
+"""`metrics.csv`: one row per logged update, whatever is logged when, through stops and resumes."""
+
+import csv
+
+import pytest
+
+from esrgan_lightning.run.metrics_csv import MetricsCSV
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_new_columns_are_filled_up_and_rows_of_one_update_are_one(tmp_path):
+    """Breaks if a validation's columns shift the numbers of earlier rows, or make a second row."""
+    path = tmp_path / "deep" / "metrics.csv"
+    log = MetricsCSV(path)
+    log.log_metrics({"train/loss": 0.5}, step=10)
+    log.log_metrics({"train/loss": 0.25}, step=20)
+    log.log_metrics({"val/psnr_y": 28.5}, step=20)
+    log.log_metrics({"train/loss": 0.125}, step=30)
+    assert rows(path) == [
+        {"step": "10", "train/loss": "0.5", "val/psnr_y": ""},
+        {"step": "20", "train/loss": "0.25", "val/psnr_y": "28.5"},
+        {"step": "30", "train/loss": "0.125", "val/psnr_y": ""},
+    ]
+    assert [path.name for path in path.parent.iterdir()] == ["metrics.csv"]
+
+
+def test_every_row_is_on_disk_at_once(tmp_path):
+    """Breaks if a killed run loses what it had logged."""
+    log = MetricsCSV(tmp_path / "metrics.csv")
+    for step in range(3):
+        log.log_metrics({"a": step}, step=step)
+        assert len(rows(log.path)) == step + 1
+
+
+def test_resume_keeps_earlier_rows_and_drops_what_it_will_repeat(tmp_path):
+    """Breaks if a resumed run begins a new file, or leaves updates in it twice."""
+    path = tmp_path / "metrics.csv"
+    first = MetricsCSV(path)
+    for step in (1, 2, 3, 4):
+        first.log_metrics({"a": float(step), **({"b": 7.5} if step == 2 else {})}, step=step)
+    resumed = MetricsCSV(path, keep_until=2)
+    assert len(rows(path)) == 4  # a run that fails before its first update has destroyed nothing
+    resumed.log_metrics({"a": 33.0, "c": 1.0}, step=3)
+    assert rows(path) == [
+        {"step": "1", "a": "1.0", "b": "", "c": ""},
+        {"step": "2", "a": "2.0", "b": "7.5", "c": ""},
+        {"step": "3", "a": "33.0", "b": "", "c": "1.0"},
+    ]
+
+
+def test_resume_without_a_file_and_a_new_start(tmp_path):
+    """Breaks if a missing file stops a resume, or a new run keeps an old run's rows."""
+    path = tmp_path / "metrics.csv"
+    MetricsCSV(path, keep_until=5).log_metrics({"a": 1.0}, step=6)
+    assert len(rows(path)) == 1
+    MetricsCSV(path).log_metrics({"a": 2.0}, step=1)
+    assert [row["a"] for row in rows(path)] == ["2.0"]
+
+
+def test_rewriting_replaces_the_file_whole(tmp_path, monkeypatch):
+    """Breaks if a kill while a column is added leaves half a file."""
+    path = tmp_path / "metrics.csv"
+    log = MetricsCSV(path)
+    log.log_metrics({"a": 1.0}, step=1)
+    before = path.read_text()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", killed)
+    with pytest.raises(KeyboardInterrupt):
+        log.log_metrics({"b": 1.0}, step=2)
+    assert path.read_text() == before
+
+
+def test_the_same_value_logged_twice_for_an_update_is_two_rows(tmp_path):
+    """Breaks if a later value overwrites an earlier one without a trace."""
+    log = MetricsCSV(tmp_path / "metrics.csv")
+    log.log_metrics({"a": 1.0}, step=1)
+    log.log_metrics({"a": 2.0}, step=1)
+    assert [row["a"] for row in rows(log.path)] == ["1.0", "2.0"]

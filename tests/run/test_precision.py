@@ -1,0 +1,56 @@
+"""`trainer.precision=auto` takes what the hardware multiplies; nothing else is guessed."""
+
+import pytest
+import torch
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.run.precision import resolve_precision
+
+
+@pytest.mark.parametrize(("amx", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_on_the_cpu_asks_for_amx(monkeypatch, amx, expected):
+    """Breaks if a CPU without bf16 matrix units is slowed down by emulating them."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    assert resolve_precision("auto", "cpu") == expected
+
+
+def test_auto_on_a_torch_that_cannot_tell_is_fp32(monkeypatch):
+    """Breaks if a private name that is gone in a later torch takes the training down."""
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    assert resolve_precision("auto", "cpu") == "32-true"
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_on_cuda_asks_for_native_bf16(monkeypatch, native, expected):
+    """Breaks if emulated bf16 of an old GPU counts: it is slower than fp32."""
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation
+    )
+    assert resolve_precision("auto", "cuda") == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(32, "32-true"), ("fp32", "32-true"), ("bf16", "bf16-mixed"), (16, "16-mixed"), ("64-true", "64-true")],
+)
+def test_spellings(given, expected):
+    """Breaks if YAML's number 16 or Lightning's own spelling is refused."""
+    assert resolve_precision(given, "cuda") == expected
+
+
+def test_fp16_on_a_cpu_is_refused():
+    """Breaks if Lightning's stand-in, bf16, trains under the name of fp16."""
+    for name in ("fp16", 16, "16-mixed"):
+        with pytest.raises(InputError, match=rf"trainer.precision={name}: no fp16 on a CPU; choose auto"):
+            resolve_precision(name, "cpu")
+
+
+def test_an_unknown_precision_is_named():
+    """Breaks if a typo trains at fp32 in silence."""
+    with pytest.raises(InputError, match=r"trainer.precision=bf8.*auto, 32"):
+        resolve_precision("bf8", "cpu")
+
+
+def test_auto_on_other_devices_is_fp32():
+    """Breaks if a device nobody measured gets half precision."""
+    assert resolve_precision("auto", "mps") == "32-true"
