@@ -8,11 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageCms
+from scipy.ndimage import distance_transform_edt
 from torch import nn
 
 import esrgan_lightning
 from esrgan_lightning import Upscaler
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.inference.alpha import filled
 from esrgan_lightning.networks import RRDBNet, SRResNet
 from esrgan_lightning.ops import BackProjection, imresize, read_image, to_float, write_image
 from esrgan_lightning.weights import save_generator
@@ -387,7 +389,9 @@ def test_the_gpu_gives_the_same_picture_and_holds_only_tiles():
 def test_lists_may_hold_any_kinds_and_sizes():
     images = [picture(), picture(1, 4, 5), picture(4).permute(1, 2, 0).numpy()]
     found = Upscaler(Nearest())(images)
-    assert [tuple(each.shape) for each in found] == [(3, 18, 14), (1, 8, 10), (18, 14, 4)]
+    for image, large in zip(images[:2], found[:2], strict=True):
+        assert torch.equal(large, doubled(image))
+    np.testing.assert_array_equal(found[2], doubled(picture(4)).permute(1, 2, 0).numpy())
 
 
 def test_transparent_pixels_do_not_bleed_into_what_shows():
@@ -405,6 +409,18 @@ def test_transparent_pixels_do_not_bleed_into_what_shows():
             assert composite.min() >= paper - 0.001
     bled = Upscaler(Blurring())(image[:3])
     assert (bled * alpha + (1 - alpha)).min() < 0.9, "the network does bleed where nothing is filled"
+
+
+def test_hidden_colours_are_those_of_the_nearest_pixel_that_shows():
+    """Against SciPy's exact distances, which the 5×5 mask misses by at most 2 % (city blocks: 41 %)."""
+    random = np.random.default_rng(0)
+    alpha = random.random((60, 80)) < 0.01
+    places = np.arange(alpha.size, dtype=np.float64).reshape(1, 1, *alpha.shape)
+    found = filled(torch.from_numpy(places), torch.from_numpy(alpha[None, None]).double())
+    rows, columns = np.divmod(found[0, 0].long().numpy(), alpha.shape[1])
+    assert alpha[rows, columns].all()
+    ours = np.hypot(rows - np.arange(60)[:, None], columns - np.arange(80))
+    assert (ours <= 1.025 * distance_transform_edt(~alpha)).all()
 
 
 class Blurring(Nearest):

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from by_formula import batch_normed, leaky, randomized
 from torch import nn
+from torch.nn.functional import conv2d
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
@@ -40,6 +42,41 @@ def test_vgg_takes_any_multiple_of_32(patch, norm):
     logits = net(torch.rand(2, 3, patch, patch))
     assert logits.shape == (2, 1)
     assert count(net) == vgg_count(4, patch, norm == "batch")
+
+
+def layers_by_formula(weights, prefix, x, strides, norm):
+    """Convolution, batch norm after all but the first, LeakyReLU 0.2, from the state dict alone."""
+    place = 0
+    for number, stride in enumerate(strides):
+        normed = norm == "batch" and number > 0
+        x = conv2d(
+            x, weights[f"{prefix}{place}.weight"], weights.get(f"{prefix}{place}.bias"), stride, padding=1
+        )
+        if normed:
+            x = batch_normed(x, weights, f"{prefix}{place + 1}")
+        x = leaky(x, 0.2)
+        place += 3 if normed else 2
+    return x, place
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_vgg_computes_the_papers_layers(norm):
+    """Another slope, in the features or the head, or batch norm behind the activation changes the logits."""
+    net, x = randomized(VGGDiscriminator(num_features=2, patch_size=32, norm=norm)), torch.rand(2, 3, 32, 32)
+    weights = net.state_dict()
+    features, _ = layers_by_formula(weights, "features.", x.double(), [1, 2] * 5, norm)
+    head = [weights[f"classifier.{layer}.{kind}"] for layer in (1, 3) for kind in ("weight", "bias")]
+    expected = leaky(features.flatten(1) @ head[0].T + head[1], 0.2) @ head[2].T + head[3]
+    torch.testing.assert_close(net(x.double()), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_patch_computes_pix2pixs_layers(norm):
+    net, x = randomized(PatchDiscriminator(num_features=2, norm=norm)), torch.rand(2, 3, 32, 40)
+    weights = net.state_dict()
+    features, last = layers_by_formula(weights, "layers.", x.double(), [2, 2, 2, 1], norm)
+    expected = conv2d(features, weights[f"layers.{last}.weight"], weights[f"layers.{last}.bias"], padding=1)
+    torch.testing.assert_close(net(x.double()), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_vgg_names_both_sizes():

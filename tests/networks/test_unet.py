@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from by_formula import leaky, randomized
+from torch.nn.functional import conv2d
 
 from esrgan_lightning.networks import UNetDiscriminator
 
@@ -36,9 +38,31 @@ def test_unet_weights_have_spectral_norm_one():
     assert not any(hasattr(layer, "parametrizations") for layer in (net.first, net.head[4]))
 
 
-def test_unet_skip_connections_matter():
+def enlarged(x, size):
+    """(B,C,h,w) → (B,C,*size), bilinear between the centres of pixels (align_corners=False)."""
+    for axis, length in ((2, size[0]), (3, size[1])):
+        before = x.shape[axis]
+        place = ((torch.arange(length).double() + 0.5) * before / length - 0.5).clamp(0, before - 1)
+        low = place.floor().long()
+        share = (place - low).reshape([-1 if each == axis else 1 for each in range(4)])
+        high = (low + 1).clamp(max=before - 1)
+        x = (1 - share) * x.index_select(axis, low) + share * x.index_select(axis, high)
+    return x
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_unet_computes_the_papers_layers(skips):
+    """Another slope, skip, way to enlarge or order of them changes the logits."""
     torch.manual_seed(0)
-    net, x = UNetDiscriminator(num_features=4).eval(), torch.rand(1, 3, 16, 16)
-    with_skips = net(x)
-    net.skip_connections = False
-    assert not torch.allclose(net(x), with_skips)
+    net = randomized(UNetDiscriminator(num_features=4, skip_connections=skips))
+    x = torch.rand(1, 3, 19, 24, dtype=torch.float64)
+    expected, ways = leaky(conv2d(x, net.first.weight, net.first.bias, padding=1), 0.2), []
+    for down in net.down:
+        ways.append(expected)
+        expected = leaky(conv2d(expected, down.weight, None, 2, padding=1), 0.2)
+    for up, way in zip(net.up, reversed(ways), strict=True):
+        expected = leaky(conv2d(enlarged(expected, way.shape[2:]), up.weight, padding=1), 0.2) + skips * way
+    for layer in (0, 2):
+        expected = leaky(conv2d(expected, net.head[layer].weight, padding=1), 0.2)
+    expected = conv2d(expected, net.head[4].weight, net.head[4].bias, padding=1)
+    torch.testing.assert_close(net(x), expected, rtol=1e-9, atol=1e-9)

@@ -34,13 +34,20 @@ def test_a_consistent_picture_stays():
     torch.testing.assert_close(BackProjection(4)(sr, sr[..., :6, :4]), sr, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
-def test_kinds_stay(dtype):
-    lr = torch.randint(0, 256, (3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    sr = to_float(imresize(lr, 2)).clamp(0, 1)
-    sr = sr if dtype is torch.float32 else (sr * 255).to(torch.int32).to(dtype)
-    out = BackProjection(2, iterations=1)(sr, lr)
-    assert (out.dtype, out.shape) == (dtype, sr.shape)
+@pytest.mark.parametrize(("dtype", "peak"), [(torch.uint8, 255), (torch.uint16, 65535), (torch.float64, 1)])
+def test_a_step_is_by_hand_and_stays_in_the_range_and_kind(dtype, peak):
+    """Flat pictures are their own enlargement: SR + step · (LR − SR), clamped, rounded where it is whole.
+
+    A black SR under a white LR with a step of 2 is 2, and a white one under black −1: unclamped they would
+    leave [0,1], or wrap round.
+    """
+    for before, given, after in ((0.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.2, 0.4, 0.6)):
+        sr = torch.full((3, 12, 10), before * peak, dtype=torch.float64).round().to(torch.int32)
+        sr = torch.full((3, 12, 10), before, dtype=dtype) if peak == 1 else sr.to(dtype)
+        out = BackProjection(2, iterations=1, step=2.0)(sr, torch.full((3, 6, 5), given))
+        assert out.dtype is dtype
+        expected = torch.full((3, 12, 10), after * peak, dtype=torch.float64)
+        torch.testing.assert_close(out.double(), expected, rtol=0, atol=1e-6 * peak if peak == 1 else 0.5)
 
 
 def test_wrong_sizes_and_settings_are_named():

@@ -51,6 +51,23 @@ def test_jpeg_is_close_and_keeps_the_resolution_of_colour(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("suffix", "settings"),
+    [
+        (".jpg", {"quality": 95, "subsampling": "4:4:4"}),
+        (".avif", {"quality": 90, "subsampling": "4:4:4"}),
+        (".webp", {"lossless": True}),
+    ],
+)
+def test_the_documented_default_of_each_lossy_format(tmp_path, suffix, settings):
+    """Breaks if a file is smaller, or larger, than `esrgan upscale` has always made it."""
+    image = pixels(3, torch.uint8, 64, 48)
+    write_image(tmp_path / f"ours{suffix}", image)
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"theirs{suffix}", **settings)
+    ours, theirs = (tmp_path / f"{name}{suffix}" for name in ("ours", "theirs"))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize(
     ("mode", "channels"), [("1", 1), ("L", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4), ("CMYK", 3), ("I;16", 1)]
 )
 def test_modes_of_pillow(tmp_path, mode, channels):

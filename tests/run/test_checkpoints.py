@@ -88,9 +88,9 @@ def test_an_old_one_goes_after_the_new_one_is_in_its_place(tmp_path, monkeypatch
     assert kept[:4] == [0, 1, 2, 2]
 
 
-def test_scores_that_are_no_numbers_are_never_the_best(tmp_path):
-    """Breaks if a run whose first validation is NaN keeps that one for good."""
-    scores = iter([float("nan"), 20.0, float("nan"), 21.0])
+def best_of(folder, values):
+    """The callback after a run whose validations, one an update, found these scores."""
+    scores = iter(values)
 
     class Scores(nn.Module):
         def update(self, sr, hr):
@@ -101,8 +101,20 @@ def test_scores_that_are_no_numbers_are_never_the_best(tmp_path):
 
     stage = psnr_stage()
     stage.validation = Scores()
-    best = BestCheckpoint(tmp_path)
-    fit(stage, batches(4), validate=1, val_check_interval=1, callbacks=[best], enable_checkpointing=True)
+    best, data = BestCheckpoint(folder), batches(len(values))
+    fit(stage, data, validate=1, val_check_interval=1, callbacks=[best], enable_checkpointing=True)
+    return best
+
+
+def test_of_equal_scores_the_earliest_stays(tmp_path):
+    """Breaks if a score that is no better replaces a checkpoint."""
+    assert best_of(tmp_path, [20.0, 20.5, 20.5, 20.25]).score == 20.5
+    assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000002.ckpt"]
+
+
+def test_scores_that_are_no_numbers_are_never_the_best(tmp_path):
+    """Breaks if a run whose first validation is NaN keeps that one for good."""
+    best = best_of(tmp_path, [float("nan"), 20.0, float("nan"), 21.0])
     assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000004.ckpt"]
     assert best.state_dict() == {"monitor": "psnr_y", "score": 21.0}
     other = BestCheckpoint(tmp_path, monitor="ssim_y")

@@ -10,6 +10,7 @@ from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import GradientPenalty, R1Penalty, StandardGAN, WassersteinGAN, WeightedLoss
+from esrgan_lightning.metrics import psnr_y
 from esrgan_lightning.networks import VGGDiscriminator
 from esrgan_lightning.stages import GANStage
 from esrgan_lightning.stages.gan import frozen
@@ -345,10 +346,17 @@ def test_settings_out_of_range_are_named(settings, named):
         gan_stage(**settings)
 
 
-def test_assembled_by_hand_it_validates_and_gives_pictures(tmp_path):
-    """Breaks if a notebook needs Hydra, a folder or a logger to train and to look."""
-    stage: GANStage = gan_stage(ema_decay=0.9)
+def test_validation_measures_the_moving_average_which_is_what_a_user_gets():
+    """Breaks if it measures the generator under training, a part of the images, or without the clamp."""
+    stage: GANStage = gan_stage(ema_decay=0.5)
     trainer = fit(stage, batches(2), validate=2, val_check_interval=2, precision="32-true")
-    assert {"val/psnr_y", "val/ssim_y", "train/loss_g", "train/loss_d"} <= set(trainer.callback_metrics)
-    with torch.no_grad():
-        assert stage(torch.rand(1, 3, 5, 7)).shape == (1, 3, 10, 14)
+    averaged, trained = [], []
+    for image in batches(2, size=1):
+        with torch.no_grad():
+            pictures = [net(image["lr"]).clamp(0, 1) for net in (stage.ema.module, stage.generator)]
+            assert torch.equal(stage(image["lr"]), stage.ema.module(image["lr"]))
+        for values, picture in zip((averaged, trained), pictures, strict=True):
+            values.append(psnr_y(picture, image["hr"], 2).item())
+    found = trainer.callback_metrics["val/psnr_y"].item()
+    assert found == pytest.approx(sum(averaged) / 2, abs=1e-4)
+    assert found != pytest.approx(sum(trained) / 2, abs=1e-2)

@@ -80,4 +80,10 @@ def test_a_batch_without_maps_and_maps_without_use_are_refused():
 
 def test_the_discriminator_never_sees_the_maps():
     """SR and HR alone: a discriminator of three channels serves both kinds of generator."""
-    fit(gan_stage(generator=Watched(), discriminator=discriminator()), with_maps(1))
+    judge, seen = discriminator(), []
+    judge.register_forward_pre_hook(lambda _, images: seen.extend(images))
+    (batch,) = with_maps(1)
+    with torch.no_grad():
+        sr = Watched().double()(batch["lr"].double(), batch["conditions"].double())
+    fit(gan_stage(generator=Watched(), discriminator=judge), [batch])
+    torch.testing.assert_close(seen, [batch["hr"].double(), sr])

@@ -61,12 +61,16 @@ def test_batch_norm_statistics_are_mixed_and_counters_taken_from_b():
 
 
 def test_half_precision_is_computed_in_float32():
-    """In fp16, 0.3·2048 + 0.7·2049 misses the nearest value that fp16 can hold."""
-    a, b = {"w": torch.tensor([0.1, 3.0]).half()}, {"w": torch.tensor([0.3, 7.0]).half()}
+    """In fp16 each product would be rounded before the sum: these three then miss the nearest value."""
+    a, b = (
+        {"w": torch.tensor([1.4697, 1.0469, 2.0938]).half()},
+        {"w": torch.tensor([0.9331, 3.8047, 5.77]).half()},
+    )
     result = interpolate(a, b, 0.3)["w"]
-    exact = 0.7 * a["w"].double() + 0.3 * b["w"].double()
+    exact = (0.7 * a["w"].double() + 0.3 * b["w"].double()).half()
     assert result.dtype == torch.float16
-    assert torch.equal(result, exact.half())
+    assert torch.equal(result, exact)
+    assert not (0.7 * a["w"] + 0.3 * b["w"] == exact).any()
     assert interpolate(a, {"w": b["w"].double()}, 0.3)["w"].dtype == torch.float64
 
 

@@ -57,6 +57,33 @@ def test_stages_in_their_order(hr):
     assert torch.equal(found, to_uint8(expected))
 
 
+@pytest.mark.parametrize("jpeg_last", [0.0, 1.0])
+@pytest.mark.parametrize("order", ["first", "second"])
+@pytest.mark.parametrize("gaussian", [0.0, 1.0])
+def test_each_order_adds_its_own_noise_and_then_makes_its_file(order, gaussian, jpeg_last):
+    """On flat gray of x = 128/255: σ in levels, or a·√x of one photon, whose square is the variance.
+
+    At quality 10 the finest step of the luma's table is 50. It takes all frequencies of noise of σ = 3 away:
+    a file after the noise is flat, a file before it keeps the noise.
+    """
+    flat = torch.full((1, 3, 96, 96), 128, dtype=torch.uint8)
+    noise = {
+        "gaussian_noise_prob": gaussian,
+        "gray_noise_prob": 1.0,
+        "noise_range": (3, 3),
+        "poisson_scale_range": (3 / 255 / (128 / 255) ** 0.5,) * 2,
+    }
+
+    def found(quality):
+        orders = {"first": Order(**QUIET), "second": Order(**QUIET)}
+        orders[order] = Order(**QUIET | noise | {"jpeg_range": (quality, quality)})
+        chain = RealESRGAN(**orders, final_sinc_prob=0, resize_modes=["area"], jpeg_last_prob=jpeg_last)
+        return chain(flat, torch.tensor([5]), 1).double()
+
+    assert found(100).std().item() == pytest.approx(3, rel=0.06)
+    assert torch.equal(found(10), flat.double())
+
+
 def test_the_last_file_comes_before_or_after_the_resize_and_the_sinc_filter(hr):
     """Breaks if the two orders are one, or the sinc filter works at another size than the LR's."""
     sinc = {"final_sinc_prob": 1.0, "final_sinc_size": (21, 21)}
