@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -54,19 +55,35 @@ def test_bicubic_has_the_published_figures(shared, name):
     assert np.mean(ssim) == pytest.approx(table["mean"]["ssim_y"], abs=1e-5)
 
 
+def ssim_of_scikit_image(sr, hr):
+    """Of two planes, at positions where the whole window lies inside."""
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    _, values = structural_similarity(sr.astype(float), hr.astype(float), full=True, **options)
+    return values[5:-5, 5:-5].mean()
+
+
 def test_rgb_equals_scikit_image():
     sr, hr = pair()
-    inner = [image[0, :, 3:-3, 3:-3].permute(1, 2, 0).numpy() for image in (sr, hr)]
+    inner = [image[0, :, 3:-3, 3:-3].numpy() for image in (sr, hr)]
     assert psnr_rgb(sr, hr, 3)[0].item() == pytest.approx(
         peak_signal_noise_ratio(inner[1], inner[0]), abs=1e-9
     )
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
-    planes = [
-        structural_similarity(*(x[..., c].astype(float) for x in inner), full=True, **options)[1]
-        for c in range(3)
-    ]
-    expected = np.mean([plane[5:-5, 5:-5] for plane in planes])  # valid positions
+    expected = np.mean([ssim_of_scikit_image(*planes) for planes in zip(*inner, strict=True)])
     assert ssim_rgb(sr, hr, 3)[0].item() == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_y_equals_scikit_image_on_the_rounded_luma_of_bt601(scale):
+    """A photo and its bicubic: full-range or unrounded Y, another border or a padded SSIM miss these."""
+    hr = modcrop(torch.from_numpy(skimage.data.chelsea().copy()).permute(2, 0, 1), scale)
+    sr = imresize(imresize(hr, 1 / scale), scale)
+    inner = []
+    for image in (sr, hr):
+        red, green, blue = image[:, scale:-scale, scale:-scale].double().numpy()
+        inner.append((16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255).round())
+    psnr = peak_signal_noise_ratio(inner[1], inner[0], data_range=255)
+    assert psnr_y(sr[None], hr[None], scale).item() == pytest.approx(psnr, abs=1e-9)
+    assert ssim_y(sr[None], hr[None], scale).item() == pytest.approx(ssim_of_scikit_image(*inner), abs=1e-10)
 
 
 def test_one_level_of_gray_is_48_dB():  # noqa: N802

@@ -5,7 +5,9 @@ import json
 import math
 from importlib.resources import files
 
+import numpy as np
 import pytest
+import skimage.data
 import torch
 from torchmetrics import MetricCollection
 
@@ -33,8 +35,18 @@ def test_equals_the_authors_program_on_baboon(shared):
     assert niqe(image[None]).item() == pytest.approx(5.72957338, abs=1e-5)
 
 
-def test_blur_and_noise_are_less_natural(shared):
-    photo = to_float(read_image(shared("data/Set14/HR/img_001.png")), torch.float64)[None]
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("chelsea", 2.625518), ("grass", 6.346673), ("gravel", 4.229904), ("brick", 9.997995)],
+)
+def test_equals_pyiqa_on_packaged_photos(name, expected):
+    """The ``niqe`` of pyiqa 0.1.16 with the authors' model, on the rounded luma of BT.601."""
+    photo = torch.from_numpy(np.atleast_3d(getattr(skimage.data, name)())).permute(2, 0, 1)
+    assert niqe(photo.expand(3, -1, -1)[None]).item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_blur_and_noise_are_less_natural():
+    photo = torch.from_numpy(skimage.data.chelsea().copy()).permute(2, 0, 1)[None].double() / 255
     blurred = torch.nn.functional.avg_pool2d(photo, 7, 1)
     noisy = photo + 0.2 * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
     assert niqe(photo).item() < min(niqe(blurred).item(), niqe(noisy).item())

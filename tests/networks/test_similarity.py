@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import skimage.data
 import torch
 import torchvision
 from safetensors.torch import load_file, save_file
@@ -16,6 +17,7 @@ from esrgan_lightning.networks import similarity
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
 from esrgan_lightning.ops import imresize, modcrop, read_image, shave
 
+BUNDLED_ALEX = Path(similarity.__file__).parent / "alexnet_features.safetensors"
 MODELS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 SHARED = {
     "alex": "weights/alexnet_features_fp16.safetensors",
@@ -26,6 +28,8 @@ THEIRS = {
     "alex": {"img_002": 0.23628446, "img_003": 0.39943415},
     "vgg": {"img_002": 0.19838926, "img_003": 0.31602803},
 }
+# The same with scikit-image's photos and the features that come with this package.
+THEIRS_OF_PHOTOS = {"chelsea": 0.36901265, "coffee": 0.36812735}
 
 
 def features(name):
@@ -58,8 +62,8 @@ def pair():
     return noise[0], 0.7 * noise[0] + 0.3 * noise[1]
 
 
-def bicubic(shared, name):
-    hr = modcrop(read_image(shared(f"data/Set5/HR/{name}.png")), 4)
+def bicubic(hr):
+    hr = modcrop(hr, 4)
     sr = imresize(imresize(hr, 0.25), 4)
     return tuple(shave(image, 4)[None] / 255 for image in (sr, hr))
 
@@ -69,7 +73,16 @@ def test_lpips_is_that_of_its_authors_package(shared, name):
     network = LPIPSNetwork(name, weights=shared(SHARED[name]))
     for image, expected in THEIRS[name].items():
         with torch.no_grad():
-            assert network(*bicubic(shared, image)).item() == pytest.approx(expected, abs=1e-5)
+            found = network(*bicubic(read_image(shared(f"data/Set5/HR/{image}.png"))))
+        assert found.item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("photo", THEIRS_OF_PHOTOS)
+def test_lpips_with_the_bundled_features_is_that_of_its_authors_package(photo):
+    hr = torch.from_numpy(getattr(skimage.data, photo)().copy()).permute(2, 0, 1)
+    with torch.no_grad():
+        found = LPIPSNetwork("alex")(*bicubic(hr)).item()
+    assert found == pytest.approx(THEIRS_OF_PHOTOS[photo], abs=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -135,23 +148,22 @@ def test_the_bundled_alexnet_gives_the_official_figures_within_1e_3():
 
 
 def test_the_bundled_alexnet_is_torchvisions_rounded_and_has_its_card(shared):
-    folder = Path(similarity.__file__).parent
-    ours, theirs = load_file(folder / "alexnet_features.safetensors"), load_file(shared(SHARED["alex"]))
+    ours, theirs = load_file(BUNDLED_ALEX), load_file(shared(SHARED["alex"]))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    card = (folder / "ALEXNET_FEATURES.md").read_text("utf-8")
+    card = BUNDLED_ALEX.with_name("ALEXNET_FEATURES.md").read_text("utf-8")
     assert "Copyright (c) Soumith Chintala 2016" in card
     assert "ImageNet" in card
 
 
-def test_lpips_by_the_book(shared, pair):
+def test_lpips_by_the_book(pair):
     """Equation 1 in sums over positions; the two ranges and normalisations of the paper are one."""
     from torchmetrics.functional.image import lpips as module
 
     heads = torch.load(
         f"{module.__file__.removesuffix('.py')}_models/alex.pth", map_location="cpu", weights_only=True
     )
-    weights = {k: v.double() for k, v in load_file(shared(SHARED["alex"])).items()}
+    weights = {k: v.double() for k, v in load_file(BUNDLED_ALEX).items()}
     shift, scale = (
         torch.tensor(v).double().view(3, 1, 1) for v in ([-0.030, -0.088, -0.188], [0.458, 0.448, 0.450])
     )
@@ -166,7 +178,7 @@ def test_lpips_by_the_book(shared, pair):
         x, y = (torch.nn.functional.conv2d(i, kernel, bias, stride, padding).relu() for i in (x, y))
         apart = (x / x.norm(dim=1, keepdim=True) - y / y.norm(dim=1, keepdim=True)) ** 2
         expected = expected + (heads[f"lin{number}.model.1.weight"][0] * apart).sum(1).mean((1, 2))
-    found = LPIPSNetwork("alex", weights=shared(SHARED["alex"])).double()(*(image.double() for image in pair))
+    found = LPIPSNetwork("alex").double()(*(image.double() for image in pair))
     assert torch.allclose(found, expected, rtol=1e-6, atol=0)
 
 
