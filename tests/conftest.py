@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -21,6 +22,24 @@ def shared():
     return shared_path
 
 
+@pytest.fixture(scope="session")
+def vgg16_file(tmp_path_factory):
+    """VGG16's convolutions in torchvision's layout and half precision, untrained: what a file is read as."""
+    from safetensors.torch import save_file
+    from torchvision.models import vgg16
+
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        features = vgg16(weights=None).features
+    state = features.to_empty(device="cpu").state_dict(prefix="features.")
+    for name, tensor in state.items():
+        fan_in = tensor[0].numel() if tensor.ndim > 1 else 800
+        state[name] = (torch.randn(tensor.shape) * (2 / fan_in) ** 0.5).half()
+    path = tmp_path_factory.mktemp("vgg16") / "vgg16.safetensors"
+    save_file(state, path)
+    return path
+
+
 @pytest.fixture(autouse=True, scope="session")
 def cache_of_its_own(tmp_path_factory):
     """Decoded photos are kept where the tests end, and never in the user's cache."""
@@ -30,8 +49,6 @@ def cache_of_its_own(tmp_path_factory):
 
 
 def pytest_collection_modifyitems(config, items):
-    import torch
-
     # Before Python 3.12 tracing costs a training run a half again; lines are what the quick tests are for.
     # pytest-cov 7.1 fails on the marker where --no-cov has taken --cov back.
     if config.getoption("no_cov", default=None) is False:

@@ -252,6 +252,7 @@ SOURCES = {
     ("paper", "gan"): {
         "optimizer.betas": [0.9, 0.999],
         "discriminator_optimizer.betas": [0.9, 0.999],
+        "stage.order": "discriminator_first",
         "stage.ema_decay": None,
         "generator.init_scope": "all",
         "loss.adversarial.halved": False,
@@ -280,12 +281,44 @@ SOURCES = {
 @pytest.mark.parametrize(("preset", "stage"), SOURCES, ids="-".join)
 def test_recipes_state_the_figures_of_their_sources(preset, stage):
     """Breaks if a default elsewhere changes what `preset=paper` or `preset=basicsr` trains."""
-    plain = OmegaConf.to_container(compose(f"preset={preset}", f"stage={stage}"), resolve=True)
+    cfg = compose(f"preset={preset}", f"stage={stage}")
     for key, expected in (COMMON | (PSNR if stage == "psnr" else GAN) | SOURCES[preset, stage]).items():
-        value = plain
-        for part in key.split("."):
-            value = value[part]
-        assert value == expected, key
+        assert OmegaConf.select(cfg, key) == expected, key
+
+
+# What a choice is named after, or what README says of it.
+CHOICES = {
+    # SRGAN §2.2.1: mean squared distance of VGG19's φ5,4 after activation
+    "loss/perceptual=vgg19_srgan": {
+        "loss.perceptual.criterion": "mse",
+        "loss.perceptual.layers": ["relu5_4"],
+    },
+    "loss/adversarial=wasserstein_gp": {"loss.adversarial.penalty.weight": 10},  # WGAN-GP, algorithm 1
+    "loss/adversarial=standard_r1": {"loss.adversarial.penalty.weight": 5},  # γ/2; Mescheder et al.: γ = 10
+    "generator=rrdb_small": {
+        "generator.num_features": 32,
+        "generator.num_blocks": 2,
+        "generator.residual_scaling": 1,
+        "generator.init_scope": "dense",
+        "generator.bilinear_init": True,
+    },
+    "preset=demo": {
+        "stage.ema_decay": 0.97,
+        "stage.order": "generator_first",
+        "loss.weights.consistency": 10,
+        "trainer.monitor": "psnr_y",
+    },
+    "degradation=jpeg": {"degradation.quality": [30, 95]},
+    "degradation=bicubic_noise": {"degradation.sigma": [0, 25], "degradation.gray_prob": 0.4},
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_choices_state_the_figures_of_their_sources(choice):
+    cfg = compose("stage=gan", "init=null", choice)
+    for key, expected in CHOICES[choice].items():
+        assert OmegaConf.select(cfg, key) == expected, key
+    assert compose("stage=psnr", "preset=demo").stage.ema_decay is None  # README: in the GAN stage only
 
 
 @pytest.mark.parametrize(
@@ -378,16 +411,15 @@ def test_a_perceptual_weight_of_zero_builds_no_backbone(monkeypatch):
     assert build_losses(compose("stage=psnr").loss, adversarial=False).weights == {"pixel": 1.0}
 
 
-def test_perceptual_weights_from_a_file(shared):
+def test_perceptual_weights_from_a_file(vgg16_file):
     """Breaks if `loss.perceptual.weights=FILE` is not what the backbone is filled with."""
-    file = shared("weights/vgg16_features_fp16.safetensors")
-    given = (f"loss.perceptual.weights='{file}'", "loss.weights.pixel=0", "loss.weights.adversarial=0")
+    given = (f"loss.perceptual.weights='{vgg16_file}'", "loss.weights.pixel=0", "loss.weights.adversarial=0")
     total = build_losses(compose("stage=gan", "loss/perceptual=vgg16", *given).loss, adversarial=True)
     from esrgan_lightning.losses import PerceptualLoss
     from esrgan_lightning.networks.backbones import VGGFeatures
 
     sr, hr = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    direct = PerceptualLoss(VGGFeatures("vgg16", ["conv5_3"], weights=file))(sr, hr)
+    direct = PerceptualLoss(VGGFeatures("vgg16", ["conv5_3"], weights=vgg16_file))(sr, hr)
     assert total(sr, hr)[0].item() == pytest.approx(direct.item())
 
 

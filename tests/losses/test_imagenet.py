@@ -18,22 +18,17 @@ def pair():
     return torch.rand(2, 1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture
-def weights(shared):
-    return shared("weights/vgg16_features_fp16.safetensors")
-
-
 @pytest.mark.parametrize("criterion", ["l1", "mse"])
 @pytest.mark.parametrize("relative", [False, True])
-def test_vgg_settings_reach_backbone_and_loss(pair, weights, criterion, relative):
+def test_vgg_settings_reach_backbone_and_loss(pair, vgg16_file, criterion, relative):
     """Breaks if a keyword is dropped on the way: the default would be computed in silence."""
     sr, hr = pair
     layers = ["conv2_2", "relu3_3"]
     found = vgg_perceptual(
-        "vgg16", layers, layer_weights=[2.0, 0.5], weights=weights, criterion=criterion, relative=relative
+        "vgg16", layers, layer_weights=[2.0, 0.5], weights=vgg16_file, criterion=criterion, relative=relative
     )
     direct = PerceptualLoss(
-        VGGFeatures("vgg16", layers, weights=weights),
+        VGGFeatures("vgg16", layers, weights=vgg16_file),
         {"conv2_2": 2.0, "relu3_3": 0.5},
         criterion=criterion,
         relative=relative,
@@ -41,11 +36,11 @@ def test_vgg_settings_reach_backbone_and_loss(pair, weights, criterion, relative
     assert found(sr, hr).item() == direct(sr, hr).item()
 
 
-def test_srgans_variant_is_another_loss(pair, weights):
+def test_srgans_variant_is_another_loss(pair, vgg16_file):
     """Breaks if after activation with the squared distance is computed as before it with L1."""
     sr, hr = pair
-    srgan = vgg_perceptual("vgg16", ["relu5_3"], weights=weights, criterion="mse")
-    features = VGGFeatures("vgg16", ["conv5_3"], weights=weights)
+    srgan = vgg_perceptual("vgg16", ["relu5_3"], weights=vgg16_file, criterion="mse")
+    features = VGGFeatures("vgg16", ["conv5_3"], weights=vgg16_file)
     expected = (features(sr)["conv5_3"].relu() - features(hr)["conv5_3"].relu()).square().mean()
     torch.testing.assert_close(srgan(sr, hr), expected)
 

@@ -17,7 +17,6 @@ from torch import nn
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
 
-VGG16 = "weights/vgg16_features_fp16.safetensors"
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
@@ -43,11 +42,11 @@ def tiny_file(tmp_path):
     return tmp_path / "vgg.pth"
 
 
-def test_vgg16_with_imagenet_weights_equals_torchvision_read_by_hooks(shared, photo):
+def test_vgg16_equals_torchvision_read_by_hooks(vgg16_file, photo):
     """Breaks with a cut one layer too far, a lost normalisation, or an in-place ReLU over conv5_3."""
     wanted = {"conv1_2": 2, "relu3_3": 15, "pool4": 23, "conv5_3": 28, "relu5_3": 29}
     reference = torchvision.models.vgg16(weights=None).features.eval()
-    state = load_file(shared(VGG16))
+    state = load_file(vgg16_file)
     reference.load_state_dict({key.removeprefix("features."): value.float() for key, value in state.items()})
     expected: dict[str, torch.Tensor] = {}
     for name, index in wanted.items():
@@ -58,7 +57,7 @@ def test_vgg16_with_imagenet_weights_equals_torchvision_read_by_hooks(shared, ph
     with torch.no_grad():
         reference((photo - MEAN) / STD)
 
-    found = VGGFeatures("vgg16", list(wanted), weights=shared(VGG16))(photo)
+    found = VGGFeatures("vgg16", list(wanted), weights=vgg16_file)(photo)
 
     assert list(found) == list(wanted)
     for name in wanted:
@@ -144,9 +143,9 @@ def test_a_wrong_file_is_one_clear_error(tiny_file, change, message):
     assert "\n" not in str(caught.value)
 
 
-def test_vgg16_weights_are_refused_for_vgg19_even_where_the_wanted_part_would_fit(shared):
+def test_vgg16_weights_are_refused_for_vgg19_even_where_the_wanted_part_would_fit(vgg16_file):
     with pytest.raises(InputError, match=r"not vgg19: unexpected key features\.17"):
-        VGGFeatures("vgg19", ["conv2_1"], weights=shared(VGG16))
+        VGGFeatures("vgg19", ["conv2_1"], weights=vgg16_file)
 
 
 @pytest.mark.parametrize(

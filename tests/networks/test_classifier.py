@@ -9,7 +9,6 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.backbones import VGGFeatures
 from esrgan_lightning.networks.classifier import VGGClassifier, load_pretrained
 
-VGG16 = "weights/vgg16_features_fp16.safetensors"
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
@@ -50,14 +49,13 @@ def test_fresh_weights_have_torchvisions_spread(arch):
     assert network(torch.rand(2, 3, 32, 40)).shape == (2, 3)
 
 
-def test_features_alone_start_a_network_with_a_fresh_head(shared):
+def test_features_alone_start_a_network_with_a_fresh_head(vgg16_file):
     """Breaks if the perceptual loss and the classifier disagree about what a file of features means."""
-    path = shared(VGG16)
     network = light().eval()
-    assert set(load_pretrained(network, path)) == set(load_file(path))
+    assert set(load_pretrained(network, vgg16_file)) == set(load_file(vgg16_file))
     image = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
-        expected = VGGFeatures("vgg16", ["pool5"], weights=path)(image)["pool5"]
+        expected = VGGFeatures("vgg16", ["pool5"], weights=vgg16_file)(image)["pool5"]
         torch.testing.assert_close(network.features((image - MEAN) / STD), expected)
 
 
