@@ -73,13 +73,6 @@ def test_quick_upscaling(benchmark, capsys):
         assert int(row(table, name)[4].split()[0]) >= 0
 
 
-@pytest.mark.slow
-def test_quick_upscaling_of_strips(benchmark, capsys):
-    benchmark("inference").main(["--quick", "--heights", "100", "300"])
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split("×")[0] for line in lines] == ["100", "300"]
-
-
 def test_errors_of_upscaling_are_levels(benchmark):
     """Bytes that wrap around would call black and white neighbours."""
     black, white = torch.zeros(1, 3, 2, 2, dtype=torch.uint8), torch.zeros(1, 3, 2, 2, dtype=torch.uint8)

@@ -9,10 +9,12 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 QUICK = {"containers": ["--photos", "1", "--crops", "4", "--rounds", "1"], "data": ["--quick"]}
+# Half a minute; `make bench` runs it.
+LONG = [pytest.param("data", marks=pytest.mark.long)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(QUICK))
+@pytest.mark.parametrize("name", [*(QUICK.keys() - {"data"}), *LONG])
 def test_a_benchmark_runs_and_prints_its_table(name, tmp_path):
     """Breaks if a benchmark no longer fits the library that it measures."""
     done = subprocess.run(

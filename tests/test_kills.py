@@ -13,7 +13,7 @@ import torch
 from esrgan_lightning.ops import write_image
 
 INTERVAL = 3
-KILLS = 50
+KILLS = 15
 
 
 @pytest.mark.slow

@@ -34,7 +34,6 @@ RUNS = {
     "gan with batch norm 64": (*GAN, EXACT, SYNCED),
     "gan with gradient penalty 64": (*GAN, EXACT, PLAIN, "loss/adversarial=wasserstein_gp"),
     "psnr 32": (*PSNR, FAST),
-    "gan 32": (*GAN, FAST, PLAIN),
     "gan with batch norm 32": (*GAN, FAST, SYNCED),
 }
 ACCUMULATED = {
@@ -71,7 +70,7 @@ def trained(tmp_path_factory):
         for folder in ("train", "val") if number == 0 else ("train",):
             write_image(home / folder / f"{number}.png", to_uint8(image))
     photos = (f"data.train_dir='{home / 'train'}'", f"data.val_dir='{home / 'val'}'")
-    wanted = {1: RUNS | ACCUMULATED, 4: RUNS}
+    wanted = {1: RUNS | ACCUMULATED, 4: {name: RUNS[name] for name in RUNS if name.endswith("64")}}
     wanted[2] = wanted[1] | {name: changes for name, (_, changes) in WRONG.items()}
     everything = {}
     for world, runs in wanted.items():
@@ -91,11 +90,10 @@ def test_in_float64_every_element_is_the_same(trained, name, world):
     assert several.furthest(one) < 1e-8
 
 
-@pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("name", [name for name in RUNS if name.endswith("32")])
-def test_in_float32_every_tensor_is_the_same_but_for_rounding(trained, name, world):
+def test_in_float32_every_tensor_is_the_same_but_for_rounding(trained, name):
     """Breaks where a reduction in the wrong precision hides behind float64; ‖a − b‖ bounds |‖a‖ − ‖b‖|."""
-    one, several = trained[1][name].state, trained[world][name].state
+    one, several = trained[1][name].state, trained[2][name].state
     # A relativistic loss sees differences of logits alone: the gradient of their common offset is rounding.
     offset = [key for key in one if key.startswith("discriminator.") and key.endswith(".bias")][-1:]
     for key, tensor in one.items():

@@ -279,33 +279,6 @@ def test_lpips_through_the_command_with_the_bundled_weights_and_with_local_ones(
     assert evaluate(*asked, "weights.lpips=half.safetensors") != row
 
 
-@pytest.mark.slow
-def test_set14_and_two_processes_through_the_command(shared, tmp_path, monkeypatch):
-    """Both published tables at once; the images are shared by two processes."""
-    root = shared("data/Set5").parent
-    expected = json.loads(shared("oracles/bicubic_psnr_ssim.json").read_text())
-    monkeypatch.chdir(tmp_path)
-    given = ("models=bicubic", "sets=[set5,set14]", f"root={root}", "processes=2")
-    assert call(monkeypatch, *given) == 0
-    results = json.loads(Path("evaluation.json").read_text())
-    for name in ("Set5", "Set14"):
-        row, table = results[name.lower()]["bicubic"], expected[f"{name}/x4"]
-        for metric, tolerance in (("psnr_y", 1e-3), ("ssim_y", 1e-5)):
-            assert row[metric] == pytest.approx(table["mean"][metric], abs=tolerance)
-            found = [row["images"][image][metric] for image in table["images"]]
-            assert found == pytest.approx(table[metric], abs=tolerance)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "psnr", "ssim"), [("BSD100", 25.96, 0.6675), ("Urban100", 23.14, 0.6577)])
-def test_the_larger_sets_have_the_published_figures(shared, tmp_path, monkeypatch, name, psnr, ssim):
-    root = shared(f"data/{name}").parent
-    monkeypatch.chdir(tmp_path)
-    row = evaluate("models=bicubic", f"sets={name}", f"root={root}")[name.lower()]["bicubic"]
-    assert row["psnr_y"] == pytest.approx(psnr, abs=0.01)
-    assert row["ssim_y"] == pytest.approx(ssim, abs=1e-4)
-
-
 def test_foreign_weights_without_metadata_are_a_model(shared, tmp_path):
     """Real-ESRGAN's anime network on one photo: another mapping of its keys would be far off."""
     hr = read_image(shared("data/Set5/HR/img_003.png"))

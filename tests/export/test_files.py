@@ -48,7 +48,7 @@ def test_the_form_for_exporters_is_the_generator(name):
             torch.testing.assert_close(network(x), expected)
 
 
-@pytest.mark.parametrize("name", some("x4", "x2 folded", "SRResNet"))
+@pytest.mark.parametrize("name", some("x2 folded", "SRResNet"))
 def test_onnx_in_onnxruntime(name, tmp_path):
     """A size taken for a constant, a wrong kind of resizing, or a wrong order of channels."""
     generator = net(name)
@@ -97,7 +97,7 @@ def test_onnx_in_half_precision(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "half"),
     [
-        ("x4", False),
+        pytest.param("x4", False, marks=pytest.mark.long),
         ("SRResNet", False),
         ("SRResNet", True),
         ("x2 folded", False),
@@ -261,8 +261,8 @@ def test_what_pnnx_cannot_convert_is_one_line(tmp_path):
     ("suffix", "half"),
     [
         (".onnx", False),
-        (".param", True),
-        (".param", False),
+        pytest.param(".param", True, marks=pytest.mark.long),
+        pytest.param(".param", False, marks=pytest.mark.long),
         pytest.param(".onnx", True, marks=pytest.mark.long),  # a minute in float16, which ends in float32
     ],
 )
