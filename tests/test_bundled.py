@@ -11,7 +11,7 @@ import tiny
 import torch
 from typer.testing import CliRunner
 
-from esrgan_lightning import Upscaler, bundled, load_generator
+from esrgan_lightning import bundled, load_generator
 from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights, model_path
 from esrgan_lightning.cli.app import app
 from esrgan_lightning.cli.models import complete_model
@@ -98,18 +98,6 @@ def test_completion_offers_names_beside_files(tmp_path, monkeypatch):
     assert complete_model("g") == ["gan", "generator.safetensors"]
     assert complete_model("generator") == []  # shells complete paths where there is nothing else
     assert set(complete_model("")) == {*bundled_names(), "generator.safetensors", "photo.png"}
-
-
-def test_python_takes_a_name(tmp_path):
-    own = load_generator(bundled_weights("gan"))
-    assert same(load_generator("gan"), own)
-    assert same(Upscaler("gan", device="cpu").generator, own)
-    assert read_generator_file("psnr").metadata == read_generator_file(bundled_weights("psnr")).metadata
-    record = interpolate_files("psnr", "gan", 1.0, tmp_path / "mid.safetensors")
-    assert same(load_generator(tmp_path / "mid.safetensors"), own)
-    assert [each["file"] for each in record["interpolation"]["parents"]] == [
-        "psnr.safetensors", "gan.safetensors",
-    ]  # fmt: skip
 
 
 def test_every_command_takes_a_name(tmp_path, monkeypatch):

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import rank_work
 import tiny
 import torch
 import yaml
+from ranks import on_ranks
 
 from esrgan_lightning.config import compose
 from esrgan_lightning.training import train
@@ -44,12 +46,26 @@ def esrgan_train(folder, *arguments, **environment):
 
 
 def test_two_processes_leave_one_folder_and_equal_parameters(tmp_path):
-    """Breaks if DDP stops on the frozen half of a GAN, writes twice, or the ranks train apart."""
-    done = esrgan_train(tmp_path, "stage=gan", "name=two", "init=null", *tiny.GAN, *TWO)
+    """Breaks if DDP stops on the frozen half of a GAN, writes twice, or the ranks train apart.
+
+    With init=auto and a preset of one's own: or if each process trains the first stage, or trains it without
+    --config-dir.
+    """
+    for group in ("preset", "recipe", "schedule"):
+        (tmp_path / "my" / group).mkdir(parents=True)
+    (tmp_path / "my/preset/mine.yaml").write_text("# @package _global_\npreset: mine\n")
+    for stage in ("psnr", "gan"):
+        (tmp_path / f"my/recipe/mine_{stage}.yaml").write_text("# @package _global_\noptimizer: {lr: 3e-3}\n")
+        (tmp_path / f"my/schedule/mine_{stage}.yaml").write_text("defaults: [constant]\n")
+    mine = ("--config-dir", "my", "preset=mine", "init=auto", "+init_settings.trainer.max_updates=2")
+    done = esrgan_train(tmp_path, *mine, "stage=gan", "name=two", *tiny.GAN, *TWO)
     assert done.returncode == 0, done.stderr
-    assert [each.name for each in (tmp_path / "runs").iterdir()] == ["two"]
+    assert {each.name for each in (tmp_path / "runs").iterdir()} == {"init", "two"}
+    (kept,) = (tmp_path / "runs/init").glob("*/config.yaml")
+    assert yaml.safe_load(kept.read_text())["optimizer"]["lr"] == 3e-3
+    assert done.stdout.count("training the PSNR stage") == 1
     run = tmp_path / "runs/two"
-    assert len(re.findall(HASH, done.stdout)) == 1
+    assert len(re.findall(HASH, done.stdout)) == 2
     assert re.search(HASH, (run / "train.log").read_text())
     assert {each.name for each in run.iterdir()} == {
         "checkpoints", "samples", "config.yaml", "generator.safetensors", "metrics.csv", "outcome.json",
@@ -121,36 +137,30 @@ def test_a_sweep_on_two_processes_does_not_mix_its_jobs(tmp_path):
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("stage", [pytest.param("psnr", marks=pytest.mark.long), "gan"])
-def test_a_run_goes_on_with_another_number_of_processes(tmp_path, stage):
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
     """Breaks if samples are repeated or left out, or a second process starts from other weights or moments.
 
-    The GAN's losses here have no mean over the batch inside: each process sees half of it.
+    The losses here have no mean over the batch inside: each process sees half of it.
     """
     alone = ("init=null", *tiny.GAN, "loss/adversarial=standard", "discriminator.norm=none")
-    given = (f"stage={stage}", *(tiny.PSNR if stage == "psnr" else alone), *SAME)
+    given = ("stage=gan", *alone, *SAME)
     lengths = [f"trainer.max_updates={number}" for number in (3, 6)]
     train(compose(*given, lengths[1]), tmp_path / "alone")
-    train(compose(*given, lengths[0]), tmp_path / "runs/one")
-    # The second of them under a name of its own, into whose folder the first process copies the best so far.
-    two = ("name=one", "resume=last") if stage == "psnr" else ("name=two", "resume=one")
-    done = esrgan_train(tmp_path, *given, lengths[1], *two, *TWO)
-    assert done.returncode == 0, done.stderr
-    assert re.search(HASH, done.stdout)
-    run = tmp_path / "runs" / two[0].removeprefix("name=")
+    train(compose(*given, lengths[0]), tmp_path / "one")
+    # Under a name of its own, into whose folder the first process copies the best so far.
+    resume = f"resume='{tmp_path / 'one/checkpoints/last.ckpt'}'"
+    on_ranks(2, rank_work.runs, {"two": (*given, lengths[1], resume)}, tmp_path, 2)
     one, two = (
-        torch.load(each / "checkpoints/last.ckpt", weights_only=True) for each in (tmp_path / "alone", run)
+        torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True) for name in ("alone", "two")
     )
     assert len(two["esrgan_lightning_run"]["random"]) == 2
     for name, tensor in one["state_dict"].items():
         difference = (two["state_dict"][name].float() - tensor.float()).norm()
         assert difference <= 1e-5 * tensor.float().norm(), (name, difference / tensor.float().norm())
-    back = (*given, "trainer.max_updates=7", "resume=last")
-    train(compose(*back), run)  # and with one again
+    train(compose(*given, "trainer.max_updates=7", "resume=last"), tmp_path / "two")  # and with one again
 
 
-@pytest.mark.parametrize("to", [pytest.param("first", marks=pytest.mark.long), "second"])
-def test_a_signal_to_either_process_ends_both_after_the_same_update(tmp_path, to):
+def test_a_signal_to_the_second_process_ends_both_after_the_same_update(tmp_path):
     """Breaks if one process waits for ever for another that has ended, or nothing is saved."""
     (tmp_path / "stop_at.py").write_text(
         "import os, signal, sys\n"
@@ -159,7 +169,7 @@ def test_a_signal_to_either_process_ends_both_after_the_same_update(tmp_path, to
         "from esrgan_lightning.training import train\n"
         "class Stop(Callback):\n"
         "    def on_train_batch_start(self, trainer, *_):\n"
-        f"        if trainer.global_step == 2 and trainer.global_rank == {int(to == 'second')}:\n"
+        "        if trainer.global_step == 2 and trainer.global_rank == 1:\n"
         "            os.kill(os.getpid(), signal.SIGTERM)\n"
         "train(compose(*sys.argv[1:]), callbacks=[Stop()])\n"
     )

@@ -1,8 +1,5 @@
 """``init=auto``: which PSNR stage belongs to a GAN job, and that it is trained once."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -21,7 +18,6 @@ from esrgan_lightning.training import train
 from esrgan_lightning.weights import read_generator_file, save_generator
 from esrgan_lightning.weights.state import state_hash
 
-SCRIPT = Path(sys.executable).with_name("esrgan-train")
 JOB = ("stage=gan", "init=auto", "preset=demo", *tiny.GAN, "+init_settings.trainer.max_updates=2")
 
 
@@ -188,31 +184,3 @@ def test_the_jobs_mistakes_are_told_before(tmp_path):
     with pytest.raises(InputError, match=r"loss\.weights"):
         train(compose(*JOB, "+loss.weights.style=1"), tmp_path / "run")
     assert not list(Path("runs/init").glob("*/*"))
-
-
-@pytest.mark.slow
-def test_from_the_command_line_with_an_own_preset_and_two_processes(tmp_path):
-    """Breaks if the first stage is composed without --config-dir, or each of two processes trains it."""
-    for group in ("preset", "recipe", "schedule"):
-        (tmp_path / "my" / group).mkdir(parents=True)
-    (tmp_path / "my/preset/mine.yaml").write_text("# @package _global_\npreset: mine\n")
-    for stage in ("psnr", "gan"):
-        (tmp_path / f"my/recipe/mine_{stage}.yaml").write_text(
-            "# @package _global_\noptimizer: {lr: 3e-3}\ntrainer: {max_updates: 2}\n"
-        )
-        (tmp_path / f"my/schedule/mine_{stage}.yaml").write_text("defaults: [constant]\n")
-    strange = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_", "NODE_RANK")
-    env = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
-    sizes = [each for each in tiny.GAN if not each.startswith(("trainer.max_updates", "data.batch_size"))]
-    command = [
-        SCRIPT, "--config-dir", "my", "stage=gan", "init=auto", "preset=mine", "name=run", *sizes,
-        "data.batch_size=4", "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu",
-    ]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=tmp_path, env=env | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    (kept,) = (tmp_path / "runs/init").glob("*/config.yaml")
-    assert OmegaConf.load(kept).optimizer.lr == 3e-3
-    assert done.stdout.count("training the PSNR stage") == 1
-    assert (tmp_path / "runs/run/generator.safetensors").exists()

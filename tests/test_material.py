@@ -75,7 +75,7 @@ def test_textures_are_told_apart_and_the_features_serve_a_gan(tmp_path, textures
 def test_a_broken_run_goes_on_as_if_nothing_had_happened(tmp_path, textures):
     """Breaks if dropout, a sample, a rate, a moment or the best is not what an unbroken run has."""
     settings = (
-        *SMALL, textures["parted"], "init=null", "data.num_workers=2", "trainer.max_updates=6",
+        *SMALL, textures["parted"], "init=null", "trainer.max_updates=6",
         "trainer.val_interval=4", "trainer.checkpoint_interval=4", "trainer.keep_last=1",
     )  # fmt: skip
     train(compose(*settings), tmp_path / "whole", callbacks=[At()])

@@ -13,7 +13,6 @@ from pytorch_lightning.callbacks import Callback
 from esrgan_lightning import load_generator
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.run import folder
 from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.training import train
@@ -45,47 +44,6 @@ def checkpoint(run):
     return torch.load(run / "checkpoints/last.ckpt", weights_only=True)
 
 
-class Seen(Callback):
-    """Which batches training looked at, told by the sum of their values."""
-
-    def __init__(self):
-        self.sums = []
-
-    def on_train_batch_start(self, trainer, stage, batch, batch_idx):
-        self.sums.append(batch["hr"].double().sum().item())
-
-
-@pytest.mark.parametrize(("stage", "accumulate"), [("psnr", 2), ("gan", 1)])
-def test_a_finished_run_goes_on_and_ends_where_an_uninterrupted_one_does(tmp_path, stage, accumulate):
-    """Breaks if it repeats samples, forgets a moment or the average, or counts anew."""
-    settings = (f"stage.accumulate={accumulate}", "trainer.val_interval=2", "trainer.checkpoint_interval=2")
-    whole, resumed = Seen(), Seen()
-    train(config(stage, *settings, "trainer.max_updates=5"), tmp_path / "whole", callbacks=[whole])
-    train(config(stage, *settings, "trainer.max_updates=3"), tmp_path / "parts")
-    before = rows(tmp_path / "parts")
-    train(
-        config(stage, *settings, "trainer.max_updates=5", "resume=last"),
-        tmp_path / "parts",
-        callbacks=[resumed],
-    )
-
-    assert resumed.sums == whole.sums[3 * accumulate :]
-    one, other = checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts")
-    assert one["global_step"] == other["global_step"] == 5
-    assert one["state_dict"].keys() == other["state_dict"].keys()
-    for name, tensor in one["state_dict"].items():
-        assert torch.equal(tensor, other["state_dict"][name]), name
-    for mine, theirs in zip(one["optimizer_states"], other["optimizer_states"], strict=True):
-        torch.testing.assert_close(mine["state"], theirs["state"], rtol=0, atol=0)
-    after, expected = rows(tmp_path / "parts"), rows(tmp_path / "whole")
-    assert after[:3] == before
-    assert [row["step"] for row in after] == ["1", "2", "3", "4", "5"]
-    for name in ("train/pixel", "val/psnr_y"):
-        # The first part has one validation more: at its end.
-        assert [row[name] for row in after[3:]] == [row[name] for row in expected[3:]]
-    assert len(list((tmp_path / "parts/checkpoints").glob("best_*"))) == 1
-
-
 def test_a_resumed_gan_needs_no_init_and_keeps_its_origin(tmp_path):
     """Breaks if going on needs the PSNR model again, or the exported file forgets it."""
     train(config("psnr", "trainer.max_updates=1"), tmp_path / "p")
@@ -112,63 +70,6 @@ def test_init_takes_checkpoints_and_starts_from_the_average(tmp_path):
 
     init = f"init='{tmp_path / 'p' / 'checkpoints' / 'last.ckpt'}'"
     train(config("gan", init, "trainer.max_updates=1"), tmp_path / "g", callbacks=[First()])
-
-
-def test_a_warm_start_loads_what_fits_and_says_what_it_left(tmp_path, caplog):
-    """Breaks if init_partial= is silent, loads nothing, or leaves no trace in the file that is exported."""
-    train(config("psnr", "trainer.max_updates=1"), tmp_path / "x4")
-    source = tmp_path / "x4" / "generator.safetensors"
-    before = read_generator_file(source).state
-
-    class First(Callback):
-        def on_train_start(self, trainer, stage):
-            after = stage.generator.state_dict()
-            assert {name for name in before if not torch.equal(after[name], before[name])} == set()
-
-    x8 = config("psnr", "scale=8", f"init='{source}'", "trainer.max_updates=1")
-    with pytest.raises(InputError, match=r"scale=4; give these, or init_partial=true to load what fits"):
-        train(x8, tmp_path / "x8")
-    x8.init_partial = True
-    with caplog.at_level("INFO"):
-        train(x8, tmp_path / "x8", callbacks=[First()])
-    assert "init_partial=true: " in caplog.text
-    assert "conv_up3.weight (not in the file)" in caplog.text
-    origin = read_generator_file(tmp_path / "x8" / "generator.safetensors").metadata["init"]
-    assert origin["partial"]["new"] == ["conv_up3.bias", "conv_up3.weight"]
-    assert origin["file"] == "generator.safetensors"
-
-
-def test_a_foreign_file_of_scale_3_starts_a_generator_of_scale_3(tmp_path):
-    """One conv_up can be scale 2 or 3: here the generator says which."""
-    sizes = {"num_features": 8, "num_blocks": 1, "growth_channels": 4}
-    torch.save(RRDBNet(**sizes, scale=3).state_dict(), tmp_path / "x3.pth")
-    data = ("data.patch_size=36", f"init='{tmp_path / 'x3.pth'}'", "trainer.max_updates=1")
-    train(config("psnr", "scale=3", *data), tmp_path / "x3")
-    with pytest.raises(InputError, match="scale=2"):
-        train(config("psnr", *data), tmp_path / "x4")
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ((), "has made 2 updates already: give a trainer.max_updates above that"),
-        (
-            ("trainer.max_updates=4", "generator.num_features=4"),
-            r"generator.num_features=4 \(it was generator.num_features=8\)",
-        ),
-        (
-            ("trainer.max_updates=4", "stage.ema_decay=null"),
-            "stage.ema_decay=null .it was stage.ema_decay=0.9",
-        ),
-    ],
-)
-def test_what_cannot_be_continued_is_refused(tmp_path, change, said):
-    """Breaks if a resume of another network dies in a list of a thousand keys, or does nothing in silence."""
-    train(config("psnr"), tmp_path)
-    before = (tmp_path / "metrics.csv").read_bytes()
-    with pytest.raises(InputError, match=said):
-        train(config("psnr", "resume=last", *change), tmp_path)
-    assert (tmp_path / "metrics.csv").read_bytes() == before
 
 
 def test_a_diverged_run_names_the_last_good_checkpoint(tmp_path):
@@ -201,19 +102,6 @@ def test_a_run_returns_its_last_validation_and_logs_at_its_intervals(tmp_path):
     assert [bool(row["train/loss"]) for row in logged] == [True, True, False]
     assert float(logged[-1]["val/psnr_y"]) == pytest.approx(metrics["val/psnr_y"])
     assert len(list((tmp_path / "samples").iterdir())) == 3
-
-
-def test_the_default_run_folder_is_below_the_one_it_was_called_from(tmp_path, monkeypatch):
-    """Breaks if a notebook has to give a folder, or the run lies elsewhere than runs/NAME."""
-    monkeypatch.chdir(tmp_path)
-    train(config("psnr", "trainer.max_updates=1", "name=mine"))
-    assert (tmp_path / "runs/mine/generator.safetensors").is_file()
-
-
-def test_a_run_in_float64(tmp_path):
-    """Breaks if the images stay in float32 where the weights are not."""
-    train(config("gan", "trainer.precision=64", "trainer.max_updates=1"), tmp_path)
-    assert checkpoint(tmp_path)["state_dict"]["generator.conv_last.weight"].dtype == torch.float64
 
 
 def test_seeds_make_runs_that_differ_and_runs_that_agree(tmp_path):
@@ -362,19 +250,6 @@ def test_names_with_a_meaning_for_hydra_are_refused(name):
     """Breaks if `init=runs/NAME/…` would then not be understood."""
     with pytest.raises(InputError, match="name="):
         folder.check_name(name)
-
-
-def test_the_latest_checkpoint_is_told_by_time(tmp_path):
-    """Breaks if the message names an old one, or fails where there is none."""
-    assert folder.latest_checkpoint(tmp_path) == "none was written yet"
-    import os
-
-    (tmp_path / "checkpoints").mkdir()
-    for age, name in enumerate(("b.ckpt", "a.ckpt")):
-        path = tmp_path / "checkpoints" / name
-        path.touch()
-        os.utime(path, (1000 - age, 1000 - age))
-    assert folder.latest_checkpoint(tmp_path).endswith("b.ckpt")
 
 
 @pytest.mark.parametrize("names", ["[rmse_y,rmse_rgb,psnr_rgb,ssim_rgb,niqe]"])

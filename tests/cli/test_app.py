@@ -25,11 +25,6 @@ def test_help_names_every_command():
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
-def test_without_a_command_it_shows_its_help():
-    result = CliRunner().invoke(app, [])
-    assert "upscale" in result.output
-
-
 def test_the_console_script_answers_without_loading_torch():
     """`--help` and shell completion are typed all the time; torch takes seconds."""
     script = Path(sys.executable).parent / "esrgan"

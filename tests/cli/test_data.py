@@ -99,13 +99,6 @@ def test_from_the_download_to_the_published_figure(selfexsr, server, tmp_path, e
     assert results["set14"]["bicubic"]["psnr_y"] == pytest.approx(26.0, abs=0.02)
 
 
-def test_list_tells_what_there_is(esrgan, tmp_path):
-    code, out, _ = esrgan("data", "list", "--root", tmp_path)
-    assert code == 0
-    for told in ("div2k_train", "3,531 MB", "manga109", "by hand", "academic research only", "there"):
-        assert told in out
-
-
 def test_an_unknown_source_or_a_wrong_table_is_one_line(esrgan, tmp_path):
     code, _, err = esrgan("data", "get", "set55", "--root", tmp_path)
     assert code == 2

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from esrgan_lightning.cli import evaluate as command
 from esrgan_lightning.cli.evaluate import main, run
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.metrics import CONVENTION
 from esrgan_lightning.networks import RRDBNet
-from esrgan_lightning.networks.similarity import LPIPSNetwork
 from esrgan_lightning.ops import imresize, modcrop, read_image, write_image
 from esrgan_lightning.weights import save_generator
 
@@ -76,14 +73,6 @@ def test_the_lr_of_the_scale_is_used_where_it_is_given(root):
     write_image(lr, torch.zeros_like(read_image(lr)))
     given = evaluate("models=bicubic", "sets=tiny", "root=sets", "scale=2", "metrics=psnr_y")
     assert given["tiny"]["bicubic"]["psnr_y"] < made["tiny"]["bicubic"]["psnr_y"] - 1
-
-
-def test_an_infinite_psnr_is_null_in_the_file(root):
-    flat = torch.full((3, 16, 16), 100, dtype=torch.uint8)
-    write_image("sets/Flat/HR/flat.png", flat)
-    results = evaluate("models=bicubic", "sets=flat", "root=sets", "metrics=psnr_y")
-    assert results["flat"]["bicubic"]["psnr_y"] == float("inf")
-    assert json.loads(Path("evaluation.json").read_text())["flat"]["bicubic"]["psnr_y"] is None
 
 
 def test_a_home_folder_may_be_abbreviated(root, monkeypatch):
@@ -183,28 +172,6 @@ def test_errors_of_the_command_line_are_one_line_and_code_2(root, monkeypatch, c
     assert len(err.splitlines()) == 1
 
 
-def test_the_configuration_can_be_shown(root, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["esrgan-evaluate", "--cfg", "job", "models=bicubic"])
-    main()
-    out = capsys.readouterr().out
-    for line in ("models: bicubic", "scale: 4", "tile: null", "out: evaluation.json"):
-        assert line in out.splitlines()
-
-
-def test_through_the_command_bicubic_has_the_published_figures(shared, tmp_path, monkeypatch):
-    """One of the tables from the command line to the file; the others are in tests/evaluation."""
-    root = shared("data/Set5").parent
-    expected = json.loads(shared("oracles/bicubic_psnr_ssim.json").read_text())["Set5/x4"]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["esrgan-evaluate", "models=bicubic", "sets=Set5", f"root={root}"])
-    command.main()
-    row = json.loads(Path("evaluation.json").read_text())["set5"]["bicubic"]
-    for metric, tolerance in (("psnr_y", 1e-3), ("ssim_y", 1e-5)):
-        assert row[metric] == pytest.approx(expected["mean"][metric], abs=tolerance)
-        for name, value in zip(expected["images"], expected[metric], strict=True):
-            assert row["images"][name][metric] == pytest.approx(value, abs=tolerance)
-
-
 def test_bicubic_stands_beside_unless_it_is_left_out(root):
     given = ("models=runs/p/generator.safetensors", "sets=tiny", "root=sets", "metrics=psnr_y", "device=cpu")
     assert list(evaluate(*given)["tiny"]) == ["bicubic", "generator"]
@@ -268,34 +235,6 @@ def test_every_metric_has_its_tolerance_and_its_weights():
     cfg = compose("models=bicubic", config="evaluate")
     assert set(cfg.tolerances) == set(METRICS)
     assert set(cfg.weights) == {name for name, measure in METRICS.items() if measure.network}
-
-
-def test_lpips_through_the_command_with_the_bundled_weights_and_with_local_ones(root):
-    asked = ("models=bicubic", "sets=tiny", "root=sets", "metrics=lpips")
-    row = evaluate(*asked)
-    assert 0.1 < row["tiny"]["bicubic"]["lpips"] < 1
-    weights = LPIPSNetwork("alex").features.layers.state_dict(prefix="features.")
-    save_file({name: weight / 2 for name, weight in weights.items()}, "half.safetensors")
-    assert evaluate(*asked, "weights.lpips=half.safetensors") != row
-
-
-def test_foreign_weights_without_metadata_are_a_model(shared, tmp_path):
-    """Real-ESRGAN's anime network on one photo: another mapping of its keys would be far off."""
-    hr = read_image(shared("data/Set5/HR/img_003.png"))
-    write_image(tmp_path / "sets/one/HR/img_003.png", hr)
-    weights = shared("weights/realesrgan_x4plus_anime_6b_fp16.safetensors")
-    results = evaluate(
-        f"models={weights}",
-        "sets=one",
-        f"root={tmp_path / 'sets'}",
-        f"out={tmp_path / 'f.json'}",
-        "device=cpu",
-    )
-    found = results["one"]["realesrgan_x4plus_anime_6b_fp16"]["psnr_y"]
-    from esrgan_lightning.metrics import psnr_y
-
-    oracle = read_image(shared("oracles/anime6b_set5_img_003_x4.png"))
-    assert found == pytest.approx(psnr_y(oracle[None], modcrop(hr, 4)[None], 4).item(), abs=0.01)
 
 
 CURVE = "plane.curve=[runs/p/generator.safetensors,runs/g/generator.safetensors]"

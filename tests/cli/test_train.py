@@ -82,35 +82,23 @@ REFUSED = {
         ["init=other.safetensors", "generator=srresnet"],
         "holds RRDBNet, and the generator is SRResNet",
     ),
-    "patch no multiple of the scale": (["data.patch_size=130"], "data.patch_size=130 is not a"),
     "patch too large": (["data=folder", "data.train_dir=small"], "smaller than data.patch_size=64"),
     "patch that D cannot have": (["stage=gan", "init=null", "data.patch_size=48"], "a multiple of 32"),
     "empty folder": (["data=folder", "data.train_dir=empty"], "empty"),
-    "no such folder": (["data=folder", "data.train_dir=nowhere"], "nowhere"),
     "no folder given": (["data=folder"], "data.train_dir has no value"),
     "resume from nothing": (["resume=last"], "resume=last: no checkpoint"),
     "resume from what is none": (["resume=weights.pth"], "no checkpoint of a training run"),
-    "resume from garbage": (["resume=broken.safetensors"], "not readable as a checkpoint"),
     "unknown key": (["traner.max_updates=3"], "traner"),
-    "unknown group": (["loss/perceptual=vgg11"], "vgg11"),
     "unknown key, added": (["+generator.depth=3"], "depth"),
-    "unknown key of the trainer, added": (["+trainer.foo=3"], "trainer.foo: there is no such key"),
     "unknown key of the stage, added": (["+stage.foo=3"], "foo"),
-    "unknown key of the optimiser, added": (["+optimizer.foo=3"], "foo"),
-    "unknown term": (["+loss.weights.beauty=1"], "beauty"),
     "negative weight": (["loss.weights.pixel=-1"], "weights.pixel=-1.0"),
-    "nothing to minimise": (["loss.weights.pixel=0"], "at least one has to be above 0"),
     "adversarial without discriminator": (["loss.weights.adversarial=1"], "loss.weights.adversarial"),
-    "no updates": (["trainer.max_updates=0"], "trainer.max_updates=0 must be a whole number, at least 1"),
     "updates that are no number": (["trainer.max_updates=many"], "trainer.max_updates=many"),
     "negative rate": (["optimizer.lr=-1"], "Invalid learning rate: -1"),
     "unknown monitor": (["trainer.monitor=lpips"], "lpips is none of the metrics: psnr_y, ssim_y"),
-    "unknown precision": (["trainer.precision=8"], "trainer.precision=8: choose one of auto"),
-    "unknown strategy": (["trainer.strategy=fsdp"], "trainer.strategy=fsdp"),
     "unknown accelerator": (["trainer.accelerator=tpu"], "trainer.accelerator=tpu"),
     "batch that processes cannot share": (["data.batch_size=0"], "data.batch_size=0"),
     "name with an equals sign": (["name='a=b'"], "name=a=b: use letters, digits"),
-    "name with a comma": (["name='a,b'"], "name=a,b: use"),
     "a value that needs quotes": (["name=a=b"], "name=a=b cannot be read"),
 }  # fmt: skip
 
@@ -150,11 +138,6 @@ def test_vgg_that_cannot_be_downloaded_is_one_line_with_the_ways_out(call, monke
     assert "weights=PATH" in err
     assert "efficientnet_lite0" in err
     assert len(err.strip().splitlines()) == 1
-
-
-def test_a_gan_from_random_weights_has_to_be_said(call):
-    """Breaks if init=null is refused, or a GAN run begins from noise by oversight."""
-    assert call("stage=gan", "init=null", "name=g", *tiny.GAN)[0] == 0
 
 
 def test_a_folder_with_checkpoints_is_safe(call, tmp_path):
@@ -200,26 +183,6 @@ def test_names_with_spaces_and_folders_work(call, tmp_path):
     assert call("name=second", init, *tiny.PSNR, "trainer.max_updates=1")[0] == 0
 
 
-def test_an_experiment_of_ones_own_stands_between_preset_and_command_line(call, tmp_path):
-    """Breaks if --config-dir hides the package's configuration, or the precedence is another."""
-    experiment = tmp_path / "my/experiment/mine.yaml"
-    experiment.parent.mkdir(parents=True)
-    experiment.write_text(
-        "# @package _global_\noptimizer: {lr: 0.5}\nloss: {weights: {pixel: 0.5, adversarial: 0.5}}\n"
-    )
-    shown, chosen = {}, ("stage=gan", "preset=basicsr")
-    for name, extra in {"preset": [], "mine": ["--config-dir", "my", "experiment=mine"]}.items():
-        code, out, _ = call("--cfg", "job", *extra, *chosen, "loss.weights.pixel=0.25")
-        assert code == 0
-        shown[name] = yaml.safe_load(out)
-    for cfg, adversarial, rate in ((shown["preset"], 5e-3, 1e-4), (shown["mine"], 0.5, 0.5)):
-        weights = {"pixel": 0.25, "perceptual": 1.0, "contextual": 0.1, "lpips": 1.0, "dists": 1.0}
-        weights |= {"consistency": 1.0, "adversarial": adversarial}
-        assert cfg["loss"]["weights"] == weights
-        assert cfg["optimizer"]["lr"] == rate
-        assert cfg["optimizer"]["betas"] == [0.9, 0.99]  # the preset's, against the stage's 0.999
-
-
 @pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
 def test_loggers_write_inside_the_runs_folder_and_end(call, tmp_path, monkeypatch, logger):
     """Breaks if a logger writes elsewhere, needs a network, or is left open for the next run."""
@@ -248,15 +211,8 @@ def test_the_console_script_answers_from_any_folder(tmp_path):
             [SCRIPT, *arguments], cwd=tmp_path, env=env, text=True, capture_output=True, timeout=120
         )
 
-    shown = run("--cfg", "job")
-    assert shown.returncode == 0
-    assert yaml.safe_load(shown.stdout)["trainer"]["max_updates"] == 1000000
-    assert list(tmp_path.iterdir()) == []
     refused = run("stage=gan")
     assert refused.returncode == 2
     assert refused.stderr.startswith("esrgan-train: the GAN stage starts from a PSNR model")
     assert len(refused.stderr.strip().splitlines()) == 1
-    unknown = run("traner.x=3")
-    assert unknown.returncode == 2
-    assert "traner" in unknown.stderr
-    assert "Traceback" not in unknown.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from esrgan_lightning.cli.app import app
 from esrgan_lightning.cli.targets import targets
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
-from esrgan_lightning.ops import read_image, to_uint16, write_image
+from esrgan_lightning.ops import read_image, write_image
 from esrgan_lightning.weights import bundled_weights, save_generator
 
 
@@ -355,30 +355,6 @@ def test_large_pictures_go_by_rows(model, tmp_path):
     assert result.exit_code == 0, result.stderr
     expected = Upscaler(model)(tmp_path / "x.png")
     assert (read_image(tmp_path / "out/x.tif").int() - expected.int()).abs().max() <= 1
-
-
-@pytest.mark.parametrize("tile", ["none", "exact"])
-@pytest.mark.parametrize("kind", ["as it is", "16 bits", "opaque alpha"])
-def test_equals_an_independent_program_through_the_command(shared, tmp_path, tile, kind):
-    """The published weights, the published picture, and what another upscaler makes of it."""
-    image = read_image(shared("data/Set5/LRbicx4/img_003.png"))
-    if kind == "16 bits":
-        image = to_uint16(image)
-    elif kind == "opaque alpha":
-        image = torch.cat([image, torch.full_like(image[:1], 255)])
-    write_image(tmp_path / "x.png", image)
-    weights = shared("weights/realesrgan_x4plus_anime_6b_fp16.safetensors")
-    result = run(tmp_path / "x.png", "-o", tmp_path / "out", "-m", weights, "--tile", tile, "--device", "cpu")
-    assert result.exit_code == 0, result.stderr
-    found = read_image(tmp_path / "out/x.png")
-    expected = read_image(shared("oracles/anime6b_set5_img_003_x4.png")).double()
-    if kind == "16 bits":
-        assert found.dtype is torch.uint16
-        assert (found.double() / 257 - expected).abs().max() <= 1
-        return
-    assert (found[:3].double() - expected).abs().max() <= 1
-    assert found.shape[0] == (4 if kind == "opaque alpha" else 3)
-    assert (found[3:] == 255).all()
 
 
 def test_without_options_the_bundled_network_enlarges_into_upscaled(tmp_path, monkeypatch):

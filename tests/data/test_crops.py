@@ -87,16 +87,6 @@ def test_random_patches_agree_with_the_whole_photos(folder):
     check_against_whole_photos(dataset(folder), 300)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_two_thousand_crops_of_twenty_real_photos(shared, scale, tmp_path):
-    """The LR of each crop equals the crop of the photo's MATLAB LR: no pixel differs, borders included."""
-    for path in sorted(shared("data/Kodak").glob("*.png"))[:20]:
-        (tmp_path / path.name).symlink_to(path)
-    compared = check_against_whole_photos(dataset(tmp_path, patch_size=96, scale=scale, seed=1), 2_000)
-    assert compared == 2_000 * 3 * (96 // scale) ** 2
-
-
 def test_a_sample_is_the_same_alone_and_in_any_batch(folder):
     """Breaks if a batch's other samples touch a sample (its LR is made for the whole batch at once)."""
     data = dataset(folder, complete=True)

@@ -185,12 +185,6 @@ def test_paired_wants_both_validation_folders(photos, tmp_path):
         builders.paired(photos, photos, val_hr=photos, scale=1, patch_size=32)
 
 
-def test_photos_is_ready_without_a_download():
-    module = builders.photos(patch_size=128)
-    assert len(module.train_set.sets[0]) == 12
-    assert len(module.val_set) == 2
-
-
 def test_whole_photos_come_one_by_one_with_their_names(photos):
     module = builders.folder(photos, photos, scale=4, patch_size=32)
     batches = list(module.val_dataloader())

@@ -42,15 +42,6 @@ def test_bicubic_on_set5_has_the_published_figures(shared, scale, given):
     assert_published(results["set5"]["bicubic"], table(shared, "Set5", scale))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_bicubic_on_set14_has_the_published_figures(shared, scale):
-    """Its third image is gray: through RGB its Y would be another."""
-    pairs = {"set14": find_set(shared("data/Set14").parent, "set14", scale)}
-    results = evaluate(load_models(["bicubic"], scale), pairs, scale=scale, progress=False)
-    assert_published(results["set14"]["bicubic"], table(shared, "Set14", scale))
-
-
 def noise_pair(path, height, width, seed=0):
     generator = torch.Generator().manual_seed(seed)
     write_image(path, torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8))
@@ -179,19 +170,6 @@ def test_lpips_takes_local_weights(pairs, tmp_path):
     for pair in pairs:
         lr, hr = (image[None] for image in pair.load(2))
         assert rows[pair.name]["lpips_squeeze"] == lpips(imresize(lr, 2), hr, 2, network).item()
-
-
-def test_real_lpips_of_bicubic_on_set5(shared):
-    """With the bundled features: the mean of what the PyPI package lpips 0.1.4 gives with them, 0.343442."""
-    pairs = find_set(shared("data/Set5").parent, "set5", 4)
-    results = evaluate(
-        {"bicubic": Bicubic(4)},
-        {"set5": pairs},
-        scale=4,
-        metrics=["lpips"],
-        device="cpu",
-    )
-    assert results["set5"]["bicubic"]["lpips"] == pytest.approx(0.343442, abs=1e-5)
 
 
 def test_weights_that_do_not_serve_are_named_before_a_model_runs(pairs, tmp_path):

@@ -236,15 +236,3 @@ def test_wrong_pictures_and_weights_are_refused(weights_of, tmp_path):
     for shapes in (((1, 1, 40, 40), (1, 1, 40, 40)), ((1, 3, 40, 40), (1, 3, 40, 44))):
         with pytest.raises(InputError, match="of one shape"):
             network(*(torch.rand(shape) for shape in shapes))
-
-
-def test_a_failed_download_names_the_file_to_give(monkeypatch):
-    def fail(url, **kwargs):
-        assert kwargs["weights_only"] is True
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
-    with pytest.raises(
-        InputError, match=r"of squeezenet1_1 .*squeezenet1_1-.*\.pth.*weights=PATH.*or put it"
-    ):
-        LPIPSNetwork("squeeze")

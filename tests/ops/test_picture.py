@@ -66,23 +66,6 @@ def test_labels_of_narrow_tiles_stay_legible_and_apart():
     assert between
 
 
-def test_labels_of_wide_tiles_are_larger():
-    sizes = []
-    for width in (60, 400):
-        blank = torch.full((3, 10, width), 255, dtype=torch.uint8)
-        rows, _ = ink(comparison([[blank] * 2], ["interpolated", "HR"]), 10 + GAP)
-        sizes.append(max(rows) - min(rows))
-    assert sizes[1] > sizes[0]
-
-
-def test_the_papers_letters_are_spelt_out():
-    """Pillow's font has no Greek: it would draw boxes."""
-    row = [[tile(20, 200, 0)]]
-    assert torch.equal(comparison(row, ["α=0.8 ×4"]), comparison(row, ["alpha=0.8 x4"]))
-    with pytest.raises(InputError, match="ASCII"):
-        comparison(row, ["画像"])
-
-
 @pytest.mark.parametrize(
     ("rows", "labels", "message"),
     [

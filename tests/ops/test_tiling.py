@@ -59,25 +59,6 @@ def test_every_pixel_is_written_once_and_read_from_its_own_place(overlap):
     assert torch.equal(tiled[..., 1::2, 1::2], numbers)
 
 
-@pytest.mark.parametrize("tile", [None, 23, 24, 10**6])
-def test_a_tile_as_large_as_the_image_is_the_whole(tile):
-    calls = []
-    result = upscale_tiled(
-        lambda x: calls.append(x.shape) or local(x), image(), scale=3, tile=tile, overlap=4
-    )
-    assert calls == [image().shape]
-    assert torch.equal(result, local(image()))
-
-
-def test_the_network_sees_tiles_only():
-    """The whole image handed over, and tiling saves nothing."""
-    seen = []
-    upscale_tiled(lambda x: seen.append(x.shape[-2:]) or local(x), image(), scale=3, tile=6, overlap=2)
-    assert len(seen) == 4 * 3
-    assert max(height for height, _ in seen) == 6 + 2 * 2
-    assert max(width for _, width in seen) == 6 + 2 * 2
-
-
 def test_a_network_may_reuse_its_memory():
     """Kept views would all show the last tile."""
     memory = torch.empty(1, 3, 8, 8, dtype=torch.float64)

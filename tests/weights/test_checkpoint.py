@@ -4,7 +4,6 @@ import json
 import os
 from pathlib import Path
 
-import cv2
 import pytest
 import torch
 from safetensors import safe_open
@@ -25,22 +24,6 @@ from esrgan_lightning.weights import (
 
 SMALL = {"num_features": 4, "num_blocks": 2, "growth_channels": 2}
 ANIME = "weights/realesrgan_x4plus_anime_6b_fp16.safetensors"
-
-
-def read_png(path):
-    return torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy()).permute(2, 0, 1)
-
-
-@torch.inference_mode()
-def test_real_weights_make_the_known_image(shared):
-    """Real-ESRGAN's anime network on img_003, against what an independent loader made of it in fp32."""
-    net = load_generator(shared(ANIME))
-    assert sum(p.numel() for p in net.parameters()) == 4_467_779
-    lr = read_png(shared("data/Set5/LRbicx4/img_003.png"))
-    sr = net(lr[None] / 255)[0].clamp(0, 1).mul(255).round()
-    difference = (sr - read_png(shared("oracles/anime6b_set5_img_003_x4.png"))).abs()
-    assert difference.max() <= 1
-    assert (difference > 0).float().mean() < 1e-3
 
 
 def test_half_precision_becomes_float32(shared):

@@ -4,9 +4,6 @@ Truncated, with flipped bits, with bytes replaced, cut out, doubled or zeroed; s
 be repeated from its number.
 """
 
-import io
-import json
-import pickle
 import random
 import struct
 import zipfile
@@ -118,14 +115,6 @@ def repacked(source, target, *, compression=zipfile.ZIP_STORED, change=lambda na
             new.writestr(entry.filename, change(entry.filename, old.read(entry)))
 
 
-def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path):
-    """A megabyte of zeros becomes a kilobyte, and a terabyte a gigabyte: torch would unpack it."""
-    torch.save({"a": torch.zeros(2**18)}, tmp_path / "a.pth")
-    repacked(tmp_path / "a.pth", tmp_path / "bomb.pth", compression=zipfile.ZIP_DEFLATED)
-    assert (tmp_path / "bomb.pth").stat().st_size < 10_000
-    refused(tmp_path / "bomb.pth", "it is compressed, which files of weights are not")
-
-
 def test_entries_that_claim_more_than_the_file_are_refused(tmp_path):
     """Many entries over the same bytes: each would be unpacked on its own."""
     torch.save({"a": torch.zeros(2000)}, tmp_path / "a.pth")
@@ -195,18 +184,3 @@ def test_too_many_tensors_are_refused(tmp_path, monkeypatch):
 def test_a_header_is_measured_before_it_is_read(length, tmp_path):
     (tmp_path / "h.safetensors").write_bytes(struct.pack("<Q", length) + b"{" * 100)
     refused(tmp_path / "h.safetensors", rf"its header claims {length} bytes, and the file has 108")
-
-
-def test_a_header_of_odd_shapes_is_refused(tmp_path):
-    for shape in ([-1], [2**63, 2], [1.5], "x", [0] * 70_000):
-        header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}).encode()
-        (tmp_path / "odd.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
-        refused(tmp_path / "odd.safetensors", "not readable as weights|found 1 tensors")
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_bare_pickle_is_no_file_of_weights(protocol, tmp_path):
-    out = io.BytesIO()
-    pickle.dump({"params": {"conv_first.weight": [1.0] * 9}}, out, protocol=protocol)
-    (tmp_path / "bare.pth").write_bytes(out.getvalue())
-    refused(tmp_path / "bare.pth", "not readable as weights|where tensors belong")

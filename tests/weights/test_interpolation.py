@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
 from esrgan_lightning.errors import InputError
@@ -18,7 +17,7 @@ from esrgan_lightning.weights import (
     save_generator,
     state_hash,
 )
-from esrgan_lightning.weights.interpolation import kinship, read_alike
+from esrgan_lightning.weights.interpolation import kinship
 
 SMALL = {"num_features": 4, "num_blocks": 1, "growth_channels": 2}
 
@@ -197,24 +196,3 @@ def test_a_blend_of_strangers_is_told():
 def test_a_lineage_may_hold_anything(init):
     """It comes from a file, which may be a stranger's."""
     assert "not trained from" in kinship(record("psnr"), record("gan", {"init": init}))
-
-
-@pytest.mark.slow
-def test_the_lineage_of_a_real_run_is_recognised(tmp_path):
-    """Breaks if training records another hash than the one of the file that it began from."""
-    from esrgan_lightning.config import compose
-    from esrgan_lightning.training import train
-
-    train(compose("stage=psnr", *tiny.PSNR), tmp_path / "psnr")
-    train(compose("stage=psnr", "seed=1", *tiny.PSNR), tmp_path / "other")
-    psnr = tmp_path / "psnr/generator.safetensors"
-    train(compose("stage=gan", f"init={psnr}", *tiny.GAN), tmp_path / "gan")
-    train(compose("stage=gan", "init=null", *tiny.GAN), tmp_path / "alone")
-
-    def told(first, second):
-        files = [tmp_path / name / "generator.safetensors" for name in (first, second)]
-        return kinship(*read_alike(files)[2])
-
-    assert told("psnr", "gan") is None
-    assert "but from generator.safetensors" in told("other", "gan")
-    assert "random weights" in told("psnr", "alone")
