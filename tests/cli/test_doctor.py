@@ -51,21 +51,6 @@ def test_a_compromised_lightning_and_a_missing_package_are_named(monkeypatch):
     assert "!=2.6.2" in found["pytorch-lightning"]
 
 
-def test_extras_that_are_not_there_are_no_illness(monkeypatch):
-    monkeypatch.setattr(checks, "_version", lambda name: None if name == "onnxruntime" else "99")
-    found = {finding.what: finding for finding in checks.packages()}
-    assert found["extra onnx"].mend is None
-    assert found["extra onnx"].found.startswith("without onnxruntime: pip install")
-    assert "extra dev" not in found
-
-
-def test_a_torchvision_of_another_torch_is_told(monkeypatch):
-    """Its operators are missing then, and that shows at the import."""
-    monkeypatch.setitem(sys.modules, "torchvision.ops", None)
-    found = ills(checks.devices())
-    assert found == {"torch and torchvision": "install both in one go: pip install -U torch torchvision"}
-
-
 def test_a_torch_that_cannot_be_imported_ends_nothing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
     report = checks.findings(tmp_path)

@@ -58,12 +58,6 @@ def test_relativistic_losses_are_the_papers_formulas(shape):
     assert d_loss != pytest.approx(g_loss)
 
 
-def test_the_relativistic_generator_loss_is_the_discriminators_with_the_pictures_swapped():
-    real, fake = logits(5, 1)
-    gan = RelativisticAverageGAN()
-    torch.testing.assert_close(gan.generator_loss(real, fake), gan.discriminator_loss(fake, real))
-
-
 @pytest.mark.parametrize("gan", ALL, ids=lambda gan: type(gan).__name__)
 def test_gradients_are_those_of_finite_differences(gan):
     """Breaks where a mean is detached: finite differences see the value alone, not the graph."""
@@ -99,19 +93,6 @@ def test_both_means_carry_gradient_and_the_toolbox_form_detaches_them_in_the_dis
         torch.autograd.grad(detached.generator_loss(real, fake), fake),
         torch.autograd.grad(RelativisticAverageGAN().generator_loss(real, fake), fake),
     )
-
-
-def test_the_real_half_of_the_generator_loss_moves_the_generator():
-    """−E[log(1 − D_Ra(x_r, x_f))] reaches x_f through E[C(x_f)] only: a common shift."""
-    real, fake = logits(4, 1)
-    fake.requires_grad_()
-    (grad,) = torch.autograd.grad(RelativisticAverageGAN().generator_loss(real, fake), fake)
-    own_half = F.softplus(-(fake - real.mean())).mean()
-    (own,) = torch.autograd.grad(own_half, fake)
-
-    shift = grad - own
-    expected = -torch.sigmoid(real - fake.mean()).mean() / len(fake)
-    torch.testing.assert_close(shift, expected.detach().expand_as(shift))
 
 
 def test_halved_is_half():
@@ -185,20 +166,6 @@ def test_label_smoothing_is_the_cross_entropy_with_smoothed_targets():
     torch.testing.assert_close(actual, expected)
     plain, smooth = RelativisticAverageGAN(), RelativisticAverageGAN(label_smoothing=0.1)
     assert plain.generator_loss(real, fake) == smooth.generator_loss(real, fake)
-
-
-def test_a_smoothed_discriminator_stops_at_log_9():
-    """Its loss is lowest where real and fake are log(0.9/0.1) apart; without smoothing farther is better."""
-    gaps = torch.linspace(0, 6, 601)
-    losses = {
-        smoothing: [
-            RelativisticAverageGAN(label_smoothing=smoothing).discriminator_loss(gap[None], gap[None] * 0)
-            for gap in gaps
-        ]
-        for smoothing in (0.0, 0.1)
-    }
-    assert gaps[int(torch.stack(losses[0.1]).argmin())].item() == pytest.approx(math.log(9), abs=0.01)
-    assert int(torch.stack(losses[0.0]).argmin()) == 600
 
 
 @pytest.mark.parametrize("value", [-0.1, 0.5, 2])

@@ -15,21 +15,6 @@ def test_it_is_the_distance_of_the_shrunk_pictures():
     torch.testing.assert_close(ConsistencyLoss(4)(sr, hr), expected)
 
 
-def test_a_shift_of_a_color_costs_as_much_as_it_is():
-    hr = torch.rand(1, 3, 32, 32)
-    shift = torch.tensor([0.1, 0.0, -0.05])[:, None, None]
-    torch.testing.assert_close(ConsistencyLoss()(hr + shift, hr).item(), 0.05, atol=1e-6, rtol=0)
-
-
-def test_detail_that_averages_out_is_nearly_free():
-    """A checkerboard of pixels is gone at a quarter of the size."""
-    board = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(16, 16) * 0.2
-    hr = torch.full((1, 3, 32, 32), 0.5)
-    sr = hr + board
-    assert (sr - hr).abs().mean() > 0.19
-    assert ConsistencyLoss()(sr, hr) < 0.002
-
-
 def test_gradient_flows_to_the_sr_alone_and_autocast_leaves_it_exact():
     sr, hr = (torch.rand(1, 3, 16, 16, requires_grad=True) for _ in range(2))
     loss = ConsistencyLoss()(sr, hr)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import ContextualLoss
 from esrgan_lightning.losses.contextual import contextual_loss
-from esrgan_lightning.losses.imagenet import efficientnet_contextual
 from esrgan_lightning.networks.backbones import VGGFeatures
 
 
@@ -131,21 +130,6 @@ def test_equal_pictures_and_flat_ones_have_a_finite_gradient():
             picture = sr.clone().requires_grad_()
             ContextualLoss(Toy())(picture, truth).backward()
             assert picture.grad.isfinite().all()
-
-
-def test_photos_of_the_same_texture_are_closer_than_others():
-    """Breaks if the features are wrong: real weights see that a moved cat is more of a cat than coffee is."""
-    import skimage.data
-
-    def crop(image, top, left):
-        return torch.from_numpy(image[top : top + 64, left : left + 64].copy()).permute(2, 0, 1)[None] / 255
-
-    cat, coffee = skimage.data.chelsea(), skimage.data.coffee()
-    hr, moved, other = crop(cat, 100, 150), crop(cat, 108, 142), crop(coffee, 100, 150)
-    loss = efficientnet_contextual()
-    same, near, far = (loss(each, hr).item() for each in (hr, moved, other))
-    assert same < near < far
-    assert same < 0.01
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from torchmetrics import MetricCollection
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.metrics import NIQE, niqe, niqe_model
@@ -106,14 +105,6 @@ def test_wrapper_averages_over_images():
     metric.update(image[:2])
     metric.update(image[2:])
     torch.testing.assert_close(metric.compute(), niqe(image).mean(), rtol=0, atol=1e-12)
-
-
-def test_wrapper_takes_its_images_by_keyword_from_a_collection():
-    """Validation updates all metrics with sr= and hr=; under another name NIQE would get nothing."""
-    image = noise(1, 1, 192, 192)
-    metrics = MetricCollection({"niqe": NIQE(crop=0)})
-    metrics.update(sr=image, hr=image)
-    torch.testing.assert_close(metrics.compute()["niqe"], niqe(image)[0], rtol=0, atol=1e-12)
 
 
 def test_the_pristine_model_is_a_covariance_and_carries_its_notice():

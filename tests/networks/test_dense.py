@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.networks.blocks import RRDB, DenseBlock
@@ -156,21 +155,6 @@ def test_compiled_it_is_the_plain_form():
     x = picture(torch.float32)
     torch.testing.assert_close(results(other, x), results(plain, x))
     assert list(other.state_dict()) == keys
-
-
-def test_under_distributed_data_parallel(tmp_path):
-    """Breaks if the reducer misses a parameter whose gradient the function makes."""
-    torch.distributed.init_process_group("gloo", f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        net = RRDBNet(**SMALL)
-        wrapped = DistributedDataParallel(copy.deepcopy(net))
-        x = torch.rand(1, 3, 4, 4)
-        for each in (net, wrapped):
-            each(x).sin().sum().backward()
-        for mine, expected in zip(wrapped.parameters(), net.parameters(), strict=True):
-            torch.testing.assert_close(mine.grad, expected.grad)
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
