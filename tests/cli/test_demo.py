@@ -15,8 +15,9 @@ from esrgan_lightning.ops import read_image, write_image
 def test_demo_leaves_summary_and_picture(tmp_path, monkeypatch):
     """Breaks if a stage, the hand-over between them, the blend, the table or the picture is missing."""
     monkeypatch.setattr(demo, "updates_within", lambda *_: 2)
-    hr = torch.rand(3, 208, 304, generator=torch.Generator().manual_seed(0))
-    write_image(tmp_path / "sets/Set5/HR/noise.png", (hr * 255).to(torch.uint8))
+    noise = torch.rand(3, 208, 304, generator=torch.Generator().manual_seed(0))
+    for name in ("img_003", "img_005"):  # of which the picture shows crops
+        write_image(tmp_path / f"sets/Set5/HR/{name}.png", (noise * 255).to(torch.uint8))
     run_dir = tmp_path / "runs with a space" / "demo"
     demo.run_demo(run_dir, minutes=1, sets_root=tmp_path / "sets")
     summary = json.loads((run_dir / "summary.json").read_text())

@@ -215,4 +215,3 @@ def test_the_console_script_answers_from_any_folder(tmp_path):
     assert refused.returncode == 2
     assert refused.stderr.startswith("esrgan-train: the GAN stage starts from a PSNR model")
     assert len(refused.stderr.strip().splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
