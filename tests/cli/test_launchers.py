@@ -1,14 +1,25 @@
-"""Sweeps in processes of their own: joblib's launcher is run for real, with one job that fails."""
+"""Sweeps in processes of their own: each launcher is run for real, with one job that fails."""
 
 import pytest
 import tiny
 
+LAUNCHERS = {
+    "joblib": ("hydra_joblib_launcher", ["hydra.launcher.n_jobs=2"]),
+    "submitit_local": ("hydra_submitit_launcher", ["hydra.launcher.timeout_min=5"]),
+    "ray": ("hydra_ray_launcher", ["+hydra.launcher.ray.init.num_cpus=1"]),
+}
+
 
 @pytest.mark.slow
-def test_a_failed_job_of_a_launcher_is_told_and_the_other_is_done(call, tmp_path):
+@pytest.mark.parametrize(
+    "launcher",
+    ["joblib", *(pytest.param(name, marks=pytest.mark.long) for name in ("submitit_local", "ray"))],
+)
+def test_a_failed_job_of_a_launcher_is_told_and_the_other_is_done(call, launcher, tmp_path):
     """Breaks if a launcher's job loses its folder or result, or a failure ends the others or is not told."""
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra joblib")
-    sizes = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *tiny.PSNR, "trainer.max_updates=1")
+    plugin, settings = LAUNCHERS[launcher]
+    pytest.importorskip(f"hydra_plugins.{plugin}", reason=f"needs the extra with {plugin}")
+    sizes = (f"hydra/launcher={launcher}", *settings, *tiny.PSNR, "trainer.max_updates=1")
     code, out, err = call("-m", "name=far", *sizes, "data.patch_size=30,32")
     assert code == 1, err
     assert "2 jobs, 1 failed" in out
