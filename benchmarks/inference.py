@@ -154,12 +154,12 @@ def peak(name: str, argv: list[str], height: int | None = None) -> int:
 
 
 def peak_of(args: argparse.Namespace) -> None:
-    """One image by one way, or strips of noise of so many rows; prints the process's largest size."""
-    if args.peak_of == "strips":
+    """One image by one way, or an image of so many rows streamed; prints the process's largest size."""
+    if args.peak_of == "streamed":
         height, width = args.height, args.size[1]
-        runner = Runner(network(args), device=DEVICE)
-        rows = sum(strip.shape[2] for strip in runner.strips(noise_of(width), height, width))
-        assert rows == height * runner.scale
+        Runner(network(args), device=DEVICE, tile="exact")(
+            torch.zeros(1, 3, height, width, dtype=torch.uint8)
+        )
     else:
         (image,) = images(args, [args.image])
         way = way_of("whole" if args.peak_of == "nobody" else args.peak_of, args)
@@ -168,18 +168,13 @@ def peak_of(args: argparse.Namespace) -> None:
     print(peak_memory() // 2**20)
 
 
-def noise_of(width: int) -> Callable[[int, int], Tensor]:
-    """Rows of an image that nobody holds."""
-    return lambda top, bottom: torch.randint(0, 256, (1, 3, bottom - top, width), dtype=torch.uint8)
-
-
 def heights(args: argparse.Namespace, argv: list[str]) -> None:
-    """Peak memory and time of streaming images of these heights from nowhere to nowhere."""
+    """Peak memory and time of streaming images of these heights."""
     width = args.size[1]
     runner = Runner(network(args), device=DEVICE, tile="exact")
     for height in args.heights:
         start = time.perf_counter()
-        memory = peak("strips", argv, height) - peak("nobody", argv)
+        memory = peak("streamed", argv, height) - peak("nobody", argv)
         taken = time.perf_counter() - start
         print(
             f"{height}×{width} LR pixels (H×W), streamed: {memory} MiB, {taken:.0f} s; "

@@ -98,7 +98,6 @@ def test_the_wheel_holds_what_it_should(wheel):
         "esrgan_lightning/py.typed",
         "esrgan_lightning/data/sources.toml",
         "esrgan_lightning/evaluation/page.html",
-        "esrgan_lightning/evaluation/plane.html",
         "esrgan_lightning/metrics/niqe_pristine.npz",
         "esrgan_lightning/metrics/NIQE_PRISTINE.md",
         "esrgan_lightning/networks/ALEXNET_FEATURES.md",

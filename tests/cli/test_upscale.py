@@ -252,7 +252,7 @@ def test_stdin_to_stdout_holds_nothing_but_the_image(model, photos):
         result = CliRunner().invoke(app, ["upscale", "-", "-m", str(model)], input=broken)
         assert (result.exit_code, result.stdout_bytes) == (1, b"")
         assert result.stderr.startswith("esrgan upscale: stdin: ")
-    for more in (["a.png"], ["-o", "x"], ["--stream"], ["--manifest", "x"]):
+    for more in (["a.png"], ["-o", "x"], ["--manifest", "x"]):
         assert run("-", "-m", model, *more).exit_code == 2
 
 
@@ -307,7 +307,6 @@ def test_opaque_alpha_is_no_reason_to_refuse_jpeg(model, tmp_path):
         ["--tile", "-3"],
         ["--precision", "fp8"],
         ["--scale", "nan"],
-        ["--stream", "--format", "jpg"],
         ["--manifest", "no/such/folder/x.jsonl"],
     ],
 )
@@ -346,15 +345,6 @@ def test_profile_and_orientation_go_through(model, tmp_path):
         assert image.size == (20, 40)
         assert image.info["icc_profile"] == profile
         assert image.getexif().get(0x0112, 1) == 1
-
-
-def test_large_pictures_go_by_rows(model, tmp_path):
-    pytest.importorskip("pyvips", exc_type=(ImportError, OSError))
-    write_image(tmp_path / "x.png", noise(3, 300, 20))
-    result = run(tmp_path / "x.png", "-o", tmp_path / "out", "-m", model, "--stream", "--format", "tif")
-    assert result.exit_code == 0, result.stderr
-    expected = Upscaler(model)(tmp_path / "x.png")
-    assert (read_image(tmp_path / "out/x.tif").int() - expected.int()).abs().max() <= 1
 
 
 def test_without_options_the_bundled_network_enlarges_into_upscaled(tmp_path, monkeypatch):

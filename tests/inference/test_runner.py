@@ -94,36 +94,6 @@ def test_too_wide_an_image_goes_through_in_bands_of_columns(free, scale):
     torch.testing.assert_close(runner(colors), whole, rtol=0, atol=1e-12)
 
 
-@pytest.mark.usefixtures("small_blocks")
-@pytest.mark.parametrize("scale", [1, 4])
-@pytest.mark.parametrize("height", [1, 3, 4, 18])
-def test_strips_are_the_exact_picture_from_top_to_bottom(scale, height):
-    """Each row is read once and in order, as from a file; strips hold the rows of whole LR rows."""
-    net, colors, read_to = tiny(scale=scale), picture(1, 3, height, 13, dtype=torch.uint16), [0]
-
-    def read(top, bottom):
-        assert top == read_to[-1]
-        read_to.append(bottom)
-        return colors[:, :, top:bottom]
-
-    strips = list(Runner(net, device=CPU, tile=None).strips(read, height, 13))
-    assert read_to[-1] == height
-    assert all(strip.shape[2] % scale == 0 and strip.dtype is torch.uint16 for strip in strips)
-    whole = run(net, colors, tile=None)
-    assert (torch.cat([s.int() for s in strips], 2) - whole.int()).abs().max() <= 1
-
-
-@pytest.mark.usefixtures("small_blocks")
-def test_strips_come_before_everything_is_read():
-    """An image read to its end first does not fit the memory that strips are made for."""
-    rows = []
-    strips = Runner(tiny(), device=CPU).strips(
-        lambda top, bottom: rows.append(bottom) or picture(1, 3, bottom - top, 5), 1000, 5
-    )
-    next(strips)
-    assert rows[-1] < 50
-
-
 def test_tiles_that_lack_memory_shrink_and_say_so():
     """The whole in tiles of half, and half of that, of the same picture."""
     told, net, colors = [], Nearest(most=60 * 60), picture(1, 3, 100, 90)
@@ -263,11 +233,3 @@ def test_convolutions_on_cuda_do_not_round_to_tf32():
 def test_what_does_not_serve_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
         Runner(Nearest(), device=CPU, **settings)
-
-
-def test_strips_refuse_before_they_read():
-    read = pytest.fail
-    with pytest.raises(InputError, match="not Nearest"):
-        Runner(Nearest(), device=CPU).strips(read, 9, 9)
-    with pytest.raises(InputError, match="no pixels"):
-        Runner(tiny(), device=CPU).strips(read, 0, 9)

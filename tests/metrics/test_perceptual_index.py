@@ -89,7 +89,7 @@ def test_both_are_in_validation_evaluation_and_plane_by_name(weights, monkeypatc
     sr, model = imresize(imresize(picture, 0.25), 4)[None], MaModel(weights)
     assert row["ma"] == ma(sr, 4, model).item()
     assert row["pi"] == pi(sr, 4, model).item()
-    assert f"pi {row['pi']:.2f}" in Path("evaluation_plane.html").read_text()
+    assert Path("evaluation_plane.png").is_file()
     assert "noncommercial" in capsys.readouterr().out
 
 

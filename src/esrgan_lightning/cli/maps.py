@@ -38,7 +38,7 @@ def map_files(
     inputs: Sequence[Path],
     sources: Sequence[Path],
     *,
-    whole_files: bool = True,
+    piped: bool = False,
 ) -> MapFiles | None:
     """Finds the maps of all pictures before any work; None for a generator that takes none.
 
@@ -47,7 +47,7 @@ def map_files(
         folder: ``--maps``: a file for each picture, in subfolders as the pictures are.
         inputs: as the user gave them.
         sources: the pictures found there.
-        whole_files: whether pictures come from files and are read as a whole.
+        piped: whether the picture comes from stdin.
 
     Raises:
         InputError: maps are missing, or not wanted.
@@ -57,10 +57,10 @@ def map_files(
         raise InputError("the model takes no maps: leave out --maps")
     if not classes:
         return None
-    if folder is None or not whole_files:
+    if folder is None or piped:
         raise InputError(
             f"the model takes maps of {', '.join(classes)}: give --maps DIR, of `esrgan segment --lr`, "
-            "for pictures in files, without --stream"
+            "for pictures in files"
         )
     paths = dict(targets(inputs, folder, "", ".safetensors"))
     for source in sources:

@@ -87,18 +87,17 @@ def blends(plane: Plane, ends: Sequence[Path], scale: int, **settings: Any) -> d
 
 
 def write_plane(out: Path, results: Results, plane: Plane, *, scale: int) -> None:
-    """Writes the two pictures beside ``out``, ``evaluation.json`` → ``evaluation_plane.png`` and ``.html``.
+    """Writes the picture beside ``out``: ``evaluation.json`` → ``evaluation_plane.png``.
 
     Raises:
-        InputError: A file cannot be written there.
+        InputError: The file cannot be written there.
     """
-    from esrgan_lightning.evaluation import plane_page, plane_png, write_text
+    from esrgan_lightning.evaluation import plane_png
     from esrgan_lightning.run.checkpoints import write_whole
 
-    png, html = (out.with_name(f"{out.stem}_plane{suffix}") for suffix in (".png", ".html"))
+    png = out.with_name(f"{out.stem}_plane.png")
     try:
         write_whole(png, plane_png(results, plane, scale=scale))
     except OSError as error:
         raise InputError(f"{png} cannot be written: {error.strerror}") from error
-    write_text(html, plane_page(results, plane, scale=scale))
-    print(f"written: {png}, {html}")
+    print(f"written: {png}")

@@ -55,9 +55,6 @@ def upscale(
         int, typer.Option(min=0, help="Iterations that make the result agree with its LR when shrunk again.")
     ] = 0,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
-    stream: Annotated[
-        bool, typer.Option(help="Pictures larger than memory, by rows, to png or tif.")
-    ] = False,
     maps: Annotated[
         Path | None, typer.Option(help="Folder of `esrgan segment --lr`, for a model that takes maps.")
     ] = None,
@@ -83,9 +80,7 @@ def upscale(
             output = Path("upscaled")
         extension = result_suffix(format, output, quality)
         pairs = [] if piped or output is None else targets(inputs, output, suffix, extension)
-        if stream and back_projection:
-            raise InputError("--back-projection looks at whole pictures: leave it out with --stream")
-        job = Job(extension, quality=quality, overwrite=overwrite, manifest=manifest, stream=stream)
+        job = Job(extension, quality=quality, overwrite=overwrite, manifest=manifest)
         job.check(piped)
         upscaler = Upscaler(
             file,
@@ -100,8 +95,7 @@ def upscale(
             notice=lambda line: typer.echo(f"esrgan upscale: {line}", err=True),
         )
         sources = [source for source, _ in pairs]
-        whole = not (stream or piped)
-        job = replace(job, maps=map_files(upscaler.generator, maps, inputs, sources, whole_files=whole))
+        job = replace(job, maps=map_files(upscaler.generator, maps, inputs, sources, piped=piped))
         settings = {
             "tile": tile,
             "overlap": overlap,

@@ -39,7 +39,6 @@ class Job:
         quality: Of lossy formats, 1 to 100.
         overwrite: Whether a result that is there is made anew.
         manifest: File of JSON lines that records are added to.
-        stream: Whether pictures go through by rows.
         maps: Those of each picture, for a model that takes maps.
     """
 
@@ -47,17 +46,14 @@ class Job:
     quality: int | None = None
     overwrite: bool = False
     manifest: Path | None = None
-    stream: bool = False
     maps: MapFiles | None = None
 
     def check(self, piped: bool) -> None:
         """Raises InputError, before any work, for what cannot come to an end."""
-        if piped and (self.manifest or self.stream):
-            raise InputError("--manifest and --stream are for files, not for stdin")
+        if piped and self.manifest:
+            raise InputError("--manifest is for files, not for stdin")
         if piped and sys.stdout.isatty():
             raise InputError("stdout is a terminal: send the image to a file with > FILE")
-        if self.stream and FORMATS[self.extension] not in DEEP:
-            raise InputError(f"--stream writes png and tif, not {self.extension}")
         if self.manifest is not None:
             try:
                 self.manifest.open("a").close()
@@ -150,18 +146,13 @@ def upscale_files(
 def _one(upscaler: Upscaler, source: Path, target: Path, job: Job, facts: dict[str, Any]) -> None:
     """One picture; what the manifest says of it goes into ``facts`` as soon as it is known."""
     try:
-        if job.stream:
-            from esrgan_lightning.inference.large import upscale_large
-
-            facts["size"], facts["result_size"] = upscale_large(upscaler, source, target)
-        else:
-            photo = _fitted(_read(source, str(source)), job.extension, upscaler)
-            facts["size"] = list(photo.pixels.shape[-2:])
-            large = upscaler.upscale(photo.pixels, job.maps.read(source, photo.pixels) if job.maps else None)
-            facts["result_size"] = list(large.shape[-2:])
-            data = encode_image(large, job.extension, profile=photo.profile, quality=job.quality)
-            with whole_file(target) as partial:
-                partial.write_bytes(data)
+        photo = _fitted(_read(source, str(source)), job.extension, upscaler)
+        facts["size"] = list(photo.pixels.shape[-2:])
+        large = upscaler.upscale(photo.pixels, job.maps.read(source, photo.pixels) if job.maps else None)
+        facts["result_size"] = list(large.shape[-2:])
+        data = encode_image(large, job.extension, profile=photo.profile, quality=job.quality)
+        with whole_file(target) as partial:
+            partial.write_bytes(data)
         if job.manifest is not None:
             facts |= {"sha256": _sha256(source), "result_sha256": _sha256(target)}
     except OSError as error:
@@ -169,7 +160,7 @@ def _one(upscaler: Upscaler, source: Path, target: Path, job: Job, facts: dict[s
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        raise InputError("too large for the memory: use --stream, or cut it into parts") from error
+        raise InputError("too large for the memory: use --tile exact, or cut it into parts") from error
 
 
 def _read(source: Path | BinaryIO, name: str) -> Photo:

@@ -8,7 +8,6 @@ from esrgan_lightning.evaluation.models import BICUBIC, Bicubic, Generator, load
 from esrgan_lightning.evaluation.page import html_page
 from esrgan_lightning.evaluation.pictures import Pictures
 from esrgan_lightning.evaluation.plane import Plane, plane_png
-from esrgan_lightning.evaluation.plane_html import plane_page
 from esrgan_lightning.evaluation.regression import Comparison, compare, print_comparison, read_results
 from esrgan_lightning.evaluation.report import print_table, write_json, write_text
 from esrgan_lightning.evaluation.sets import TestPair, find_set
@@ -39,7 +38,6 @@ __all__ = [
     "latex_table",
     "load_models",
     "markdown_table",
-    "plane_page",
     "plane_png",
     "print_comparison",
     "print_table",

@@ -13,8 +13,6 @@ from esrgan_lightning.evaluation.models import BICUBIC
 
 #: The upper ends of the PIRM challenge's regions 1 to 3, in RMSE.
 REGIONS = (11.5, 12.5, 16.0)
-#: Said on both pictures.
-BETTER = "↙ better"
 # Okabe and Ito's colours, which most colour-blind people tell apart; gray is the reference's.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#a07440")
 _MARKERS = "osD^vP*"
@@ -108,7 +106,7 @@ def plane_png(results: Results, plane: Plane, *, scale: int) -> bytes:
                 above = axes.get_xaxis_transform()
                 axes.text(bound, 0.99, f"R{number} ", transform=above, ha="right", va="top", color="gray")
         _alphas(axes, along)
-        axes.text(0.02, 0.02, BETTER, transform=axes.transAxes, color="gray")
+        axes.text(0.02, 0.02, "↙ better", transform=axes.transAxes, color="gray")
         axes.set(xlabel=label(plane.x), ylabel=label(plane.y), title=_plain(f"{set_name} ×{scale}"))
         axes.grid(alpha=0.3)
     if handles:

@@ -102,20 +102,16 @@ class Planner:
         fits = self._most is None and (room is None or whole.memory <= room)
         if self.streams:
             small = self.device.type != "cpu" or whole.memory <= _SMALL
-            return whole if self.tile == "auto" and fits and small else self.exact(height, width, images)
+            return whole if self.tile == "auto" and fits and small else self._exact(height, width, images)
         if fits:
             return whole
         side = max(height, width) if room is None else int((room / pixel) ** 0.5) - 2 * self.overlap
         return self._tiles(max(_LEAST_TILE, side // _LEAST_TILE * _LEAST_TILE), whole, pixel)
 
-    def exact(self, height: int, width: int, images: int = 1, *, bands: bool = True) -> Plan:
+    def _exact(self, height: int, width: int, images: int) -> Plan:
         """Streaming, with as many rows at a time as are fast and fit.
 
-        Args:
-            height: Of the image in LR pixels.
-            width: Of the image in LR pixels.
-            images: How many at once.
-            bands: Where not even a few rows of the full width fit, some columns after the others.
+        Where not even a few rows of the full width fit, some columns after the others.
         """
         column, pixel = (each * self.itemsize * images for each in (self.costs.column, self.costs.pixel))
         rows, columns, room = height, width, self._room()
@@ -123,7 +119,7 @@ class Planner:
             rows = max(_LEAST_ROWS, _BLOCK // (width * images))
         if room is not None:
             rows = min(rows, (room // width - column) // pixel)
-            if bands and rows < min(height, _LEAST_ROWS):
+            if rows < min(height, _LEAST_ROWS):
                 rows = _LEAST_ROWS
                 columns = min(width, max(64, room // (column + rows * pixel) - 2 * self.costs.radius))
         rows = self.most(max(1, min(rows, height)))

@@ -9,15 +9,13 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.gate import Gate
-from esrgan_lightning.inference.layers import require_streams, steps_of
+from esrgan_lightning.inference.layers import steps_of
 from esrgan_lightning.inference.memory import out_of_memory
 from esrgan_lightning.inference.plan import Plan, Planner, Tile
 from esrgan_lightning.inference.precision import Precision, check_precision, computing
 from esrgan_lightning.inference.streaming import Stream
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops.tiling import spans, upscale_tiled
-
-Read = Callable[[int, int], Tensor]
 
 
 class Runner:
@@ -101,29 +99,6 @@ class Runner:
         """How such images, of LR pixels, will go through the network; ``str`` of it tells a person."""
         return self._planner.plan(height, width, batch)
 
-    def strips(self, read: Read, height: int, width: int) -> Iterator[Tensor]:
-        """An image that may be larger than memory, exactly, strip by strip from top to bottom.
-
-        The rows that are kept have the image's full width: :meth:`plan` knows the memory.
-
-        Args:
-            read: LR rows ``top`` to ``bottom`` as (B,C,bottom − top,width), C 1 or 3, uint8, uint16 or
-                floating in [0,1]; called for one block after another, for each row once.
-            height: Of the image in LR pixels.
-            width: Of the image in LR pixels.
-
-        Returns:
-            Strips (B,C,s·n,s·width) of the same dtype, on the same device; the n add up to the height.
-
-        Raises:
-            InputError: A network that cannot be streamed, an image without pixels; later a network whose
-                output is not finite.
-        """
-        if height < 1 or width < 1:
-            raise InputError(f"an image of {height}×{width} (H×W) has no pixels")
-        require_streams(self.generator)
-        return self._strips(read, height, width, self._planner.exact(height, width, bands=False))
-
     def _pieces(self, plan: Plan, colors: Tensor) -> Tensor:
         """At once, or tile by tile."""
 
@@ -148,15 +123,15 @@ class Runner:
         result = torch.empty(size, dtype=colors.dtype, device=colors.device)
         for left, right, before, after in spans(width, plan.columns, plan.overlap, self._align):
             columns, done = slice((before - left) * s, (after - left) * s), 0
-            read = functools.partial(_rows, colors[..., left:right])
-            for strip in self._strips(read, height, width, plan):
+            for strip in self._strips(colors[..., left:right], plan):
                 rows = slice(done, done + strip.shape[2])
                 result[..., rows, before * s : after * s] = strip[..., columns]
                 done = rows.stop
         return result
 
-    def _strips(self, read: Read, height: int, width: int, plan: Plan) -> Iterator[Tensor]:
-        """Strips of the columns that ``read`` gives, of an image of this height and width."""
+    def _strips(self, colors: Tensor, plan: Plan) -> Iterator[Tensor]:
+        """(B,C,H,W) → strips (B,C,s·n,s·W) from top to bottom; the n add up to H."""
+        height, width = colors.shape[-2:]
 
         def shrink(rows: int) -> None:
             nonlocal plan
@@ -171,7 +146,7 @@ class Runner:
         while top < height:
             # The last block of a folding network is one that can be mirrored.
             bottom = height if height - top - plan.rows < self._align else top + plan.rows
-            image = read(top, bottom)
+            image = colors[..., top:bottom, :]
             for sr in streamed(self._gate.enter(image), bottom == height):
                 strip = self._gate.leave(sr[:, :, :left, : image.shape[3] * self.scale], image)
                 left -= strip.shape[2]
@@ -185,10 +160,6 @@ class Runner:
 
     def _tell(self, plan: Plan) -> None:
         self.notice(f"{plan}: too much for the memory of {self.device}, smaller from here on")
-
-
-def _rows(colors: Tensor, top: int, bottom: int) -> Tensor:
-    return colors[..., top:bottom, :]
 
 
 def _sizes(generator: nn.Module) -> tuple[int, int]:

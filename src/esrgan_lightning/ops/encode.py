@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any
@@ -29,8 +29,7 @@ MAX_RESULT = 2**30
 # The longest side: libjpeg's, libwebp's, and what AVIF decoders take unless told otherwise.
 _LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}
 _GRAY_ALPHA = 2  # channels
-# PNG's colour type of so many channels.
-_COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
+_GRAY_ALPHA_TYPE = 4  # PNG's number for it
 _TIFF: dict[str, Any] = {"compression": "zlib", "predictor": True, "metadata": None, "software": False}
 
 
@@ -52,9 +51,7 @@ def check_format(suffix: str, height: int, width: int, channels: int, *, deep: b
             f"{suffix} holds at most {_LONGEST[kind]} pixels a side and this is {size}; write .png or .tif"
         )
     if height * width > MAX_RESULT:
-        raise InputError(
-            f"{size} are more than the {MAX_RESULT} that fit in memory; use --stream, or cut it into parts"
-        )
+        raise InputError(f"{size} are more than the {MAX_RESULT} that fit in memory; cut it into parts")
 
 
 def encode(pixels: Pixels, suffix: str, *, profile: bytes | None = None, quality: int | None = None) -> bytes:
@@ -71,7 +68,7 @@ def encode(pixels: Pixels, suffix: str, *, profile: bytes | None = None, quality
         return _encode_tiff(pixels, profile)
     if pixels.dtype == np.uint16:
         if channels == _GRAY_ALPHA:
-            return b"".join(png_stream([pixels], pixels.shape, deep=True, profile=profile))
+            return _gray_alpha_png(pixels, profile)
         done, data = cv2.imencode(suffix, np.ascontiguousarray(swap_red_blue(pixels)))
         if not done:
             raise RuntimeError(f"OpenCV could not encode {pixels.shape} as {suffix}")
@@ -89,41 +86,33 @@ def encode(pixels: Pixels, suffix: str, *, profile: bytes | None = None, quality
     return buffer.getvalue()
 
 
-def png_stream(
-    strips: Iterable[Pixels], shape: tuple[int, ...], *, deep: bool, profile: bytes | None = None
-) -> Iterator[bytes]:
-    """A PNG piece by piece (PNG specification, sections 5, 9 and 11), from strips (h, W, C) of all rows.
-
-    OpenCV writes no gray with alpha in 16 bits, and nothing piece by piece.
-    """
-    height, width, channels = shape
-    depth, sample = (16, ">u2") if deep else (8, "u1")
-    header = struct.pack(">IIBBBBB", width, height, depth, _COLOR_TYPE[channels], 0, 0, 0)
-    yield b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _profile_chunk(profile)
-    packer = zlib.compressobj(6)
-    for strip in strips:
-        rows = strip.astype(sample).reshape(len(strip), -1).view(np.uint8)
-        step = channels * depth // 8
-        filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
-        filtered[:, 0] = 1  # the filter Sub: each byte less the one a pixel before
-        filtered[:, 1 : 1 + step] = rows[:, :step]
-        filtered[:, 1 + step :] = rows[:, step:] - rows[:, :-step]
-        if data := packer.compress(filtered.tobytes()):
-            yield _chunk(b"IDAT", data)
-    yield _chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b"")
-
-
-def tiff_options(channels: int, profile: bytes | None) -> dict[str, Any]:
-    """What tifffile is told of pixels with so many channels."""
-    color = {"photometric": "rgb" if channels > _GRAY_ALPHA else "minisblack", "iccprofile": profile}
-    alpha = {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if channels in (2, 4) else {}
-    return _TIFF | color | alpha
+def _gray_alpha_png(pixels: Pixels, profile: bytes | None) -> bytes:
+    """(H, W, 2) uint16 as a PNG (PNG specification, sections 5, 9 and 11): OpenCV and Pillow write none."""
+    height, width, channels = pixels.shape
+    step = channels * 2
+    rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
+    filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = 1  # the filter Sub: each byte less the one a pixel before
+    filtered[:, 1 : 1 + step] = rows[:, :step]
+    filtered[:, 1 + step :] = rows[:, step:] - rows[:, :-step]
+    header = struct.pack(">IIBBBBB", width, height, 16, _GRAY_ALPHA_TYPE, 0, 0, 0)
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", header),
+            _profile_chunk(profile),
+            _chunk(b"IDAT", zlib.compress(filtered.tobytes())),
+            _chunk(b"IEND", b""),
+        )
+    )
 
 
 def _encode_tiff(pixels: Pixels, profile: bytes | None) -> bytes:
     buffer, channels = BytesIO(), pixels.shape[2]
+    color = {"photometric": "rgb" if channels > _GRAY_ALPHA else "minisblack", "iccprofile": profile}
+    alpha = {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if channels in (2, 4) else {}
     # Above 4 GiB it becomes a BigTIFF by itself.
-    tifffile.imwrite(buffer, pixels[..., 0] if channels == 1 else pixels, **tiff_options(channels, profile))
+    tifffile.imwrite(buffer, pixels[..., 0] if channels == 1 else pixels, **_TIFF, **color, **alpha)
     return buffer.getvalue()
 
 
