@@ -178,6 +178,24 @@ def test_earlier_results_inside_a_searched_folder_are_left_out(photos):
         targets([photos / "trip/only"], photos / "trip/only/results", "")
 
 
+def test_links_are_followed_in_folders_and_patterns(photos, tmp_path):
+    """Linked folders were skipped, and results inside one would be enlarged again."""
+    (tmp_path / "disk/deep").mkdir(parents=True)
+    write_image(tmp_path / "disk/deep/c.png", noise())
+    (tmp_path / "disk/back").symlink_to(photos)
+    (photos / "more").symlink_to(tmp_path / "disk")
+    found = ["a.png", "more/deep/c.png", "trip/b.v2.png", "trip/gray.png"]
+    for given in (photos, photos / "**/*", photos / "**"):
+        made = [target for _, target in targets([given], tmp_path / "out", "")]
+        assert sorted(target.relative_to(tmp_path / "out").as_posix() for target in made) == found
+    assert len(targets([photos / "**/deep/*.png"], tmp_path / "out", "")) == 1
+    assert len(targets([photos / "*/*/c.*"], tmp_path / "out", "")) == 1
+    out = tmp_path / "disk/results"
+    for _, target in targets([photos], out, ""):
+        write_image(target, noise())
+    assert len(targets([photos], out, "")) == 4
+
+
 def test_settings_that_do_not_serve_are_refused(model, photos, tmp_path):
     for suffix in ("/../x", "a/b", "..\\x"):
         with pytest.raises(InputError, match="no part of a file's name"):

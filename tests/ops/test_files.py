@@ -1,8 +1,11 @@
 """Whole files: what an error or a crash leaves."""
 
+import os
+
 import pytest
 
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import files_below, whole_file
 
 
 def test_the_name_is_given_at_the_end(tmp_path):
@@ -29,3 +32,36 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
         fails()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_links_to_folders_are_followed_once_and_without_loops(tmp_path):
+    """Photos are often linked together from several disks."""
+    home, other = tmp_path / "home", tmp_path / "other"
+    for path in (home / "real/a.png", other / "deep/b.png", other / ".hidden/c.png"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (home / "again").symlink_to(home / "real")  # before real in the order of names, and the same folder
+    (home / "link").symlink_to(other)
+    (other / "back").symlink_to(home)
+    (other / "round").symlink_to(other)
+    (home / "file.png").symlink_to(other / "deep/b.png")
+    (home / "broken.png").symlink_to(home / "missing")
+    names = [path.relative_to(home).as_posix() for path in files_below(home)]
+    assert names == ["file.png", "link/deep/b.png", "real/a.png"]
+    (tmp_path / "alias").symlink_to(home)
+    assert len(files_below(tmp_path / "alias")) == 3
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    """Its photos would be missing without a word."""
+    (tmp_path / "shut").mkdir()
+    read = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="shut may not be read: Permission denied"):
+        files_below(tmp_path)

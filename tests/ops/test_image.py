@@ -191,6 +191,20 @@ def test_list_of_nothing_is_an_error(tmp_path):
             list_images(tmp_path / name)
 
 
+def test_list_tells_what_it_leaves_out_with_counts(tmp_path, caplog):
+    """A folder of seven kinds gave one picture, without a word."""
+    for name in ("a.png", "b.JFIF", "c.gif", "d.ppm", "e.tga", "f.TGA", "g.jp2", "README"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JFIF", "c.gif", "d.ppm"]
+    list_images(tmp_path)
+    (told,) = caplog.messages  # once
+    assert told.endswith("left out: 1 .jp2, 2 .tga, 1 without suffix")
+    for name in ("a.png", "b.JFIF", "c.gif", "d.ppm"):
+        (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=r"no image; it holds 1 \.jp2, 2 \.tga"):
+        list_images(tmp_path)
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
     path = tmp_path / "x.png"
     old = pixels(3, torch.uint8)

@@ -2,14 +2,16 @@
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from PIL import features
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import SUFFIXES, list_images
+from esrgan_lightning.ops import READABLE, SUFFIXES, list_images
 from esrgan_lightning.ops.encode import FORMATS, LOSSY
+from esrgan_lightning.ops.files import files_below
 
 
 def result_suffix(name: str | None, output: Path | None, quality: int | None) -> str:
@@ -98,14 +100,31 @@ def _files(given: Path, output: Path) -> tuple[Path, list[Path]]:
         fixed = next(n for n, part in enumerate(given.parts) if glob.has_magic(part))
         base, pattern = Path(*given.parts[:fixed]), str(Path(*given.parts[fixed:]))
         try:
-            matches = sorted(base.glob(pattern))
+            matches = sorted(_matching(base, pattern))
         except ValueError as error:
             raise InputError(f"{given} is no pattern: {error}") from error
-        found = [path for path in matches if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+        found = [path for path in matches if path.suffix.lower() in READABLE and not path.is_dir()]
     else:
         raise InputError(f"{given} does not exist: give an image or a folder of images")
-    inside = _same(base) in map(str, Path(_same(output)).parents)
-    files = [path for path in found if not (inside and Path(_same(output)) in Path(_same(path)).parents)]
+    results, start = Path(_same(output)), Path(_same(base))
+    apart = start == results or results in start.parents  # then all of them are wanted
+    files = [path for path in found if apart or results not in Path(_same(path)).parents]
     if not files:
         raise InputError(f"{given} holds no image outside {output}")
     return base, files
+
+
+def _matching(base: Path, pattern: str) -> Iterable[Path]:
+    """As ``Path.glob``, which does not follow links to folders for ``**``."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return base.glob(pattern)
+    return [path for path in files_below(base) if _fits(path.relative_to(base).parts, parts)]
+
+
+def _fits(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(_fits(path[n:], pattern[1:]) for n in range(len(path) + 1))
+    return bool(path) and fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])

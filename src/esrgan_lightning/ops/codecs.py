@@ -1,4 +1,4 @@
-"""Below ``ops.image``: opening a file with care, its depth and orientation, and the codecs for 16 bits."""
+"""Below ``ops.image``: opening a file with care, its orientation, and what Pillow does not decode well."""
 
 import struct
 import warnings
@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
+import tifffile
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.modes import Pixels
+from esrgan_lightning.ops.modes import Pixels, with_key
 
 #: The most pixels of a file: a few kilobytes can claim to be terabytes (a decompression bomb).
 MAX_PIXELS = 2**27
@@ -38,12 +40,16 @@ _BROKEN = (
 )
 
 _GRAY_ALPHA_PNG = 4  # the colour type in a PNG header
+_RAW_EXIF, _XMP = b"Raw profile type e", b"XML:com.adobe.xmp\0"  # keywords of text chunks, equally long
+_PLANAR = 2  # PlanarConfiguration
+_PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
+_CHANNELS = MappingProxyType({0: 1, 1: 1, 2: 3})  # PhotometricInterpretation → channels
 
 
 @cache
 def _formats() -> tuple[str, ...]:
     """Named, so that a file cannot choose one of Pillow's rarer decoders (or Ghostscript) by its content."""
-    return ("PNG", "JPEG", "BMP", "WEBP", "TIFF", *(["AVIF"] if features.check("avif") else []))
+    return ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM", *(["AVIF"] if features.check("avif") else []))
 
 
 def name_of(source: Source) -> str:
@@ -87,13 +93,14 @@ def _file(source: Source) -> Any:
     return source.open("rb")
 
 
-def orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image, file: BinaryIO) -> int:
     """The EXIF orientation that is still to be applied, 1 to 8; 1 is upright."""
     if image.format == "TIFF":
         return 1  # both decoders turn these themselves, and the size is that of the turned picture
-    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
-        return 1  # Pillow would decode all pixels to look for a tag behind them
-    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if image.format == "PNG" and _exif_follows(file):
+        image.load()  # Pillow decodes all pixels to come to a chunk behind them
+    # Not PngImageFile.getexif, which would decode all pixels of every file to look for such a chunk.
+    value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     return value if value in range(1, 9) else 1
 
 
@@ -108,30 +115,99 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
     return pixels
 
 
-def is_16_bit(image: Image.Image, file: BinaryIO) -> bool:
-    """Whether the file has 16 bits per sample, which Pillow reduces to 8 where there are colours."""
-    if image.format == "PNG":
-        return _png_header(file)[0] == 16
-    return image.format == "TIFF" and set(_tiff_tag(image, ExifTags.Base.BitsPerSample, (1,))) == {16}
+def decoded_apart(image: Image.Image, file: BinaryIO) -> Pixels | None:
+    """What Pillow reduces to 8 bits, or misreads: (H, W) or (H, W, C), uint8 or uint16; None for the rest.
 
-
-def decode_16_bit(image: Image.Image, file: BinaryIO) -> Pixels:
-    """The samples as uint16, (H, W) or (H, W, C), through OpenCV."""
+    Raises:
+        ValueError: It cannot be decoded.
+    """
     if image.format == "TIFF":
-        kind = _tiff_tag(image, ExifTags.Base.SampleFormat, (1,))
-        color = _tiff_tag(image, ExifTags.Base.PhotometricInterpretation, 1)
-        channels = len(_tiff_tag(image, ExifTags.Base.BitsPerSample, (1,)))
-        if set(kind) != {1} or color not in (1, 2) or channels == 2:
-            raise ValueError("a 16-bit TIFF that is not plain gray, RGB or RGBA; convert it to PNG")
+        return _tiff(image, file)
+    if image.format == "PNG" and _png_header(file)[0] == 16:
+        pixels = _by_opencv(image, file)
+        if _png_header(file)[1] == _GRAY_ALPHA_PNG:
+            return pixels[..., [0, 3]]  # OpenCV repeats the gray
+        return pixels if pixels.ndim == 3 else with_key(pixels, image.info.get("transparency"))
+    if image.format == "PPM" and image.mode == "I":
+        return np.asarray(image).astype(np.uint16)  # Pillow has brought it to 0..65535
+    if image.format == "PPM" and (peak := _ppm_peak(image)) > 255:
+        return _stretched(_by_opencv(image, file), peak)
+    return None
+
+
+def _tiff(image: Image.Image, file: BinaryIO) -> Pixels | None:
+    bits = set(_tiff_tag(image, ExifTags.Base.BitsPerSample, (1,)))
+    color = _tiff_tag(image, ExifTags.Base.PhotometricInterpretation, 1)
+    samples = int(_tiff_tag(image, ExifTags.Base.SamplesPerPixel, 1))
+    apart = samples > 1 and _tiff_tag(image, ExifTags.Base.PlanarConfiguration, 1) == _PLANAR
+    if bits == {12} and image.mode.startswith("I;16"):
+        return _stretched(np.asarray(image), 4095)
+    if bits != {16} and not (apart and bits == {8} and color in (1, 2)):
+        return None
+    if set(_tiff_tag(image, ExifTags.Base.SampleFormat, (1,))) != {1} or color not in _CHANNELS:
+        raise ValueError("a 16-bit TIFF that is not plain gray, RGB or RGBA; convert it to PNG")
+    if apart:
+        turn = int(_tiff_tag(image, ExifTags.Base.Orientation, 1))
+        image.load()  # tifffile may return part of a truncated file; Pillow raises
+        pixels = upright(_planes(file, sorted(image.size)), turn)
+    else:
+        pixels = _by_opencv(image, file).reshape(image.height, image.width, -1)
+    if pixels.shape[2] != samples:
+        raise ValueError(f"{pixels.shape[2]} of its {samples} samples can be decoded; convert it to PNG")
+    if color == 0:  # white is zero
+        pixels = np.iinfo(pixels.dtype).max - pixels
+    return _with_alpha(pixels, _CHANNELS[color], _tiff_tag(image, ExifTags.Base.ExtraSamples, (_STRAIGHT,)))
+
+
+def has_unknown_channels(image: Image.Image) -> bool:
+    """Whether a TIFF has extra samples of which it does not say that they are alpha."""
+    return image.format == "TIFF" and 0 in _tiff_tag(image, ExifTags.Base.ExtraSamples, ())
+
+
+def _planes(file: BinaryIO, sides: list[int]) -> Pixels:
+    """(H, W, C), as it lies, of a TIFF whose channels lie one after the other: OpenCV reads noise there."""
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        if not isinstance(page, tifffile.TiffPage) or sorted(page.shape[1:]) != sides:
+            raise ValueError("its channels cannot be told apart; convert it to PNG")
+        pixels: Pixels = page.asarray().transpose(1, 2, 0)
+    return pixels
+
+
+def _with_alpha(pixels: Pixels, count: int, extra: tuple[int, ...]) -> Pixels:
+    """Colours, and the first extra sample if it is alpha, with the colours multiplied by it or not."""
+    colors = pixels[..., :count]
+    if pixels.shape[2] == count or extra[0] not in (_PREMULTIPLIED, _STRAIGHT):
+        return colors
+    alpha = pixels[..., count : count + 1]
+    if extra[0] == _PREMULTIPLIED:
+        peak = np.iinfo(pixels.dtype).max
+        straight = colors * (peak / np.maximum(alpha, 1).astype(np.float64))
+        colors = np.floor(straight.clip(0, peak) + 0.5).astype(pixels.dtype)
+    return np.concatenate([colors, alpha], 2)
+
+
+def _by_opencv(image: Image.Image, file: BinaryIO) -> Pixels:
+    """(H, W) or (H, W, C) uint16."""
     image.load()  # OpenCV may return part of a truncated file; Pillow raises
     file.seek(0)
     data = np.frombuffer(file.read(), np.uint8)
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("its 16-bit samples cannot be decoded")
-    if image.format == "PNG" and _png_header(file)[1] == _GRAY_ALPHA_PNG:
-        return pixels[..., [0, 3]]  # OpenCV repeats the gray
     return swap_red_blue(pixels)
+
+
+def _stretched(pixels: Pixels, peak: int) -> Pixels:
+    """0..peak to 0..65535."""
+    return ((pixels.astype(np.uint32) * 65535 + peak // 2) // peak).astype(np.uint16)
+
+
+def _ppm_peak(image: Image.Image) -> int:
+    """The largest value of a sample, as the header states it."""
+    args = image.tile[0].args if image.tile else ()
+    return args[1] if isinstance(args, tuple) and len(args) > 1 and isinstance(args[1], int) else 255
 
 
 def swap_red_blue(pixels: Pixels) -> Pixels:
@@ -148,6 +224,29 @@ def _png_header(file: BinaryIO) -> tuple[int, int]:
     depth, color = file.read(2)
     file.seek(place)
     return depth, color
+
+
+def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """The chunks of a PNG, each by name and length, while the file stands at its data."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        start = file.tell()
+        yield kind, length
+        file.seek(start + length + 4)
+
+
+def _exif_follows(file: BinaryIO) -> bool:
+    """Whether a chunk that may hold EXIF data stands behind the pixels."""
+    place, pixels = file.tell(), False
+    try:
+        for kind, length in png_chunks(file):
+            pixels |= kind == b"IDAT"
+            if pixels and (kind == b"eXIf" or file.read(min(length, len(_RAW_EXIF))) in (_RAW_EXIF, _XMP)):
+                return True
+        return False
+    finally:
+        file.seek(place)
 
 
 def _tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:

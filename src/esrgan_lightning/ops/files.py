@@ -1,9 +1,13 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and the files that lie below a folder."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
+
+from esrgan_lightning.errors import InputError
 
 
 @contextmanager
@@ -19,3 +23,35 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files under ``folder``, sorted, except hidden ones and those in hidden subfolders.
+
+    Links to folders are followed. Each folder is listed once, under its own path where it has one here: a
+    link to a folder that has been listed, as in a loop, adds nothing.
+
+    Raises:
+        InputError: a subfolder may not be read.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    pending = [folder]
+    while pending:
+        links: list[Path] = []
+        for top in pending:
+            for place, inner, names in os.walk(top, onerror=_unreadable):
+                inner[:] = sorted(name for name in inner if not name.startswith("."))
+                real = os.path.realpath(place)
+                if real in seen:
+                    inner.clear()
+                    continue
+                seen.add(real)
+                links += filter(Path.is_symlink, (Path(place, name) for name in inner))
+                found += (Path(place, name) for name in names if not name.startswith("."))
+        pending = links
+    return sorted(path for path in found if path.is_file())
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise InputError(f"{error.filename} may not be read: {error.strerror}") from error

@@ -1,6 +1,9 @@
 """Image files as tensors: depth, gray and alpha kept, orientation applied, nothing half read or written."""
 
+import logging
 import os
+from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +14,16 @@ from torch import Tensor
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import codecs
 from esrgan_lightning.ops.encode import FORMATS, check_format, encode
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.files import files_below, whole_file
 from esrgan_lightning.ops.modes import colors_of, with_profile
 from esrgan_lightning.ops.pixels import to_uint8
 
-#: The suffixes that are read and written.
+logger = logging.getLogger(__name__)
+
+#: The suffixes that are written.
 SUFFIXES = tuple(FORMATS)
+#: The suffixes that are read.
+READABLE = (*SUFFIXES, ".jfif", ".jpe", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
 
 
 class Photo(NamedTuple):
@@ -52,12 +59,13 @@ def read_photo(source: codecs.Source) -> Photo:
     """Read a file, on the disk or in memory, with what belongs to its pixels; as ``read_image`` otherwise."""
     with codecs.opened(source) as (image, file):
         notes = ["it has several pictures or frames: the first was taken"] if _has_more(image) else []
-        turn = codecs.orientation(image)
+        if codecs.has_unknown_channels(image):
+            notes.append("it has channels besides its colours that are not stated to be alpha: left out")
+        turn = codecs.orientation(image, file)
         try:
-            if codecs.is_16_bit(image, file):
-                colors = with_profile(codecs.decode_16_bit(image, file), image.info.get("icc_profile"))
-            else:
-                colors = colors_of(image)
+            apart = codecs.decoded_apart(image, file)
+            icc = image.info.get("icc_profile")
+            colors = colors_of(image) if apart is None else with_profile(apart, icc)
         except InputError as error:
             raise InputError(f"{codecs.name_of(source)}: {error}") from error
     pixels = codecs.upright(colors.pixels.reshape(*colors.pixels.shape[:2], -1), turn)
@@ -86,32 +94,40 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         InputError: the file is missing, not an image, or too large (``codecs.MAX_PIXELS``).
     """
-    with codecs.opened(Path(path)) as (image, _):
+    with codecs.opened(Path(path)) as (image, file):
         width, height = image.size
-        return (width, height) if codecs.orientation(image) >= 5 else (height, width)
+        return (width, height) if codecs.orientation(image, file) >= 5 else (height, width)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """The image files under ``folder`` and its subfolders by known suffix, sorted; hidden ones are left out.
 
+    Links are followed, see :func:`~esrgan_lightning.ops.files.files_below`. A warning counts files of other
+    kinds, suffix by suffix.
+
     Raises:
-        InputError: ``folder`` is missing, is a file, or holds no image.
+        InputError: ``folder`` is missing, is a file, or holds no image; a subfolder may not be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
             f"{folder} is {'not a folder' if folder.exists() else 'missing'}; give a folder of images"
         )
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
+    found = files_below(folder)
+    files = [path for path in found if path.suffix.lower() in READABLE]
+    others = Counter(path.suffix.lower() or "without suffix" for path in found).items()
+    left_out = ", ".join(f"{count} {kind}" for kind, count in sorted(others) if kind not in READABLE)
     if not files:
-        raise InputError(f"{folder} holds no image; known are {', '.join(SUFFIXES)}")
+        held = f"; it holds {left_out}" if left_out else ""
+        raise InputError(f"{folder} holds no image{held}; known are {', '.join(READABLE)}")
+    if left_out:
+        _tell_once(f"{folder}: files of other kinds are left out: {left_out}")
     return files
+
+
+@cache
+def _tell_once(message: str) -> None:
+    logger.warning(message)
 
 
 def write_image(

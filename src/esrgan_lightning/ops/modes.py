@@ -43,12 +43,22 @@ def colors_of(image: Image.Image) -> Colors:
     """
     icc = image.info.get("icc_profile")
     if image.mode.startswith("I;16"):
-        return with_profile(np.asarray(image).astype(np.uint16), icc)
+        return with_profile(
+            with_key(np.asarray(image).astype(np.uint16), image.info.get("transparency")), icc
+        )
     if image.mode not in _MODES:
         raise InputError(f"samples of mode {image.mode!r}; convert it to 8 or 16 bits")
     if image.mode == "CMYK":
         return _from_cmyk(image, icc)
     return with_profile(np.asarray(image.convert(_MODES[image.mode][image.has_transparency_data])), icc)
+
+
+def with_key(gray: Pixels, key: object) -> Pixels:
+    """(H,W) as it is, or with alpha (H,W,2) where one level, the key, stands for transparency."""
+    if not isinstance(key, int):
+        return gray
+    alpha = np.where(gray == key, 0, np.iinfo(gray.dtype).max).astype(gray.dtype)
+    return np.stack([gray, alpha], 2)
 
 
 def with_profile(pixels: Pixels, icc: object) -> Colors:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import files_below
 
 # Where a run lies and how it is watched makes no difference to what it is.
 _ASIDE = ("name", "resume", "overwrite", "logger", "metrics", "init_settings")
@@ -76,7 +77,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder: give the folders of runs, as runs/NAME")
-        marks = [path for name in ("config.yaml", "outcome.json") for path in folder.rglob(name)]
+        marks = [path for path in files_below(folder) if path.name in ("config.yaml", "outcome.json")]
         below = {path.parent for path in marks if "checkpoints" not in path.parts}
         found |= dict.fromkeys(sorted(below, key=_by_number))
     if not found:

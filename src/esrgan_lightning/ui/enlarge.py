@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from esrgan_lightning.ops import SUFFIXES, write_image
+from esrgan_lightning.ops import READABLE, write_image
 from esrgan_lightning.ui import desk
 from esrgan_lightning.ui.pair import NetworkPair
 from esrgan_lightning.ui.visit import Limits, Visit
@@ -119,7 +119,7 @@ class EnlargeTab:
         visit = gr.State(None, time_to_live=3600)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                types = list(SUFFIXES)
+                types = list(READABLE)
                 file = gr.File(label="Drop a photo here", file_types=types, height=160, elem_id="photo")
                 example = gr.Dropdown(
                     list(self.examples),
