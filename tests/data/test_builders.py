@@ -1,6 +1,7 @@
 """What ``data=…`` makes of photos on disk."""
 
 from dataclasses import asdict
+from itertools import product
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_packs_are_trained_on_and_photos_held_out_of_all_of_them(tmp_path):
     trained = {(each.pack.path, int(index)) for each in module.train_set.sets for index in each.chosen}
     assert (len(held_out), len(trained), held_out & trained) == (4, 56, set())
     one = builders.packs(files[0], fill(tmp_path / "val", 2), patch_size=32)
-    assert (len(one.train_set.sets[0]), names(one.val_set.photos)) == (30, ["000", "001"])
+    assert (len(one.train_set.sets[0]), names(one.val_set.photos)) == (30, ["000.png", "001.png"])
 
 
 def test_pairs_belong_together_whatever_their_order(tmp_path):
@@ -54,6 +55,23 @@ def test_pairs_belong_together_whatever_their_order(tmp_path):
         assert (sample["lr"] == sample["hr"][0, 0, 0]).all()
     held_out = module.val_set[0]
     assert held_out["lr"][0, 0, 0] == held_out["hr"][0, 0, 0]
+
+
+def test_pairs_of_several_trees(tmp_path):
+    """As REDS is laid out: a folder for each scene, the same numbers in all."""
+    for root, scene, name in product(("x", "y"), ("000", "001"), ("0.png", "1.png", "2.jpg")):
+        value = 20 * len(list(tmp_path.rglob("*.*g"))) // 2
+        for kind, side in (("hr", 64), ("lr", 16)):
+            path = tmp_path / root / kind / scene / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((side, side, 3), value, np.uint8)).save(path)
+    hr, lr = ([tmp_path / root / kind for root in ("x", "y")] for kind in ("hr", "lr"))
+    module = builders.paired(hr, lr, hr, lr, patch_size=32, cache_dir=tmp_path / "cache", weights=[1, 1])
+    assert [len(each) for each in module.train_set.sets] == [6, 6]
+    samples = [*(module.train_set[n] for n in range(60)), *(module.val_set[n] for n in range(12))]
+    for sample in samples:
+        assert abs(int(sample["lr"][0, 0, 0]) - int(sample["hr"][0, 0, 0])) <= 1
+    assert len({int(sample["hr"][0, 0, 0]) for sample in samples}) == 12
 
 
 @pytest.fixture
@@ -76,7 +94,7 @@ def test_downloaded_sources_are_packed_beside_them(known):
     """Breaks if sources are mixed up, or validation photos taken from the training photos."""
     module = builders.downloaded(["one", "two"], known, val_count=3, patch_size=32)
     assert [len(each) for each in module.train_set.sets] == [3, 5]
-    assert names(module.val_set.photos) == ["002", "006", "010"]
+    assert names(module.val_set.photos) == ["002.png", "006.png", "010.png"]
     assert len([path for path in (known / "packs").iterdir() if path.suffix == ".safetensors"]) == 2
 
 
@@ -88,9 +106,14 @@ def test_what_is_not_there_is_told_with_the_command_that_fetches_it(known):
 def test_fewer_of_the_embedded_photos(tmp_path):
     """Breaks if a ladder's step with less data sees all photos, or other ones to be judged by."""
     few, all_of_them = (builders.photos(train_count=n, cache_dir=tmp_path, patch_size=64) for n in (4, None))
-    assert names(few.train_set.sets[0].photos()) == ["astronaut", "coffee", "rocket", "hubble_deep_field"]
+    assert [photo.place for photo in few.train_set.sets[0].photos()] == [
+        "astronaut",
+        "coffee",
+        "rocket",
+        "hubble_deep_field",
+    ]
     assert len(all_of_them.train_set.sets[0].photos()) == 12
-    assert names(few.val_set.photos) == names(all_of_them.val_set.photos) == ["chelsea", "flower"]
+    assert names(few.val_set.photos) == names(all_of_them.val_set.photos) == ["chelsea.png", "flower.jpg"]
 
 
 @pytest.mark.parametrize("count", [0, -1, 13])

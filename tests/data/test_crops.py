@@ -181,4 +181,4 @@ def test_whole_photos_are_cut_to_a_multiple_of_the_scale(folder):
         items = [whole[i] for i in range(len(whole))]
         shapes = [(tuple(item["lr"].shape), tuple(item["hr"].shape)) for item in items]
         assert shapes == [((3, h, w), (3, 4 * h, 4 * w)) for h, w in [(24, 32), (27, 20), (18, 22)]]
-        assert [item["name"] for item in items] == ["photo0", "photo1", "photo2"]
+        assert [item["name"] for item in items] == ["photo0.png", "photo1.png", "photo2.png"]

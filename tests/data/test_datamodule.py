@@ -188,5 +188,5 @@ def test_paired_wants_both_validation_folders(photos, tmp_path):
 def test_whole_photos_come_one_by_one_with_their_names(photos):
     module = builders.folder(photos, photos, scale=4, patch_size=32)
     batches = list(module.val_dataloader())
-    assert [batch["name"] for batch in batches] == [["0"], ["1"], ["2"], ["3"]]
+    assert [batch["name"] for batch in batches] == [["0.png"], ["1.png"], ["2.png"], ["3.png"]]
     assert tuple(batches[0]["hr"].shape) == (1, 3, 60, 68)

@@ -1,5 +1,7 @@
 """Folders are checked before anything long starts, and the offender is named."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,7 +39,7 @@ def test_folders_are_searched_recursively_and_in_order(tmp_path):
         save(tmp_path / name, 40, 50)
     (tmp_path / "notes.txt").write_text("not an image")
     photos = folder_photos(tmp_path)
-    assert [photo.name for photo in photos] == ["1", "3", "2"]
+    assert [photo.name for photo in photos] == ["a/1.png", "a/c/3.jpg", "b/2.png"]
     assert {(photo.height, photo.width) for photo in photos} == {(40, 50)}
 
 
@@ -50,7 +52,7 @@ def test_held_out_photos_are_spread_and_disjoint(tmp_path):
     for index in range(10):
         save(tmp_path / f"{index}.png", 40, 40)
     training, validation = hold_out(folder_photos(tmp_path), 2)
-    assert [photo.name for photo in validation] == ["2", "7"]
+    assert [photo.name for photo in validation] == ["2.png", "7.png"]
     assert len(training) == 8
     assert not {photo.hr for photo in training} & {photo.hr for photo in validation}
     with pytest.raises(InputError, match="cannot hold out 10 of 10"):
@@ -86,3 +88,64 @@ class TestPaired:
         save(tmp_path / "lr/a.png", 10, 11)
         with pytest.raises(InputError, match=r"lr.a\.png is 10×11.*must be 10×10"):
             paired_photos(tmp_path / "hr", tmp_path / "lr", 4)
+
+    def test_a_partner_has_the_same_path(self, tmp_path):
+        """By its stem HR a/0.png got LR b/0.png, and 0.jpg that of 0.png: wrong training, without a word."""
+        for name in ("a/0.png", "b/0.png", "c/0.jpg", "c/0.png"):
+            save(tmp_path / "hr" / name, 40, 40)
+            save(tmp_path / "lr" / name, 10, 10)
+        pairs = paired_photos(tmp_path / "hr", tmp_path / "lr", 4)
+        assert [pair.name for pair in pairs] == ["a/0.png", "b/0.png", "c/0.jpg", "c/0.png"]
+        assert [pair.lr.relative_to(tmp_path / "lr").as_posix() for pair in pairs] == [p.name for p in pairs]
+        (tmp_path / "lr/b").rename(tmp_path / "lr/d")
+        with pytest.raises(InputError, match=r"b/0\.png has no partner in .*as b/0\.\*, b/0x4\.\*"):
+            paired_photos(tmp_path / "hr", tmp_path / "lr", 4)
+
+    def test_formats_that_do_not_tell_are_refused(self, tmp_path):
+        for hr, lr in (("0.jpg", "0.bmp"), ("0.png", "0.webp")):
+            save(tmp_path / "hr" / hr, 40, 40)
+            save(tmp_path / "lr" / lr, 10, 10)
+        with pytest.raises(InputError, match=r"0\.jpg has no partner in .*, or several"):
+            paired_photos(tmp_path / "hr", tmp_path / "lr", 4)
+
+    def test_two_photos_with_one_partner_are_refused(self, tmp_path):
+        for hr, lr in (("0.png", "0x4.png"), ("0x4.png", "1.png")):
+            save(tmp_path / "hr" / hr, 40, 40)
+            save(tmp_path / "lr" / lr, 10, 10)
+        with pytest.raises(InputError, match=r"0\.png and .*0x4\.png would both have the LR .*0x4\.png"):
+            paired_photos(tmp_path / "hr", tmp_path / "lr", 4)
+
+    @pytest.mark.parametrize(
+        ("hr", "lr"),
+        [("", "_x4"), ("_HR", "_LR"), ("", "_LRx4"), ("", "_bicLRx4"), ("_HR_x4", "_LRBI_x4"), ("", "x4")],
+    )
+    def test_suffixes_of_the_field_are_known(self, tmp_path, hr, lr):
+        for name in ("a/0", "a/0x4", "b/0"):  # one of them ends like a suffix
+            save(tmp_path / f"hr/{name}{hr}.png", 40, 40)
+            save(tmp_path / f"lr/{name}{lr}.png", 10, 10)
+        pairs = paired_photos(tmp_path / "hr", tmp_path / "lr", 4)
+        assert [pair.lr.relative_to(tmp_path / "lr").as_posix() for pair in pairs] == [
+            f"{pair.place.removesuffix(hr)}{lr}.png" for pair in pairs
+        ]
+
+    def test_other_suffixes_are_given(self, tmp_path):
+        save(tmp_path / "hr/a_big.png", 40, 40)
+        save(tmp_path / "lr/a_small.png", 10, 10)
+        find = partial(paired_photos, tmp_path / "hr", tmp_path / "lr", 4)
+        with pytest.raises(InputError, match="no partner"):
+            find()
+        with pytest.raises(InputError, match="for _HR"):
+            find(hr_suffix="_HR")
+        (pair,) = find(hr_suffix="_big", lr_suffix="_small")
+        assert pair.lr.name == "a_small.png"
+
+    def test_several_folders(self, tmp_path):
+        for root in ("one", "two"):
+            save(tmp_path / root / "HR/0.png", 40, 40)
+            save(tmp_path / root / "LR/0.png", 10, 10)
+        hr, lr = ([tmp_path / root / kind for root in ("one", "two")] for kind in ("HR", "LR"))
+        pairs = paired_photos(hr, lr, 4)
+        assert [pair.lr for pair in pairs] == [each / "0.png" for each in lr]
+        assert [pair.name for pair in pairs] == ["HR/0.png"] * 2
+        with pytest.raises(InputError, match="2 folders of HR and 1 of LR"):
+            paired_photos(hr, lr[:1], 4)

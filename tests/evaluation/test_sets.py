@@ -58,8 +58,18 @@ def test_images_in_subfolders_are_told_apart(root):
     write_image(root / "T/HR/y/1.png", noise(3, 8, 8))
     assert [pair.name for pair in find_set(root, "T", 2)] == ["x/1", "y/1"]
     write_image(root / "T/HR/y/1.bmp", noise(3, 8, 8))
-    with pytest.raises(InputError, match=r"1\.bmp and .*1\.png have one name"):
-        find_set(root, "T", 2)
+    files = ["x/1.png", "y/1.bmp", "y/1.png"]
+    for name in files:
+        write_image(root / "T/LRbicx2" / name, noise(3, 4, 4))
+    pairs = find_set(root, "T", 2)
+    assert [pair.name for pair in pairs] == ["x/1", "y/1.bmp", "y/1.png"]
+    assert [pair.lr.relative_to(root / "T/LRbicx2").as_posix() for pair in pairs] == files
+
+
+def test_suffixes_of_the_field_are_known(root):
+    write_image(root / "T/HR/a_HR.png", noise(3, 8, 8))
+    write_image(root / "T/LRbicx2/a_bicLRx2.png", noise(3, 4, 4))
+    assert [(pair.name, pair.lr.name) for pair in find_set(root, "T", 2)] == [("a_HR", "a_bicLRx2.png")]
 
 
 def test_alpha_and_depth_play_no_part(tmp_path):
@@ -99,7 +109,7 @@ def test_what_is_missing_is_named(root):
     with pytest.raises(InputError, match="no folder 'x'; it holds no folder"):
         find_set(root / "Empty/HR", "x", 2)
     (root / "MySet/LRbicX2/b.png").unlink()
-    with pytest.raises(InputError, match=r"lacks the LR of b\.png"):
+    with pytest.raises(InputError, match=r"b\.png has no partner in .*LRbicX2"):
         find_set(root, "myset", 2)
 
 

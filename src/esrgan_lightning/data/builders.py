@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from esrgan_lightning.data.shard_store import ShardStore
 from esrgan_lightning.data.sources import (
     HELD_OUT_PHOTOS,
     TRAIN_PHOTOS,
+    Folders,
     embedded_photos,
+    folder_pairs,
     folder_photos,
+    folders_of,
     hold_out,
     paired_photos,
 )
@@ -42,9 +46,9 @@ def photos(
 
 
 def folder(
-    train_dir: str | Path | Sequence[str | Path],
-    val_dir: str | Path | None = None,
-    test_dir: str | Path | None = None,
+    train_dir: Folders,
+    val_dir: Folders | None = None,
+    test_dir: Folders | None = None,
     *,
     val_count: int | None = None,
     cache_dir: str | Path | None = None,
@@ -62,15 +66,14 @@ def folder(
         skip_bad: leave damaged images out.
         **settings: of :class:`SRDataModule`.
     """
-    given = [train_dir] if isinstance(train_dir, str | Path) else list(train_dir)
-    sets = [PhotoSet(packed([each], cache_dir, skip_bad=skip_bad)) for each in given]
+    sets = [PhotoSet(packed([each], cache_dir, skip_bad=skip_bad)) for each in folders_of(train_dir)]
     return _module(sets, val_dir, test_dir, val_count, settings)
 
 
 def packs(
-    files: str | Path | Sequence[str | Path],
-    val_dir: str | Path | None = None,
-    test_dir: str | Path | None = None,
+    files: Folders,
+    val_dir: Folders | None = None,
+    test_dir: Folders | None = None,
     *,
     val_count: int | None = None,
     **settings: Any,
@@ -84,8 +87,8 @@ def packs(
         val_count: as for :func:`folder`.
         **settings: of :class:`SRDataModule`.
     """
-    given = [files] if isinstance(files, str | Path) else list(files)
-    return _module([PhotoSet(Pack(each)) for each in given], val_dir, test_dir, val_count, settings)
+    sets = [PhotoSet(Pack(each)) for each in folders_of(files)]
+    return _module(sets, val_dir, test_dir, val_count, settings)
 
 
 def downloaded(
@@ -95,7 +98,7 @@ def downloaded(
     download: bool = False,
     val_name: str = "div2k_valid",
     val_count: int = 10,
-    test_dir: str | Path | None = None,
+    test_dir: Folders | None = None,
     cache_dir: str | Path | None = None,
     skip_bad: bool = False,
     **settings: Any,
@@ -126,39 +129,55 @@ def downloaded(
 
 
 def paired(
-    train_hr: str | Path,
-    train_lr: str | Path,
-    val_hr: str | Path | None = None,
-    val_lr: str | Path | None = None,
+    train_hr: Folders,
+    train_lr: Folders,
+    val_hr: Folders | None = None,
+    val_lr: Folders | None = None,
     *,
+    hr_suffix: str | None = None,
+    lr_suffix: str | None = None,
     scale: int = 4,
     val_count: int | None = None,
     cache_dir: str | Path | None = None,
     **settings: Any,
 ) -> SRDataModule:
-    """``data=paired``: LR given beside HR, checked for count, names and sizes before training."""
+    """``data=paired``: LR given beside HR, checked for count, paths and sizes before training.
+
+    Args:
+        train_hr: HR photos; with several folders, ``weights`` says how they mix.
+        train_lr: their LR, as many folders in the same order; the same paths below them but for the suffixes.
+        val_hr: the same for validation; without it some of the training photos are held out.
+        val_lr: their LR.
+        hr_suffix: what HR names end in, as ``_HR``; by default what fits of the field's.
+        lr_suffix: what LR names end in, as ``x4``, ``_LR`` or ``_bicLRx4``; likewise.
+        scale: s.
+        val_count: as for :func:`folder`.
+        cache_dir: where the packs are kept.
+        **settings: of :class:`SRDataModule`.
+    """
     if (val_hr is None) != (val_lr is None):
         raise InputError("data.val_hr and data.val_lr go together: give both or neither")
-    pairs = paired_photos(train_hr, train_lr, scale)
-    hr, lr = packed([train_hr], cache_dir), packed([train_lr], cache_dir)
-    hr_at, lr_at = ({name: i for i, name in enumerate(each.names)} for each in (hr, lr))
-    train = PhotoSet(
-        hr,
-        [hr_at[pair.hr.relative_to(train_hr).as_posix()] for pair in pairs],
-        lr,
-        [lr_at[pair.lr.relative_to(train_lr).as_posix()] for pair in pairs if pair.lr],
-    )
+    find = partial(paired_photos, scale=scale, hr_suffix=hr_suffix, lr_suffix=lr_suffix)
+    folders = folder_pairs(train_hr, train_lr)
+    found = [find(*each) for each in folders]  # all of them are checked before the first is packed
+    val: Sequence[Photo | PackedPhoto] = ()
     if val_hr is not None and val_lr is not None:
-        val: Sequence[Photo | PackedPhoto] = paired_photos(val_hr, val_lr, scale)
-    else:
-        (train,), val = _held_out([train], val_count)
+        val = find(val_hr, val_lr)
+    train = []
+    for (hr_folder, lr_folder), pairs in zip(folders, found, strict=True):
+        hr, lr = packed([hr_folder], cache_dir), packed([lr_folder], cache_dir)
+        hr_at, lr_at = ({name: i for i, name in enumerate(each.names)} for each in (hr, lr))
+        names = [pair.lr.relative_to(lr_folder).as_posix() for pair in pairs if pair.lr]
+        train.append(PhotoSet(hr, [hr_at[pair.name] for pair in pairs], lr, [lr_at[name] for name in names]))
+    if not val:
+        train, val = _held_out(train, val_count)
     return SRDataModule(train, val, scale=scale, **settings)
 
 
 def streaming(
     url: str | Path,
-    val_dir: str | Path | None = None,
-    test_dir: str | Path | None = None,
+    val_dir: Folders | None = None,
+    test_dir: Folders | None = None,
     *,
     endpoint: str | None = None,
     cache_dir: str | Path | None = None,
@@ -185,8 +204,8 @@ def streaming(
 
 def _module(
     sets: Sequence[PhotoSet],
-    val_dir: str | Path | None,
-    test_dir: str | Path | None,
+    val_dir: Folders | None,
+    test_dir: Folders | None,
     val_count: int | None,
     settings: dict[str, Any],
 ) -> SRDataModule:

@@ -29,14 +29,13 @@ class Photo:
 
     @property
     def name(self) -> str:
-        """The file's stem, as it stands in tables and sample pictures."""
-        return self.hr.stem
+        """Its path below its folder."""
+        return self.hr.relative_to(self.below or self.hr.parent).as_posix()
 
     @property
     def place(self) -> str:
         """Its path below its folder, without suffix."""
-        inside = self.hr.relative_to(self.below) if self.below else Path(self.hr.name)
-        return inside.with_suffix("").as_posix()
+        return PurePosixPath(self.name).with_suffix("").as_posix()
 
     def read_hr(self) -> Tensor:
         """(3,H,W) uint8."""
@@ -67,13 +66,13 @@ class PackedPhoto:
 
     @property
     def name(self) -> str:
-        """The stem of the file that it was."""
-        return Path(self.pack.names[self.index]).stem
+        """The path of the file that it was, below its folder."""
+        return self.pack.names[self.index]
 
     @property
     def place(self) -> str:
         """Its path below its folder, without suffix."""
-        return PurePosixPath(self.pack.names[self.index]).with_suffix("").as_posix()
+        return PurePosixPath(self.name).with_suffix("").as_posix()
 
     @property
     def height(self) -> int:

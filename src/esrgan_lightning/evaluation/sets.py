@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from esrgan_lightning.data.pairing import pair_files, unique_places
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import image_size, imresize, list_images, modcrop, read_image, to_uint8
 
@@ -67,13 +68,13 @@ def find_set(root: Path, name: str, scale: int) -> list[TestPair]:
 
     Args:
         root: Holds a folder per set; in each ``HR/``, and ``LRbicx{scale}/`` or none. An LR file is called as
-            its HR file, or as that with ``x{scale}`` at the end.
+            its HR file, but for the suffixes of :func:`~esrgan_lightning.data.pairing.pair_files`.
         name: Of the set's folder.
         scale: s.
 
     Raises:
-        InputError: No such folder, no ``HR/`` or no image in it, two images of one name, an ``LRbicx…/`` that
-            lacks an image, or an LR file of the wrong size.
+        InputError: No such folder, no ``HR/`` or no image in it, an ``LRbicx…/`` that lacks an image, or an
+            LR file of the wrong size.
     """
     folder = inner_folder(root, name)
     if folder is None:
@@ -82,13 +83,11 @@ def find_set(root: Path, name: str, scale: int) -> list[TestPair]:
     hr_folder, lr_folder = inner_folder(folder, "HR"), inner_folder(folder, f"LRbicx{scale}")
     if hr_folder is None:
         raise InputError(f"{folder} has no folder HR/ with the original images")
-    hr, lr = by_name(hr_folder), by_name(lr_folder) if lr_folder else {}
-    pairs = []
-    for image, path in hr.items():
-        given = lr.get(image) or lr.get(f"{image}x{scale}")
-        if lr_folder is not None and given is None:
-            raise InputError(f"{lr_folder} lacks the LR of {path.name}: add it, or take the folder away")
-        pairs.append(TestPair(path, given, image))
+    hr = by_name(hr_folder)
+    lr: Sequence[Path | None] = [None] * len(hr)
+    if lr_folder is not None:
+        lr = pair_files(list(hr.values()), list_images(lr_folder), hr_folder, lr_folder, scale)
+    pairs = [TestPair(path, given, name) for (name, path), given in zip(hr.items(), lr, strict=True)]
     for pair in pairs:
         pair.size(scale)
     return pairs
@@ -112,11 +111,6 @@ def inner_folder(root: Path, name: str) -> Path | None:
 
 
 def by_name(folder: Path) -> dict[str, Path]:
-    """The images below a folder by their paths in it, without the suffix."""
-    images: dict[str, Path] = {}
-    for path in list_images(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in images:
-            raise InputError(f"{images[name]} and {path} have one name: keep one of them")
-        images[name] = path
-    return images
+    """The images below a folder by their paths in it, without the suffix where that is not needed."""
+    files = list_images(folder)
+    return dict(zip(unique_places(files, folder), files, strict=True))
