@@ -55,7 +55,7 @@ def test_a_file_becomes_stem_png(model, photos, tmp_path):
     assert result.exit_code == 0, result.output
     assert written(tmp_path / "out") == ["a.png"]
     assert result.stdout.split() == [str(tmp_path / "out/a.png")]
-    expected = Upscaler(model, device="cpu")(photos / "a.jpg")
+    expected = Upscaler(model, device="cpu", pre_pad=8)(photos / "a.jpg")
     assert torch.equal(read_image(tmp_path / "out/a.png"), expected)
 
 
@@ -63,7 +63,7 @@ def test_a_folder_keeps_its_tree_depth_and_alpha(model, photos, tmp_path):
     result = run(photos, "-o", tmp_path / "out", "-m", model, "--suffix", "_x2", "--tile", 4, "--overlap", 40)
     assert result.exit_code == 0, result.output
     assert written(tmp_path / "out") == ["a_x2.png", "trip/b.v2_x2.png", "trip/gray_x2.png"]
-    upscaler = Upscaler(model, tile=4, overlap=40)
+    upscaler = Upscaler(model, tile=4, overlap=40, pre_pad=8)
     for source, target in (("trip/b.v2.png", "trip/b.v2_x2.png"), ("trip/gray.tif", "trip/gray_x2.png")):
         found, expected = read_image(tmp_path / "out" / target), upscaler(photos / source)
         assert found.dtype is expected.dtype
@@ -370,9 +370,13 @@ def test_without_options_the_bundled_network_enlarges_into_upscaled(tmp_path, mo
     write_image(tmp_path / "photo.jpg", noise(3, 20, 24))
     monkeypatch.chdir(tmp_path)
     assert run("photo.jpg").exit_code == 0
-    assert torch.equal(read_image("upscaled/photo.png"), Upscaler(bundled_weights("gan"))("photo.jpg"))
+    assert torch.equal(
+        read_image("upscaled/photo.png"), Upscaler(bundled_weights("gan"), pre_pad=8)("photo.jpg")
+    )
     assert run("photo.jpg", "-m", "psnr", "-o", "other").exit_code == 0
-    assert torch.equal(read_image("other/photo.png"), Upscaler(bundled_weights("psnr"))("photo.jpg"))
+    assert torch.equal(
+        read_image("other/photo.png"), Upscaler(bundled_weights("psnr"), pre_pad=8)("photo.jpg")
+    )
 
 
 def test_a_file_of_a_networks_name_is_given_with_its_folder(tmp_path, monkeypatch):

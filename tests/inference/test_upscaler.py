@@ -485,6 +485,33 @@ def test_the_precision_reaches_the_network():
         Upscaler(Nearest(), precision="fp8")
 
 
+class Blurred(nn.Module):
+    """The mean of 3 × 3 pixels with zeros around, twice as large: dark at the edges."""
+
+    scale = 2
+
+    def __init__(self):
+        super().__init__()
+        self.mean = nn.AvgPool2d(3, 1, padding=1)
+
+    def forward(self, image):
+        return F.interpolate(self.mean(image), scale_factor=2, mode="nearest")
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
+@pytest.mark.parametrize("tile", [None, 4])
+def test_pre_pad_takes_the_black_outside_away(dtype, tile):
+    """Breaks if the margin is cut off at another scale or side, or the inner part is moved."""
+    image = picture(dtype=dtype)
+    plain, padded = (Upscaler(Blurred(), pre_pad=p, tile=tile).upscale(image) for p in (0, 3))
+    assert torch.equal(plain[:, 2:-2, 2:-2], padded[:, 2:-2, 2:-2])
+    edges = F.pad(image.double()[None], [1] * 4, mode="replicate")
+    expected = F.interpolate(F.avg_pool2d(edges, 3, 1), scale_factor=2, mode="nearest")[0]
+    assert (padded.double() - expected).abs().max() <= (1e-6 if dtype == torch.float32 else 0.51)
+    with pytest.raises(InputError, match="pre_pad=-1"):
+        Upscaler(Blurred(), pre_pad=-1)
+
+
 def test_back_projection_is_done_on_what_the_network_was_given():
     """Breaks if it is done after rounding, or on the LR of another pass."""
     lr, net = picture(3, 9, 7, torch.float32), tiny()

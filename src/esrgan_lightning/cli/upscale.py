@@ -54,6 +54,9 @@ def upscale(
     back_projection: Annotated[
         int, typer.Option(min=0, help="Iterations that make the result agree with its LR when shrunk again.")
     ] = 0,
+    pre_pad: Annotated[
+        int, typer.Option(min=0, help="Pixels by which the edges are repeated while the network works.")
+    ] = 8,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     maps: Annotated[
         Path | None, typer.Option(help="Folder of `esrgan segment --lr`, for a model that takes maps.")
@@ -90,6 +93,7 @@ def upscale(
             scale=scale,
             tta=tta,
             back_projection=back_projection,
+            pre_pad=pre_pad,
             precision=precision,  # type: ignore[arg-type]  # checked there
             model_scale=model_scale,
             notice=lambda line: typer.echo(f"esrgan upscale: {line}", err=True),
@@ -102,6 +106,7 @@ def upscale(
             "tta": tta,
             "precision": precision,
             "back_projection": back_projection,
+            "pre_pad": pre_pad,
         }
         code = upscale_stdin(upscaler, job) if piped else upscale_files(upscaler, pairs, job, file, settings)
     raise typer.Exit(code)

@@ -55,6 +55,10 @@ class Upscaler:
             with ``imresize``.
         tta: The mean over the image turned and mirrored eight ways: eight times the work.
         back_projection: Iterations of :class:`~esrgan_lightning.ops.BackProjection` after it; 0 is none.
+        pre_pad: Pixels by which the LR's outermost rows and columns are repeated before the network sees it,
+            and which are cut off the result. The network pads with zeros, that is with black; after a GAN
+            stage white paper has an edge from that, which 4 pixels remove. 0 shows what the network itself
+            does, as it is evaluated; ``esrgan upscale`` takes 8.
         precision: ``fp32``, ``bf16`` or ``fp16``, as in :class:`~esrgan_lightning.inference.Runner`.
         model_scale: For a foreign file that does not tell its scale (see ``load_generator``).
         notice: Called with a line of text when memory is too little and pieces shrink; a warning by default.
@@ -77,6 +81,7 @@ class Upscaler:
         scale: float | None = None,
         tta: bool = False,
         back_projection: int = 0,
+        pre_pad: int = 0,
         precision: Precision = "fp32",
         model_scale: int | None = None,
         notice: Callable[[str], None] | None = None,
@@ -94,6 +99,9 @@ class Upscaler:
             raise InputError(f"model_scale={model_scale} was asked for and the generator has scale {own}")
         self.enlargement, self.tta, self.generator = enlargement(scale, own), tta, generator
         self.back_projection = BackProjection(own, back_projection) if back_projection else None
+        if pre_pad < 0:
+            raise InputError(f"pre_pad={pre_pad} must be 0 or more pixels")
+        self.pre_pad = pre_pad
 
     @property
     def scale(self) -> float:
@@ -169,15 +177,28 @@ class Upscaler:
         steps = self.enlargement
         once = not self.tta and not self.back_projection and steps.passes == 1 and steps.reduction == 1
         if once and maps is None:
-            return self.runner(colors)  # stays in integers throughout
+            return self._network(colors)  # stays in integers throughout
         exact = colors.dtype if colors.dtype == torch.float64 else torch.float32
         large = to_float(colors, exact)
         for _ in range(steps.passes):
             small, image = large, behind(large, maps)
-            large = self_ensemble(self.runner, image) if self.tta else self.runner(image)
+            large = self_ensemble(self._network, image) if self.tta else self._network(image)
             large = self.back_projection(large, small) if self.back_projection else large
         large = steps.resized(large, steps.reduction, *colors.shape[-2:])
         return from_float(large.clamp_(0, 1), colors.dtype)
+
+    def _network(self, image: Tensor) -> Tensor:
+        """(B,C,h,w) → (B,C,s·h,s·w), with the edges repeated outwards meanwhile."""
+        if not self.pre_pad:
+            return self.runner(image)
+        height, width = image.shape[-2:]
+        rows, columns = (
+            torch.arange(-self.pre_pad, side + self.pre_pad, device=image.device).clamp(0, side - 1)
+            for side in (height, width)
+        )
+        margin = self.pre_pad * self.runner.scale
+        large: Tensor = self.runner(image[..., rows[:, None], columns])
+        return large[..., margin:-margin, margin:-margin]
 
     def _array(self, array: NDArray[Any]) -> NDArray[Any]:
         if array.ndim not in (2, 3):

@@ -45,7 +45,7 @@ class NetworkPair:
         def network(alpha: float) -> Upscaler:
             generator = build_network(spec)
             generator.load_state_dict(interpolate(first, second, alpha))
-            return Upscaler(generator, device=device, tile="auto")
+            return Upscaler(generator, device=device, tile="auto", pre_pad=8)
 
         self._network = lru_cache(_KEPT)(network)
         self.scale = int(self._network(1.0).scale)
