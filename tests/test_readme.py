@@ -133,7 +133,7 @@ def stocked(tmp_path_factory):
     picture(home / "textures/a.png", 200, 192, 12)
     for name in ("mine", "textures"):
         pack([home / ("photos" if name == "mine" else name)], home / f"{name}.safetensors")
-    write_shards([home / "mine.safetensors"], home / "shards")
+    write_shards([home / "mine.safetensors"], home / "shards", tile=176, overlap=160)
     for name in ("benchmarks_of_mine/Set5", "benchmarks_of_mine/Set14", "datasets/Set5"):
         picture(home / f"{name}/HR/a.png", 208, 208, 10)
     picture(home / "photo.jpg", 224, 200, 11)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from typed import esrgan
 
-from esrgan_lightning.data import ShardStore, pack
+from esrgan_lightning.data import Shards, pack
 
 pytest.importorskip("litdata", reason="shards are written by litdata: the extra [streaming]")
 
@@ -21,14 +21,14 @@ def packs(tmp_path):
 def test_packs_become_shards_and_the_command_says_what_is_in_them(packs, tmp_path):
     code, out, _ = esrgan("data", "shard", *packs, "-o", tmp_path / "s", "--tile", 128, "--overlap", 64)
     assert (code, out) == (0, f"{tmp_path}/s: 10 tiles in 1 chunks, 0.4 MB\n")
-    assert ShardStore(tmp_path / "s").index.smallest == 100
+    assert Shards(tmp_path / "s").smallest == 100
 
 
 def test_what_is_wrong_is_one_line(packs, tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s/letter.txt").touch()
     (tmp_path / "file").touch()
-    for output, said in (("s", "is not empty"), ("file", "file cannot be written")):
+    for output, said in (("s", "is not empty"), ("file", "file is a file")):
         code, _, error = esrgan("data", "shard", *packs, "-o", tmp_path / output)
         assert code == 2
         assert error.count("\n") == 1

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from esrgan_lightning.data import PhotoSet, SRDataModule, folder, folder_photos, packed, paired, write_shards
 from esrgan_lightning.data.conditions import MapFolder
 from esrgan_lightning.data.maps import quantised, read_maps, write_maps
-from esrgan_lightning.data.shard_store import ShardStore
+from esrgan_lightning.data.shards import Shards
 from esrgan_lightning.errors import InputError
 
 CLASSES = ("sky", "water", "rest")
@@ -158,7 +158,7 @@ def test_what_cannot_have_maps_says_so(home, tmp_path):
         MapFolder(home / "maps", None)
     pack([home / "photos"], home / "photos.safetensors")
     write_shards([home / "photos.safetensors"], home / "shards", min_side=32)
-    store = ShardStore(home / "shards")
+    store = Shards(home / "shards")
     with pytest.raises(InputError, match="shards hold no maps"):
         SRDataModule(store, patch_size=32, conditions=MapFolder(home / "maps", CLASSES))
     photo(home / "photos/sub/photo.1.jpg", 110, 83, 3)

@@ -1,132 +1,121 @@
-"""An index or a chunk that no writer would make is refused by name: both come from outside."""
+"""Shards: tiles of photos as litdata writes them, and an index that is checked before anything is read."""
 
-import copy
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from esrgan_lightning.data.shards import FORMAT, Chunk, ChunkInfo, ShardIndex
+from esrgan_lightning.data import Pack, Shards, pack, write_shards
 from esrgan_lightning.errors import InputError
 
-GOOD = {
-    "chunks": [
-        {"filename": f"chunk-0-{n}.bin", "chunk_bytes": 1000, "chunk_size": 2, "sha256": "0" * 63 + str(n)}
-        for n in range(2)
-    ],
-    "config": {
-        "compression": None,
-        "esrgan_lightning": {"format": FORMAT, "tile": 768, "overlap": 160, "smallest": 200},
-    },
-}
+litdata = pytest.importorskip("litdata", reason="shards are written by litdata: the extra [streaming]")
 
 
-def parse(found):
-    return ShardIndex.parse("s3://b/index.json", json.dumps(found).encode())
+def photos_of(folder, *sizes):
+    generator = np.random.default_rng(0)
+    for index, (height, width) in enumerate(sizes):
+        pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return pack([folder], folder / "pack.safetensors")
 
 
-def changed(*path, value):
-    found = copy.deepcopy(GOOD)
-    inside = found
-    for key in path[:-1]:
-        inside = inside[key]
-    inside[path[-1]] = value
-    return found
+@pytest.fixture
+def photos(tmp_path):
+    (tmp_path / "photos").mkdir()
+    return photos_of(tmp_path / "photos", (301, 203), (97, 64), (64, 65))
 
 
-def test_a_good_index_is_read():
-    index = parse(GOOD)
-    assert [(each.name, each.bytes, each.tiles) for each in index.chunks] == [
-        ("chunk-0-0.bin", 1000, 2),
-        ("chunk-0-1.bin", 1000, 2),
-    ]
-    assert (index.tile, index.overlap, index.smallest) == (768, 160, 200)
-    assert index.digest() != parse(changed("chunks", 0, "sha256", value="f" * 64)).digest()
+def test_tiles_cover_the_photos_and_overlap(photos, tmp_path):
+    """Litdata's own dataset is the reader."""
+    write_shards([photos], tmp_path / "s", tile=112, overlap=64, chunk_mb=0.1)
+    whole, seen, places = Pack(photos.path), {}, []
+    for item in litdata.StreamingDataset(str(tmp_path / "s"), shuffle=False):
+        name = bytes(item["name"]).decode()
+        photo = whole.photo(whole.names.index(name))
+        top, left, height, width = item["place"].tolist()
+        high, wide, _ = item["pixels"].shape
+        assert max(high, wide) <= 112
+        assert np.array_equal(item["pixels"], photo[top : top + high, left : left + wide])
+        assert (height, width) == photo.shape[:2]
+        seen.setdefault(name, np.zeros(photo.shape[:2], bool))[top : top + high, left : left + wide] = True
+        places.append((name, top, left))
+    assert all(each.all() for each in seen.values())
+    assert len(seen) == 3
+    assert places != sorted(places)
+    tops = sorted({top for name, top, _ in places if name == "0.png"})
+    assert max(np.diff(tops)) <= 112 - 64
+    shards = Shards(tmp_path / "s")
+    assert (shards.tiles, shards.tile, shards.overlap, shards.smallest) == (len(places), 112, 64, 64)
+    assert len(list((tmp_path / "s").glob("chunk-*.bin"))) > 1
+
+
+def test_the_same_photos_and_settings_give_the_same_bytes(photos, tmp_path):
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder, seed in zip(folders, (1, 1, 2), strict=True):
+        write_shards([photos], folder, tile=112, overlap=64, chunk_mb=0.1, seed=seed)
+    first, second, other = (
+        {path.name: path.read_bytes() for path in sorted(folder.iterdir())} for folder in folders
+    )
+    assert first == second
+    assert first != other
+    assert Shards(folders[0]).digest == Shards(folders[1]).digest
+
+
+def test_a_folder_is_whole_or_not_there(photos, tmp_path, monkeypatch):
+    write_shards([photos], tmp_path / "s", min_side=90)
+    before = Shards(tmp_path / "s").tiles
+    with pytest.raises(InputError, match="--overwrite"):
+        write_shards([photos], tmp_path / "s")
+    monkeypatch.setattr(json, "dumps", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_shards([photos], tmp_path / "s", overwrite=True)
+    monkeypatch.undo()
+    assert Shards(tmp_path / "s").tiles == before
+    write_shards([photos], tmp_path / "s", overwrite=True)
+    assert Shards(tmp_path / "s").tiles == before + 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "s"]
 
 
 @pytest.mark.parametrize(
-    "found",
+    ("settings", "named"),
     [
-        *(
-            changed("chunks", 0, "filename", value=name)
-            for name in (
-                "../chunk-0-0.bin",
-                "/etc/passwd",
-                "chunk-0-0.bin/x",
-                "index.json",
-                "chunk-0-1.bin",
-                3,
-            )
-        ),
-        *(changed("chunks", 0, "chunk_bytes", value=size) for size in (0, -1, 2**33, 1.5, "9", True, None)),
-        *(changed("chunks", 0, "chunk_size", value=size) for size in (0, -2, 10**6, None)),
-        *(changed("chunks", 0, "sha256", value=text) for text in ("", "g" * 64, None)),
-        *(changed("chunks", value=value) for value in ([], {}, 7, [1], None)),
-        *(changed("config", "esrgan_lightning", "tile", value=value) for value in ("x", -1, 2**40, None)),
-        changed("config", "esrgan_lightning", "format", value="esrgan-lightning shards 9"),
-        changed("config", "esrgan_lightning", value=None),
-        changed("config", "compression", value="zstd"),
-        changed("config", value={}),
-        [],
-        "text",
+        ({"overlap": 480}, "--overlap=480"),
+        ({"tile": 5000}, "--tile=5000"),
+        ({"chunk_mb": 0}, "--chunk-mb=0"),
+        ({"seed": -1}, "--seed=-1"),
+        ({"min_side": 999}, "--min-side=999"),
     ],
 )
-def test_a_strange_index_is_refused(found):
-    """Breaks if a name is used as a path, or a size for memory, before it has been looked at."""
-    with pytest.raises(InputError, match=r"s3://b/index\.json"):
-        parse(found)
-
-
-@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
-def test_an_index_that_is_no_json_is_refused(text):
-    with pytest.raises(InputError, match=r"s3://b/index\.json"):
-        ShardIndex.parse("s3://b/index.json", text)
-
-
-def item(pixels=None, kind=4, axes=3, shape=(2, 3, 3), place=(0, 0, 8, 8), lengths=None, name=b"a"):
-    pixels = bytes(range(18)) if pixels is None else pixels
-    lengths = lengths or (20 + len(pixels), len(name), 32)
-    head = np.array([*lengths, kind, axes, *shape], "<u4").tobytes()
-    return head + pixels + name + np.array(place, "<i8").tobytes()
-
-
-def chunk(*items, tiles=None, offsets=None):
-    ends = 4 * (len(items) + 2) + np.cumsum([0, *map(len, items)])
-    data = np.array([len(items), *(ends if offsets is None else offsets)], "<u4").tobytes() + b"".join(items)
-    info = ChunkInfo("chunk-0-0.bin", len(data), tiles or len(items), "0" * 64)
-    return Chunk(np.frombuffer(data, np.uint8), info, "here/chunk-0-0.bin")
-
-
-def test_a_tile_is_read_as_it_was_written():
-    tile = chunk(item(), item(name="ü".encode(), place=(1, 2, 3, 5))).tile(1)
-    assert np.array_equal(tile.pixels, np.arange(18).reshape(2, 3, 3))
-    assert tile[1:] == ("ü", 1, 2, 3, 5)
+def test_senseless_settings_are_named(photos, tmp_path, settings, named):
+    with pytest.raises(InputError, match=named):
+        write_shards([photos], tmp_path / "s", **settings)
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize(
-    "bad",
+    "harm",
     [
-        item(kind=14),  # an array of objects, which would be unpickled
-        item(axes=2),
-        item(shape=(2, 3, 4)),
-        item(shape=(2**31, 3, 3)),
-        item(shape=(3, 3, 3)),
-        item(lengths=(38, 1, 31)),
-        item(lengths=(2**32 - 1, 1, 32)),
-        item(place=(7, 0, 8, 8)),
-        item(place=(-1, 0, 8, 8)),
-        item(place=(0, 2**62, 8, 8)),
+        lambda index: index["config"].update(data_format=["pickle"]),
+        lambda index: index["chunks"][0].update(filename="../../x.bin"),
+        lambda index: index["config"]["esrgan_lightning"].update(format="shards 9"),
+        lambda index: index["config"].pop("esrgan_lightning"),
+        lambda index: index.pop("chunks"),
+        lambda index: index["config"].update(compression="zstd"),
     ],
 )
-def test_an_item_that_is_no_tile_is_refused(bad):
-    """Breaks if lengths out of the file are believed."""
-    with pytest.raises(InputError, match=r"here/chunk-0-0.bin is damaged: its item 1"):
-        chunk(item(), bad).tile(1)
+def test_an_index_of_anybody_is_refused(photos, tmp_path, harm):
+    """One of litdata's types is pickle, and a chunk's name would be written to."""
+    path = write_shards([photos], tmp_path / "s")
+    index = json.loads(path.read_text())
+    harm(index)
+    path.write_text(json.dumps(index))
+    with pytest.raises(InputError, match=r"s/index\.json is no index"):
+        Shards(tmp_path / "s")
 
 
-@pytest.mark.parametrize(
-    ("tiles", "offsets"), [(3, None), (None, [16, 8, 175]), (None, [17, 95, 174]), (None, [16, 20, 174])]
-)
-def test_a_table_that_does_not_fit_is_refused(tiles, offsets):
-    with pytest.raises(InputError, match=r"here/chunk-0-0.bin is damaged: its table"):
-        chunk(item(), item(), tiles=tiles, offsets=offsets)
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nothing/index\.json is missing"):
+        Shards(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"ftp://a/b cannot be read"):
+        Shards("ftp://a/b", cache_dir=tmp_path)

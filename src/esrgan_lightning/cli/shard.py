@@ -12,19 +12,17 @@ from esrgan_lightning.errors import InputError
 def shard(
     packs: Annotated[list[Path], typer.Argument(help="What `esrgan data pack` has made.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="An empty folder for the shards.")],
-    tile: Annotated[int, typer.Option(help="Longest side of a tile, in pixels.")] = 768,
+    tile: Annotated[int, typer.Option(help="Longest side of a tile, in pixels.")] = 480,
     overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles have in common.")] = 160,
     chunk_mb: Annotated[float, typer.Option("--chunk-mb", help="About the size of a chunk, in MB.")] = 64.0,
     min_side: Annotated[
         int, typer.Option("--min-side", help="Leave out photos with a shorter side than this.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of the order of the tiles.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="That write (default: one for each core).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards that are there.")] = False,
 ) -> None:
-    """Cut the photos of packs into shuffled chunks of tiles. Continues after an interruption."""
-    from esrgan_lightning.data.shard_store import ShardStore
-    from esrgan_lightning.data.shard_writer import write_shards
+    """Cut the photos of packs into shuffled chunks of tiles."""
+    from esrgan_lightning.data.shards import Shards, write_shards
 
     with one_line_errors("esrgan data shard"):
         try:
@@ -36,13 +34,10 @@ def shard(
                 chunk_mb=chunk_mb,
                 min_side=min_side,
                 seed=seed,
-                threads=threads,
                 overwrite=overwrite,
             )
         except OSError as error:
-            raise InputError(f"{output} cannot be written: {error.strerror}; what is done is kept") from error
-        chunks = ShardStore(output).index.chunks
-    size = sum(each.bytes for each in chunks)
-    typer.echo(
-        f"{output}: {sum(each.tiles for each in chunks)} tiles in {len(chunks)} chunks, {size / 1e6:.1f} MB"
-    )
+            raise InputError(f"{output} cannot be written: {error.strerror}") from error
+        tiles, chunks = Shards(output).tiles, list(output.glob("chunk-*.bin"))
+    size = sum(path.stat().st_size for path in chunks)
+    typer.echo(f"{output}: {tiles} tiles in {len(chunks)} chunks, {size / 1e6:.1f} MB")

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from esrgan_lightning.data.packing import pack
     from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
     from esrgan_lightning.data.sampler import UpdateSampler
-    from esrgan_lightning.data.shard_store import ShardStore
-    from esrgan_lightning.data.shard_writer import write_shards
+    from esrgan_lightning.data.shards import Shards, write_shards
     from esrgan_lightning.data.sources import embedded_photos, folder_photos, paired_photos
 
 __all__ = [
@@ -27,7 +26,7 @@ __all__ = [
     "Photo",
     "PhotoSet",
     "SRDataModule",
-    "ShardStore",
+    "Shards",
     "UpdateSampler",
     "WholeDataset",
     "downloaded",
@@ -60,9 +59,8 @@ _MODULES = {
     "packing": ("pack",),
     "photo_set": ("PackedPhoto", "Photo", "PhotoSet"),
     "sampler": ("UpdateSampler",),
-    "shard_store": ("ShardStore",),
     "sources": ("embedded_photos", "folder_photos", "paired_photos"),
-    "shard_writer": ("write_shards",),
+    "shards": ("Shards", "write_shards"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -11,7 +11,7 @@ from esrgan_lightning.data.catalogue import require
 from esrgan_lightning.data.datamodule import SRDataModule
 from esrgan_lightning.data.packfile import Pack
 from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
-from esrgan_lightning.data.shard_store import ShardStore
+from esrgan_lightning.data.shards import Shards
 from esrgan_lightning.data.sources import (
     HELD_OUT_PHOTOS,
     TRAIN_PHOTOS,
@@ -192,14 +192,14 @@ def streaming(
         test_dir: HR photos for test.
         endpoint: address of an S3-compatible server.
         cache_dir: where downloaded chunks are kept.
-        max_cache: largest size of these, in GB.
+        max_cache: the size that litdata keeps these to, in GB.
         **settings: of :class:`SRDataModule`.
     """
-    store = ShardStore(url, cache_dir=cache_dir, max_cache=max_cache, endpoint=endpoint)
+    shards = Shards(url, cache_dir, max_cache, endpoint)
     val, test = (folder_photos(each) if each else () for each in (val_dir, test_dir))
     if not val:
         logger.warning("data.val_dir is not given: there is no validation, and no best checkpoint")
-    return SRDataModule(store, val, test, **settings)
+    return SRDataModule(shards, val, test, **settings)
 
 
 def _module(

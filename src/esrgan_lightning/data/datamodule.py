@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
@@ -14,9 +14,11 @@ from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
 from esrgan_lightning.data.degradations import Bicubic, Degradation
 from esrgan_lightning.data.loaders import shared_out, training_loader
 from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
-from esrgan_lightning.data.shard_patches import StreamingPatches
-from esrgan_lightning.data.shard_store import ShardStore
+from esrgan_lightning.data.shards import Shards
 from esrgan_lightning.errors import InputError
+
+if TYPE_CHECKING:
+    from esrgan_lightning.data.streamed import StreamedBatches, StreamedPatches
 
 T = TypeVar("T")
 
@@ -45,7 +47,6 @@ class SRDataModule(pl.LightningDataModule):
         flips: mirror half of the samples.
         rotations: quarter turns.
         skip_small: leave out photos smaller than the patch; shards are written without them.
-        patches_per_tile: patches cut out of each tile of shards in a round.
         degradation: makes the LR where none is given; MATLAB's bicubic by default.
         prepare: where LR, flips and layout are made: on the ``device``, or in the ``worker``.
         conditions: for a generator that takes maps: where they lie, or what makes them of the LR, on the
@@ -57,7 +58,7 @@ class SRDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        train: PhotoSet | Sequence[PhotoSet] | ShardStore,
+        train: PhotoSet | Sequence[PhotoSet] | Shards,
         val: Sequence[Photo | PackedPhoto] = (),
         test: Sequence[Photo | PackedPhoto] = (),
         *,
@@ -70,7 +71,6 @@ class SRDataModule(pl.LightningDataModule):
         flips: bool = True,
         rotations: bool = True,
         skip_small: bool = False,
-        patches_per_tile: int = 8,
         degradation: Degradation | None = None,
         prepare: Literal["device", "worker"] = "device",
         conditions: Conditions | None = None,
@@ -95,8 +95,8 @@ class SRDataModule(pl.LightningDataModule):
         maps = conditions if isinstance(conditions, MapFolder) else None
         by_pack: dict[Path, Path] = {}
         self.segmentation = None if isinstance(conditions, MapFolder) else conditions
-        self.train_set: PatchDataset | StreamingPatches
-        if isinstance(train, ShardStore):
+        self.train_set: PatchDataset | StreamedPatches
+        if isinstance(train, Shards):
             if weights is not None or skip_small:
                 raise InputError(
                     "data.weights and data.skip_small are not for shards: take them away, and write "
@@ -106,9 +106,9 @@ class SRDataModule(pl.LightningDataModule):
                 raise InputError(
                     "shards hold no maps: take conditions=torchvision, or data=pack or data=folder"
                 )
-            self.train_set = StreamingPatches(
-                train, streams=batch_size, patches_per_tile=patches_per_tile, **how
-            )
+            from esrgan_lightning.data import streamed  # litdata is an extra
+
+            self.train_set = streamed.StreamedPatches(train, **how)
         else:
             sets = [train] if isinstance(train, PhotoSet) else train
             self.train_set = PatchDataset(
@@ -126,13 +126,30 @@ class SRDataModule(pl.LightningDataModule):
         self.val_set = whole(val, maps and maps.val_dir)
         self.test_set = whole(test, maps and maps.test_dir) if test else self.val_set
         self.batch_size, self.num_workers, self.scale = batch_size, num_workers, scale
+        self._streamed: StreamedBatches | None = None
+        self._position: dict[str, Any] = {}
 
     def index_hash(self) -> str:
         """A hash over names and contents of the training photos, kept in a model's provenance."""
         return self.train_set.digest()
 
-    def train_dataloader(self) -> DataLoader[Pair]:
+    def state_dict(self) -> dict[str, Any]:
+        """Where litdata's loader stands; other data need no state, as the update says where they are."""
+        return {} if self._streamed is None else {"shards": self._streamed.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Of a checkpoint: the loader, once it is made, goes on from there."""
+        self._position = state_dict.get("shards", {})
+
+    def train_dataloader(self) -> "DataLoader[Pair] | StreamedBatches":
         """Loader of the batches that are left of the run (``Trainer(max_steps=…)`` says how many it has)."""
+        if not isinstance(self.train_set, PatchDataset):
+            self._streamed = self.train_set.loader(
+                self.trainer, batch_size=self.batch_size, num_workers=self.num_workers
+            )
+            if self._position:
+                self._streamed.load_state_dict(self._position)
+            return self._streamed
         return training_loader(
             self.train_set,
             self.trainer,

@@ -48,16 +48,7 @@ def training_loader(
     Raises:
         InputError: the trainer has no length in updates, or the batch cannot be shared out.
     """
-    if trainer is None or trainer.max_steps < 0:
-        raise InputError("training needs a length in updates: Trainer(max_steps=N)")
-    per_update = int(getattr(trainer.lightning_module, "accumulate", 1))
-    sampler = UpdateSampler(
-        batch_size=batch_size,
-        batches=trainer.max_steps * per_update,
-        start=trainer.global_step * per_update,
-        rank=trainer.global_rank,
-        world_size=trainer.world_size,
-    )
+    sampler = run_sampler(trainer, batch_size)
     return TimedLoader(
         dataset,
         batch_sampler=sampler,
@@ -65,7 +56,25 @@ def training_loader(
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
-        worker_init_fn=_one_thread,
+        worker_init_fn=one_thread,
+    )
+
+
+def run_sampler(trainer: pl.Trainer | None, batch_size: int) -> UpdateSampler:
+    """The sample numbers that are left of a run, this process's part of each batch.
+
+    Raises:
+        InputError: the trainer has no length in updates, or the batch cannot be shared out.
+    """
+    if trainer is None or trainer.max_steps < 0:
+        raise InputError("training needs a length in updates: Trainer(max_steps=N)")
+    per_update = int(getattr(trainer.lightning_module, "accumulate", 1))
+    return UpdateSampler(
+        batch_size=batch_size,
+        batches=trainer.max_steps * per_update,
+        start=trainer.global_step * per_update,
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
     )
 
 
@@ -95,9 +104,10 @@ def shared_out(
         batch_size=batch_size,
         sampler=SequentialSampler(subset),
         num_workers=num_workers,
-        worker_init_fn=_one_thread,
+        worker_init_fn=one_thread,
     )
 
 
-def _one_thread(_worker: int) -> None:
+def one_thread(_worker: int) -> None:
+    """For a loader process: the cores belong to the others."""
     torch.set_num_threads(1)

@@ -12,8 +12,7 @@ Integers = NDArray[np.int64]
 
 # Samples whose random numbers are drawn at once: a generator costs more to make than to use.
 _BLOCK = 4096
-# Streams of one seed; each has a counter word of its own, so that they never meet. 3 is the degradations',
-# 5 to 7 are those of the shards.
+# Streams of one seed; each has a counter word of its own, so that they never meet. 3 is the degradations'.
 _ROUND, _DRAW, _SOURCE = 1, 2, 4
 
 

@@ -1,166 +1,245 @@
-"""Shards: tiles of photos in chunks of some tens of megabytes, as litdata lays them out, and their index."""
+"""Shards: photos cut into tiles, shuffled, in chunks that litdata writes and streams from object storage."""
 
 import hashlib
 import json
 import re
-import struct
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from esrgan_lightning.data.packfile import Pixels
+from esrgan_lightning.data.cache import cache_folder
+from esrgan_lightning.data.packfile import Pack
+from esrgan_lightning.data.packing import progress
 from esrgan_lightning.errors import InputError
 
-#: What ``config["esrgan_lightning"]["format"]`` of an index says.
-FORMAT = "esrgan-lightning shards 1"
+if TYPE_CHECKING:
+    from litdata import StreamingDataset
+
+EXTRA = 'pip install "esrgan-lightning[streaming]"'
 INDEX = "index.json"
-#: No index is longer: a hundred thousand chunks have one of 20 MB.
-LONGEST_INDEX = 64 << 20
+#: What ``config["esrgan_lightning"]["format"]`` of an index says.
+FORMAT = "esrgan-lightning shards 2"
+# The types of an item's leaves. Others are not read: one of litdata's is pickle, which runs code.
+_TYPES = ["numpy", "bytes", "no_header_numpy:3"]
 _CHUNK_NAME = re.compile(r"chunk-\d{1,3}-\d{1,7}\.bin")
-_LARGEST_CHUNK = 2**32 - 1  # its offsets are 32-bit
-_UINT8 = 4  # litdata's number of the type
-# An item: the lengths of its three leaves; of the pixels the type, the number of axes and the shape.
-_HEAD = struct.Struct("<3I 5I")
-_PLACE = struct.Struct("<4q")
+_SPARE_BYTES = 64 << 20  # to be left free on the disk
 
 
-class Tile(NamedTuple):
-    """A rectangle of a photo: its pixels (h,w,3) uint8, where it lies in the photo, and the photo's size."""
+def write_shards(
+    packs: Sequence[str | Path | Pack],
+    folder: str | Path,
+    *,
+    tile: int = 480,
+    overlap: int = 160,
+    chunk_mb: float = 64.0,
+    min_side: int = 0,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Cuts the photos of packs into overlapping tiles, shuffles them, and has litdata write them.
 
-    pixels: Pixels
-    name: str
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-@dataclass(frozen=True)
-class ChunkInfo:
-    """A chunk as the index describes it."""
-
-    name: str
-    bytes: int
-    tiles: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class ShardIndex:
-    """What ``index.json`` says.
+    An item is ``{"pixels": uint8 (h,w,3), "name": bytes, "place": int64 (4,)}``, the place being the tile's
+    top and left and the photo's height and width. The folder gets its name when it is whole.
 
     Args:
-        url: where it lies, for messages.
-        chunks: in the order of the index.
+        packs: that :func:`~esrgan_lightning.data.packing.pack` has made.
+        folder: for ``index.json`` and ``chunk-0-N.bin``: to be read from there, or copied to object storage.
+        tile: longest side of a tile, in pixels. A photo is cut into as few as will do, of about equal size.
+        overlap: what neighbouring tiles have in common. Patches come from every place of the photo where
+            this is at least the patch and its surroundings: 128 + 2·12 for x4 by bicubic.
+        chunk_mb: a chunk has at most this size, in MB (10⁶ bytes).
+        min_side: leave out photos with a shorter side than this.
+        seed: of the shuffling.
+        overwrite: replace shards that are there.
+
+    Returns:
+        The path of the index.
+
+    Raises:
+        InputError: a setting makes no sense, litdata is missing, the folder holds something else, there is no
+            room on the disk, or no photo is large enough.
+    """
+    try:
+        from litdata.streaming.writer import BinaryWriter
+    except ImportError as error:
+        raise InputError(f"shards are written by litdata: {EXTRA}") from error
+    folder = Path(folder)
+    _check_settings(tile, overlap, chunk_mb, seed)
+    given = [each if isinstance(each, Pack) else Pack(each) for each in packs]
+    places = [
+        (pack, photo, *rectangle)
+        for pack in given
+        for photo, (height, width) in enumerate(pack.sizes.tolist())
+        if min(height, width) >= min_side
+        for rectangle in _rectangles(height, width, tile, overlap)
+    ]
+    if not places:
+        raise InputError(f"no photo is left: all have a side below --min-side={min_side}")
+    _check_folder(folder, sum(high * wide * 3 for *_, high, wide in places), overwrite=overwrite)
+    partial = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        writer = BinaryWriter(str(partial), chunk_bytes=int(chunk_mb * 1e6))
+        with progress() as bar:
+            task = bar.add_task(f"writing {folder.name}", total=len(places))
+            for number, index in enumerate(np.random.default_rng(seed).permutation(len(places)).tolist()):
+                writer[number] = _item(*places[index])
+                bar.advance(task)
+        writer.done()
+        writer.merge()
+        index = json.loads((partial / INDEX).read_text("utf-8"))
+        index.pop("updated_at", None)  # the same photos and settings give the same bytes
+        smallest = min(min(high, wide) for *_, high, wide in places)
+        index["config"]["esrgan_lightning"] = {
+            "format": FORMAT, "tile": tile, "overlap": overlap, "smallest": smallest,
+        }  # fmt: skip
+        (partial / INDEX).write_text(json.dumps(index), "utf-8")
+        partial.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder / INDEX
+
+
+def _item(pack: Pack, photo: int, top: int, left: int, high: int, wide: int) -> dict[str, Any]:
+    # The name as bytes: a string that happens to be the path of a file is taken by litdata for that file.
+    return {
+        "pixels": np.ascontiguousarray(pack.photo(photo)[top : top + high, left : left + wide]),
+        "name": pack.names[photo].encode(),
+        "place": np.array([top, left, *pack.sizes[photo].tolist()]),
+    }
+
+
+def _check_settings(tile: int, overlap: int, chunk_mb: float, seed: int) -> None:
+    if not 0 <= overlap < tile:
+        raise InputError(f"--overlap={overlap} must be from 0 to below --tile={tile}")
+    if not 0 < chunk_mb <= 2000:
+        raise InputError(f"--chunk-mb={chunk_mb:g} must be above 0, and at most 2000")
+    if tile * tile * 3 > chunk_mb * 1e6:
+        raise InputError(f"--tile={tile} is too large for a chunk of --chunk-mb={chunk_mb:g}")
+    if seed < 0:
+        raise InputError(f"--seed={seed} must not be negative")
+
+
+def _check_folder(folder: Path, need: int, *, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose another folder with -o")
+    if folder.is_dir() and any(folder.iterdir()) and not (overwrite and (folder / INDEX).is_file()):
+        raise InputError(
+            f"{folder} is not empty: choose another folder with -o, or say --overwrite to replace shards"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if need + _SPARE_BYTES > shutil.disk_usage(folder.parent).free:
+        raise InputError(f"{folder} will have {need / 1e9:.1f} GB, and that is not free: choose another disk")
+
+
+def _rectangles(height: int, width: int, tile: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
+    for (top, high), (left, wide) in product(*(_spans(side, tile, overlap) for side in (height, width))):
+        yield top, left, high, wide
+
+
+def _spans(side: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+    """Start and length of as few equal parts of a side as will do, overlapping by ``overlap`` at least."""
+    count = max(1, -(-(side - overlap) // (tile - overlap)))
+    length = min(side, -(-(side - overlap) // count) + overlap)
+    return [((side - length) * i // max(1, count - 1), length) for i in range(count)]
+
+
+@dataclass
+class Shards:
+    """Shards at an address, their index read and checked.
+
+    Args:
+        url: a folder, ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``.
+        cache_dir: see :func:`~esrgan_lightning.data.cache.cache_folder`; a folder's chunks are not copied.
+        max_cache: size in GB (10⁹ bytes) that litdata keeps the cache to.
+        endpoint: address of an S3-compatible server; None for what the environment says. Credentials are
+            taken from the environment and the usual files, never from here.
+
+    Attributes:
+        tiles: how many there are.
         tile: longest side of a tile, in pixels.
         overlap: pixels that neighbouring tiles of a photo have in common.
         smallest: shortest side of all tiles.
-    """
-
-    url: str
-    chunks: tuple[ChunkInfo, ...]
-    tile: int
-    overlap: int
-    smallest: int
-
-    @classmethod
-    def parse(cls, url: str, text: bytes) -> "ShardIndex":
-        """Reads an index, which may have been written by anybody.
-
-        Raises:
-            InputError: it is no index of shards, or one that no writer would make: chunks with names that are
-                paths, with sizes that cannot be.
-        """
-        try:
-            found = json.loads(text)
-            own = found["config"]["esrgan_lightning"]
-            if own["format"] != FORMAT:
-                raise InputError(f"{url} says format={own['format']!r}, and this version reads {FORMAT!r}")
-            if found["config"].get("compression") or found["config"].get("encryption"):
-                raise ValueError("its chunks are compressed or encrypted")
-            chunks = tuple(_chunk_info(each) for each in found["chunks"])
-            tile, overlap, smallest = (_number(own[key], 0, 2**31) for key in ("tile", "overlap", "smallest"))
-        except InputError:
-            raise
-        except KeyError as error:
-            raise InputError(_NOT_SHARDS.format(url, f"it has no {error}")) from error
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(_NOT_SHARDS.format(url, error)) from error
-        if not chunks or len({each.name for each in chunks}) != len(chunks):
-            raise InputError(_NOT_SHARDS.format(url, "it lists no chunk, or one twice"))
-        return cls(url, chunks, tile, overlap, smallest)
-
-    def digest(self) -> str:
-        """A hash over the contents of all chunks."""
-        return hashlib.sha256(json.dumps([each.sha256 for each in self.chunks]).encode()).hexdigest()
-
-
-_NOT_SHARDS = "{} is no index of shards that `esrgan data shard` has written: {}"
-
-
-class Chunk:
-    """The tiles of one chunk, which is mapped into memory; nothing is copied.
-
-    A chunk is the number of its items N, N+1 offsets (all uint32), and the items.
-
-    Args:
-        data: the file's bytes.
-        info: what the index says of it.
-        where: its path or URL, for messages.
+        digest: a hash over the index.
 
     Raises:
-        InputError: the bytes are not those of the index, or no chunk.
+        InputError: nothing is there, it may not be read, it is no index of shards, or litdata is missing.
     """
 
-    def __init__(self, data: NDArray[np.uint8], info: ChunkInfo, where: str) -> None:
-        self._data, self._where = data.data, where
-        head = 4 * (info.tiles + 2)
-        if len(data) != info.bytes or head > len(data):
-            raise InputError(f"{where} is damaged: it has {len(data)} bytes, and its index says {info.bytes}")
-        table = data[:head].view("<u4").astype(np.int64)
-        self._offsets = table[1:]
-        whole = table[0] == info.tiles and table[1] == head and table[-1] == len(data)
-        if not whole or (np.diff(self._offsets) < _HEAD.size + _PLACE.size).any():
-            raise InputError(f"{where} is damaged: its table of tiles is not that of {info.tiles} tiles")
+    url: str | Path
+    cache_dir: str | Path | None = None
+    max_cache: float = 50.0
+    endpoint: str | None = None
+    tiles: int = field(init=False)
+    tile: int = field(init=False)
+    overlap: int = field(init=False)
+    smallest: int = field(init=False)
+    digest: str = field(init=False)
 
-    def tile(self, index: int) -> Tile:
-        """Tile number ``index``: a view of the file.
+    def __post_init__(self) -> None:
+        try:
+            from litdata import StreamingDataset
+        except ImportError as error:
+            raise InputError(f"{self.url} needs litdata: {EXTRA}") from error
+        text = self._index(StreamingDataset)
+        try:
+            index = json.loads(text)
+            own = index["config"]["esrgan_lightning"]
+            if own["format"] != FORMAT:
+                raise ValueError(f"format={own['format']!r}, and this version reads {FORMAT!r}")
+            if index["config"]["data_format"] != _TYPES or index["config"].get("compression"):
+                raise ValueError("its items are no tiles of photos")
+            if not all(_CHUNK_NAME.fullmatch(each["filename"]) for each in index["chunks"]):
+                raise ValueError("the name of a chunk is none")
+            self.tiles = sum(int(each["chunk_size"]) for each in index["chunks"])
+            self.tile, self.overlap, self.smallest = (
+                int(own[key]) for key in ("tile", "overlap", "smallest")
+            )
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(
+                f"{self.url}/{INDEX} is no index of shards that `esrgan data shard` has written: {error}"
+            ) from error
+        self.digest = hashlib.sha256(text).hexdigest()
 
-        Raises:
-            InputError: the bytes there are no tile.
-        """
-        start, end = (int(offset) for offset in self._offsets[index : index + 2])
-        pixels, name, place, kind, axes, height, width, channels = _HEAD.unpack_from(self._data, start)
-        first = start + _HEAD.size
-        last = first + height * width * channels
-        top, left, full_height, full_width = _PLACE.unpack_from(self._data, end - _PLACE.size)
-        if not (
-            (kind, axes, channels, place) == (_UINT8, 3, 3, _PLACE.size)
-            and pixels == 20 + last - first
-            and 12 + pixels + name + place == end - start
-            and 0 <= top <= top + height <= full_height
-            and 0 <= left <= left + width <= full_width
-        ):
-            raise InputError(f"{self._where} is damaged: its item {index} is no tile of a photo")
-        title = bytes(self._data[last : last + name]).decode("utf-8", "replace")
-        square = np.frombuffer(self._data[first:last], np.uint8).reshape(height, width, 3)
-        return Tile(square, title, top, left, full_height, full_width)
+    def _index(self, dataset: "type[StreamingDataset]") -> bytes:
+        """The index, which litdata has put into the cache where it is remote."""
+        if "://" not in str(self.url):
+            path = Path(self.url).expanduser() / INDEX
+            if not path.is_file():
+                raise InputError(f"{path} is missing: give a folder that `esrgan data shard` has written")
+            return path.read_bytes()
+        try:
+            return Path(dataset(**self.options()).input_dir.path, INDEX).read_bytes()
+        # Each storage has errors of its own kinds, and all mean that this address could not be read.
+        except Exception as error:
+            raise InputError(
+                f"{self.url} cannot be read: {type(error).__name__}: {error} (data.url and data.endpoint say "
+                "where; credentials are taken from the environment)"
+            ) from error
 
+    def options(self) -> dict[str, Any]:
+        """What ``litdata.StreamingDataset`` is told of the address."""
+        url = str(self.url).rstrip("/")
+        if "://" not in url:
+            return {"input_dir": str(Path(url).expanduser().resolve())}
+        cache = cache_folder(self.cache_dir) / "shards" / hashlib.sha256(url.encode()).hexdigest()[:16]
+        cache.mkdir(parents=True, exist_ok=True)
+        options = {"input_dir": url, "cache_dir": str(cache), "max_cache_size": f"{self.max_cache:g}GB"}
+        if not url.startswith("s3://"):
+            return options
+        from botocore.config import Config
 
-def _chunk_info(entry: dict[str, Any]) -> ChunkInfo:
-    name, sha256 = str(entry["filename"]), str(entry["sha256"])
-    if not _CHUNK_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a chunk")
-    if not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise ValueError(f"the hash of {name} is none")
-    size = _number(entry["chunk_bytes"], 1, _LARGEST_CHUNK)
-    tiles = _number(entry["chunk_size"], 1, size // (_HEAD.size + _PLACE.size))
-    return ChunkInfo(name, size, tiles, sha256)
-
-
-def _number(value: Any, low: int, high: int) -> int:
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{value!r} is no whole number from {low} to {high}")
-    return value
+        # litdata tries a thousand times: with a wrong address that is a run which hangs without a word.
+        retries = {"total_max_attempts": 5, "mode": "standard"}
+        storage: dict[str, Any] = {"config": Config(connect_timeout=10, read_timeout=60, retries=retries)}
+        return options | {
+            "storage_options": storage | ({"endpoint_url": self.endpoint} if self.endpoint else {})
+        }

@@ -109,8 +109,13 @@ def _gray_alpha_png(pixels: Pixels, profile: bytes | None) -> bytes:
 
 def _encode_tiff(pixels: Pixels, profile: bytes | None) -> bytes:
     buffer, channels = BytesIO(), pixels.shape[2]
-    color = {"photometric": "rgb" if channels > _GRAY_ALPHA else "minisblack", "iccprofile": profile}
-    alpha = {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if channels in (2, 4) else {}
+    color: dict[str, Any] = {
+        "photometric": "rgb" if channels > _GRAY_ALPHA else "minisblack",
+        "iccprofile": profile,
+    }
+    alpha: dict[str, Any] = (
+        {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if channels in (2, 4) else {}
+    )
     # Above 4 GiB it becomes a BigTIFF by itself.
     tifffile.imwrite(buffer, pixels[..., 0] if channels == 1 else pixels, **_TIFF, **color, **alpha)
     return buffer.getvalue()
