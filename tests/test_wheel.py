@@ -96,7 +96,7 @@ def test_the_wheel_holds_what_it_should(wheel):
     data = {
         "esrgan_lightning/conf/__init__.py",
         "esrgan_lightning/py.typed",
-        "esrgan_lightning/data/sources.toml",
+        "esrgan_lightning/data/catalog/sources.toml",
         "esrgan_lightning/evaluation/page.html",
         "esrgan_lightning/metrics/niqe_pristine.npz",
         "esrgan_lightning/metrics/NIQE_PRISTINE.md",

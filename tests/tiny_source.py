@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from esrgan_lightning.data.source_table import Archive, Member, Offer, Source
+from esrgan_lightning.data.catalog.sources import Archive, Member, Offer, Source
 
 MEMBERS = (
     Member("HR", r".*/hr/(\w+)\.png", r"\1.png"),

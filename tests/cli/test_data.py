@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from esrgan_lightning.cli import data
 from esrgan_lightning.cli.app import app
-from esrgan_lightning.data import source_table
+from esrgan_lightning.data.catalog import sources as table_module
 
-TABLE = Path(source_table.__file__).with_name("sources.toml")
+TABLE = Path(table_module.__file__).with_name("sources.toml")
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_terminal_is_asked_first(esrgan, tiny, tmp_path, monkeypatch):
 
 
 def test_ctrl_c_tells_how_to_go_on(esrgan, tmp_path, monkeypatch):
-    from esrgan_lightning.data import install as module
+    from esrgan_lightning.data.catalog import install as module
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt

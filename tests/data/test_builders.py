@@ -9,7 +9,8 @@ from PIL import Image
 from tiny_source import source, toml
 
 from esrgan_lightning import data as builders
-from esrgan_lightning.data import catalogue, pack
+from esrgan_lightning.data import pack
+from esrgan_lightning.data.catalog import sources as table_module
 from esrgan_lightning.errors import InputError
 
 
@@ -86,7 +87,7 @@ def known(tmp_path, monkeypatch):
             fill(tmp_path / f"root/{name.upper()}/HR", count)
     path = tmp_path / "table.toml"
     path.write_text(table)
-    monkeypatch.setattr(catalogue, "_TABLE", path)
+    monkeypatch.setattr(table_module, "_TABLE", path)
     return tmp_path / "root"
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from esrgan_lightning.data.install import Report
+from esrgan_lightning.data.catalog.install import Report
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from esrgan_lightning.cli.shard import shard
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:
-    from esrgan_lightning.data.source_table import Source
+    from esrgan_lightning.data.catalog.sources import Source
 
 app = typer.Typer(no_args_is_help=True, help="Training and test images: what there is, get it, verify it.")
 
@@ -32,7 +32,8 @@ def show(
     from rich.console import Console
     from rich.table import Table as Grid
 
-    from esrgan_lightning.data.catalogue import installed, sources
+    from esrgan_lightning.data.catalog.install import installed
+    from esrgan_lightning.data.catalog.sources import sources
 
     with one_line_errors("esrgan data list"):
         columns = ["name", "for", "images", "download", "licence", *(["there"] if root else [])]
@@ -57,7 +58,8 @@ def get(
     table: Table = None,
 ) -> None:
     """Download sources to ROOT/FOLDER/HR; what is there already is left alone."""
-    from esrgan_lightning.data.catalogue import find_source, installed, sources
+    from esrgan_lightning.data.catalog.install import installed
+    from esrgan_lightning.data.catalog.sources import find_source, sources
 
     with one_line_errors("esrgan data get"):
         known = sources(table)
@@ -78,7 +80,7 @@ def get(
 def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: bool) -> bool:
     """Whether all of them could be had."""
     from esrgan_lightning.cli.bars import bars
-    from esrgan_lightning.data.install import ARCHIVES, install, locked
+    from esrgan_lightning.data.catalog.install import ARCHIVES, install, locked
 
     failed, downloaded = False, list[Path]()
     with locked(root), _interruptible(root), bars() as report:
@@ -130,8 +132,8 @@ def check(
 
 def _verify_sources(names: list[str], root: Path, table: Path | None) -> list[str]:
     from esrgan_lightning.cli.bars import bars
-    from esrgan_lightning.data.catalogue import find_source, folder_of, sources
-    from esrgan_lightning.data.verify import verify
+    from esrgan_lightning.data.catalog.install import folder_of, verify
+    from esrgan_lightning.data.catalog.sources import find_source, sources
 
     known, faults = sources(table), []
     wanted = [find_source(name, known) for name in names] if names else list(known.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from esrgan_lightning.data.cache import packed
-from esrgan_lightning.data.catalogue import require
+from esrgan_lightning.data.catalog.install import require
 from esrgan_lightning.data.datamodule import SRDataModule
 from esrgan_lightning.data.packfile import Pack
 from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet

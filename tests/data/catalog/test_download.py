@@ -12,17 +12,20 @@ from pathlib import Path
 import pytest
 
 from esrgan_lightning import data
-from esrgan_lightning.data.download import download
-from esrgan_lightning.data.transfer import Patience
+from esrgan_lightning.data.catalog.download import Expected, Patience, download
 from esrgan_lightning.errors import InputError
 
 DATA = bytes(range(256)) * 4000  # about 1 MB
 SHA256 = hashlib.sha256(DATA).hexdigest()
-HASTY = Patience(connect=2, stall=0.3, rate=1000, tries=2, pause=0.01)
+HASTY = Patience(connect=2, stall=0.3, tries=2, pause=0.01)
+EXPECTED = ("sha256", "md5", "size", "limit", "check")
 
 
 def get(urls, target, **options):
-    return download([urls] if isinstance(urls, str) else urls, target, **{"patience": HASTY, **options})
+    expected = Expected(**{key: options.pop(key) for key in EXPECTED if key in options})
+    return download(
+        [urls] if isinstance(urls, str) else urls, target, expected, **{"patience": HASTY} | options
+    )
 
 
 @pytest.fixture
@@ -131,13 +134,6 @@ def test_silence_is_a_break(server, target):
     assert only(target)
 
 
-def test_a_trickle_is_as_good_as_dead(server, target):
-    """Each byte comes in time, the file would take a day: the next mirror is asked."""
-    slow, good = server.serve("a", DATA, drip=0.02), server.serve("b", DATA)
-    assert get([slow, good], target, patience=Patience(stall=0.2, rate=1e6, tries=1, pause=0.01)).url == good
-    assert only(target)
-
-
 @pytest.mark.parametrize("length", [len(DATA) + 5000, 10])
 def test_a_length_that_is_a_lie(server, target, length):
     """Longer: the rest never comes. Shorter: the hash tells what is missing."""
@@ -198,13 +194,10 @@ def test_redirects_are_followed_to_http_alone(server, target, tmp_path):
     secret.write_text("x")
     server.serve("moved", b"", status=[302], location="/a")
     server.serve("file", b"", status=[302], location=secret.as_uri())
-    server.serve("ftp", b"", status=[301], location="ftp://127.0.0.1/a")
     server.serve("loop", b"", status=[302], location="/loop")
     server.serve("a", DATA)
-    with pytest.raises(InputError) as caught:
-        get([server.url("file"), server.url("ftp"), server.url("loop")], target)
-    for part in ("from http to file", "from http to ftp", "more than 10 redirects"):
-        assert part in str(caught.value)
+    with pytest.raises(InputError, match=r"No connection adapters(.|\n)*redirects"):
+        get([server.url("file"), server.url("loop")], target)
     assert nothing(target)
     get(server.url("moved"), target)
     assert only(target)
@@ -268,7 +261,7 @@ from pathlib import Path
 package = types.ModuleType("esrgan_lightning.data")
 package.__path__ = [sys.argv[1]]
 sys.modules[package.__name__] = package
-from esrgan_lightning.data.download import download
+from esrgan_lightning.data.catalog.download import download
 download([sys.argv[2]], Path(sys.argv[3]))
 """
     command = [sys.executable, "-c", code, str(Path(data.__file__).parent), url, str(target)]

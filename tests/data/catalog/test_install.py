@@ -12,12 +12,11 @@ import pytest
 from filelock import FileLock
 from tiny_source import HR, LR, at, png, source, zipped
 
-from esrgan_lightning.data import catalogue
-from esrgan_lightning.data.catalogue import installed, require, sources
-from esrgan_lightning.data.install import install, locked
-from esrgan_lightning.data.source_table import Archive, Offer
-from esrgan_lightning.data.transfer import Patience
-from esrgan_lightning.data.verify import verify
+from esrgan_lightning import data
+from esrgan_lightning.data.catalog import install as module
+from esrgan_lightning.data.catalog.download import Patience
+from esrgan_lightning.data.catalog.install import install, installed, locked, require, verify
+from esrgan_lightning.data.catalog.sources import Archive, Offer, sources
 from esrgan_lightning.errors import InputError
 
 HASTY = Patience(connect=2, stall=1, tries=1, pause=0.01)
@@ -193,7 +192,7 @@ sys.path.insert(0, sys.argv[2])
 package = types.ModuleType("esrgan_lightning.data")  # without its __init__, which loads Lightning
 package.__path__ = [sys.argv[3]]
 sys.modules[package.__name__] = package
-from esrgan_lightning.data import install as module
+from esrgan_lightning.data.catalog import install as module
 from tiny_source import source
 def pause(what, done, total, unit):
     if unit == "images" and done == 2:
@@ -201,9 +200,9 @@ def pause(what, done, total, unit):
         time.sleep(600)
 module.install(source(), Path(sys.argv[1]), report=pause)
 """
-    here = str(Path(__file__).parents[1])
+    here = str(Path(__file__).parents[2])
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(root), here, str(Path(catalogue.__file__).parent)],
+        [sys.executable, "-c", code, str(root), here, str(Path(data.__file__).parent)],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -259,7 +258,7 @@ def test_require_gives_the_folders_in_order_or_the_command(there, root, server, 
     other = source(
         at(server.serve("o.zip", zipped(HR)), "o.zip"), name="other", title="Other", folder="Other"
     )
-    monkeypatch.setattr(catalogue, "sources", lambda: {"tiny": there, "other": other})
+    monkeypatch.setattr(module, "sources", lambda: {"tiny": there, "other": other})
     assert require(root, ["tiny"]) == [root / "Tiny/HR"]
     with pytest.raises(InputError, match=f"Other.*esrgan data get other --root {root}$"):
         require(root, ["other", "tiny"])

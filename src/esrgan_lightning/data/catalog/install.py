@@ -1,25 +1,87 @@
-"""A source brought to the disk: archives fetched, images unpacked and checked, a record kept beside them."""
+"""Sources on the disk: archives fetched and unpacked, a record of them kept, and looked after."""
 
+import hashlib
+import json
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from esrgan_lightning.data.archives import Unpacked, check_archive, unpack
-from esrgan_lightning.data.catalogue import folder_of
-from esrgan_lightning.data.download import Downloaded, download
-from esrgan_lightning.data.record import ArchiveRecord, FileRecord, Record, write_record
-from esrgan_lightning.data.source_table import Archive, Offer, Source
-from esrgan_lightning.data.transfer import PATIENT, Patience
+from esrgan_lightning.data.catalog.archives import Unpacked, check_archive, unpack
+from esrgan_lightning.data.catalog.download import PATIENT, Downloaded, Expected, Patience, download
+from esrgan_lightning.data.catalog.sources import Archive, Offer, Source, find_source, sources
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import image_size
+from esrgan_lightning.ops import image_size, list_images, read_image
 from esrgan_lightning.ops.image import SUFFIXES
 
 #: Folder below the root for what is downloaded; files that were got by hand go there, too.
 ARCHIVES = "archives"
+RECORD = "source.json"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """An image: its place below the folder, length in bytes, SHA-256, and size in pixels."""
+
+    path: str
+    bytes: int
+    sha256: str
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"(HR|LRbicx[2-8])/[^/\\]+", self.path):
+            raise ValueError(f"{self.path!r} is no image of a source")
+
+
+@dataclass(frozen=True)
+class ArchiveRecord:
+    """An archive: its name, the address that it came from (None: it was there already), its SHA-256."""
+
+    file: str
+    url: str | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept beside the images; ``installed`` is the time in UTC, after ISO 8601."""
+
+    source: str
+    title: str
+    page: str
+    licence: str
+    citation: str
+    installed: str
+    archives: tuple[ArchiveRecord, ...]
+    files: tuple[FileRecord, ...]
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Writes ``source.json`` into a folder that is not under its final name yet."""
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record of a folder, None where there is none.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    file = folder / RECORD
+    if not file.exists():
+        return None
+    try:
+        return TypeAdapter(Record).validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{file} is damaged ({reason}): move {folder} away and get it again") from error
 
 
 class Report(Protocol):
@@ -127,11 +189,7 @@ def _take(file: Path, archive: Archive | None, report: Report | None, patience: 
     return download(
         archive.urls,
         file,
-        sha256=archive.sha256,
-        md5=archive.md5,
-        size=archive.bytes,
-        limit=limit,
-        check=check_archive,
+        Expected(archive.sha256, archive.md5, archive.bytes, limit, check_archive),
         progress=None if report is None else lambda done, total: report(file.name, done, total, "bytes"),
         patience=patience,
     )
@@ -218,3 +276,105 @@ def _by_hand(source: Source, root: Path) -> str:
         f"By hand: see {source.page}{way}; put {names} into {root / ARCHIVES} and try again, "
         "or name the archive with --path"
     )
+
+
+def folder_of(root: Path, source: Source) -> Path | None:
+    """The source's folder below a root, found without regard to case; None where there is none."""
+    if not root.is_dir():
+        return None
+    alike = [path for path in sorted(root.iterdir()) if path.name.lower() == source.folder.lower()]
+    return next((path for path in alike if path.name == source.folder), alike[0] if alike else None)
+
+
+def installed(root: Path, name: str | Source) -> Path | None:
+    """The folder of a source that is there as a whole, with its images in ``HR/``; None otherwise.
+
+    Whole means: every file of ``source.json`` has its length. In a folder that was not made by ``esrgan data
+    get`` the number of images counts. What is in the files, ``esrgan data verify`` looks at.
+
+    Raises:
+        InputError: No such source, or a damaged ``source.json``.
+    """
+    source = find_source(name) if isinstance(name, str) else name
+    folder = folder_of(root, source)
+    if folder is None or not (folder / "HR").is_dir():
+        return None
+    if (record := read_record(folder)) is not None:
+        files = [(folder / file.path, file.bytes) for file in record.files]
+        whole = all(path.is_file() and path.stat().st_size == length for path, length in files)
+    else:
+        whole = any((folder / "HR").iterdir()) and len(list_images(folder / "HR")) == source.images
+    return folder if whole else None
+
+
+def require(root: Path, names: Sequence[str], *, download: bool = False) -> list[Path]:
+    """The ``HR`` folders of sources, in the order of their names.
+
+    Args:
+        root: Holds a folder per source.
+        names: Of packaged sources.
+        download: Fetch what is not there, in place of an error.
+
+    Raises:
+        InputError: A source is unknown, or not there as a whole: the message is the command that fetches it.
+    """
+    known = sources()
+    wanted = [find_source(name, known) for name in names]
+    if missing := [source for source in wanted if installed(root, source) is None]:
+        if not download:
+            command = f"esrgan data get {' '.join(source.name for source in missing)} --root {root}"
+            titles = ", ".join(source.title for source in missing)
+            raise InputError(f"{titles}: not there as a whole below {root}; fetch it by: {command}")
+        with locked(root):
+            for source in missing:
+                install(source, root)
+    folders = [folder for source in wanted if (folder := installed(root, source)) is not None]
+    return [folder / "HR" for folder in folders]
+
+
+def verify(source: Source, folder: Path, progress: Callable[[int, int], None] | None = None) -> list[str]:
+    """Reads every image of a source: length and hash, where ``source.json`` tells them, and all its pixels.
+
+    Args:
+        source: What the folder should hold.
+        folder: Of the source, with ``HR/`` in it.
+        progress: Called with the number of files that were read, and of all.
+
+    Returns:
+        A line for each fault, which names the file; none where all is well.
+    """
+    try:
+        record = read_record(folder)
+        present = [path for path in list_images(folder) if path.parent.parent == folder]
+    except InputError as error:
+        return [str(error)]
+    recorded = {folder / file.path: file for file in record.files} if record is not None else {}
+    faults = []
+    paths = sorted({*recorded, *present})
+    for number, path in enumerate(paths, 1):
+        if record is not None and path not in recorded:
+            faults.append(f"{path} did not come with {source.name}")
+        elif fault := _file_fault(source, path, recorded.get(path)):
+            faults.append(fault)
+        if progress is not None:
+            progress(number, len(paths))
+    if (count := sum(path.parent.name == "HR" for path in present)) != source.images:
+        faults.append(f"{folder / 'HR'} holds {count} images, not {source.images}")
+    return faults
+
+
+def _file_fault(source: Source, path: Path, file: FileRecord | None) -> str | None:
+    if not path.is_file():
+        return f"{path} is missing"
+    if file is not None:
+        if (length := path.stat().st_size) != file.bytes:
+            return f"{path} has {length} bytes, not {file.bytes}"
+        with path.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
+                return f"{path} has another content than it had: its SHA-256 differs"
+    try:
+        height, width = read_image(path).shape[1:]
+    except InputError as error:
+        return str(error)
+    fault = source.size_fault(height, width) if path.parent.name == "HR" else None
+    return f"{path} is {height}×{width} (H×W): {fault}" if fault else None

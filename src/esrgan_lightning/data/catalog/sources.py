@@ -1,13 +1,16 @@
-"""What a source of images is: a table of data, read from TOML and checked before anything is downloaded."""
+"""The sources of images that the library knows: a table in TOML, checked before anything is downloaded."""
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from esrgan_lightning.errors import InputError
+
+_TABLE = Path(__file__).with_name("sources.toml")
 
 # No separators, nothing hidden, nothing that another file system refuses.
 _PLAIN = re.compile(r'[^/\\\x00-\x1f\x7f:*?"<>|. -][^/\\\x00-\x1f\x7f:*?"<>|]*')
@@ -198,3 +201,28 @@ def read_table(file: Path) -> dict[str, Source]:
             key = ".".join(str(part) for part in (name, *first["loc"]))
             raise InputError(f"{file}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
     return sources
+
+
+def sources(table: Path | None = None) -> dict[str, Source]:
+    """The packaged sources by name; those of a table of the user's own are added, or take their place.
+
+    Raises:
+        InputError: The table is wrong; the message names the file and the key.
+    """
+    return read_table(_TABLE) | (read_table(table) if table is not None else {})
+
+
+def find_source(name: str, known: Mapping[str, Source] | None = None) -> Source:
+    """The source of that name.
+
+    Args:
+        name: ``div2k_train``, without regard to case.
+        known: What there is; the packaged sources where it is not given.
+
+    Raises:
+        InputError: There is none; the message lists what there is.
+    """
+    known = sources() if known is None else known
+    if name.lower() not in known:
+        raise InputError(f"no source is called {name!r}; there are {', '.join(sorted(known))}")
+    return known[name.lower()]

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from esrgan_lightning.data.catalogue import find_source, sources
-from esrgan_lightning.data.source_table import Member, read_table
+from esrgan_lightning.data.catalog.sources import Member, find_source, read_table, sources
 from esrgan_lightning.errors import InputError
 
 MINE = """

@@ -1,0 +1,1 @@
+"""Sets of images from elsewhere: which there are, fetched, unpacked and checked."""
