@@ -18,6 +18,7 @@ from esrgan_lightning.cli.targets import targets
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import read_image, write_image
+from esrgan_lightning.ops.image import encode_image, read_photo
 from esrgan_lightning.weights import bundled_weights, save_generator
 
 
@@ -363,6 +364,41 @@ def test_profile_and_orientation_go_through(model, tmp_path):
         assert image.size == (20, 40)
         assert image.info["icc_profile"] == profile
         assert image.getexif().get(0x0112, 1) == 1
+
+
+def test_gamma_and_resolution_go_through_or_are_named(model, tmp_path):
+    chunks = {b"gAMA": (100000).to_bytes(4, "big")}
+    photo = tmp_path / "x.png"
+    photo.write_bytes(encode_image(noise(), ".png", dpi=(300, 300), color_chunks=chunks))
+    result = run(photo, "-o", tmp_path / "out", "--model", model)
+    assert (result.exit_code, result.stderr) == (0, "")
+    large = read_photo(tmp_path / "out/x.png")
+    assert large.color_chunks == chunks
+    assert large.dpi == pytest.approx((300, 300), abs=0.02)
+    result = run(photo, "-o", tmp_path / "out", "--model", model, "--format", "jpg")
+    assert result.exit_code == 0
+    assert "x.png: its gAMA has no place in .jpg" in result.stderr
+    assert read_photo(tmp_path / "out/x.jpg").dpi == (300, 300)
+    photo.write_bytes(encode_image(noise(), ".png", color_chunks={b"gAMA": (45455).to_bytes(4, "big")}))
+    assert run(photo, "-o", tmp_path / "srgb", "--model", model, "--format", "jpg").stderr == ""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    write_image(photo, noise(), profile=srgb)
+    told = run(photo, "-o", tmp_path / "bmp", "--model", model, "--format", "bmp").stderr
+    assert "its colour profile has no place in .bmp" in told
+
+
+def test_colours_under_transparency_are_kept_on_demand(model, tmp_path):
+    image = noise(4)
+    image[3] = 0
+    image[3, 0, 0] = 255
+    write_image(tmp_path / "x.png", image)
+    for how in ("fill", "keep"):
+        result = run(tmp_path / "x.png", "-o", tmp_path / how, "--model", model, "--alpha-rgb", how)
+        assert result.exit_code == 0
+    colors = Upscaler(model)(image[:3])
+    assert torch.equal(read_image(tmp_path / "keep/x.png")[:3], colors)
+    assert not torch.equal(read_image(tmp_path / "fill/x.png")[:3], colors)
+    assert run(tmp_path / "x.png", "--model", model, "--alpha-rgb", "no").exit_code == 2
 
 
 def test_without_options_the_bundled_network_enlarges_into_upscaled(tmp_path, monkeypatch):

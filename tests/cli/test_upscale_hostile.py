@@ -36,6 +36,8 @@ FORMATS = {
     "tif": ("TIFF", {}),
     "lzw.tif": ("TIFF", {"compression": "tiff_lzw"}),
     "avif": ("AVIF", {}),
+    "gif": ("GIF", {}),
+    "ppm": ("PPM", {}),
 }
 
 
@@ -98,10 +100,23 @@ def deep(channels, suffix):
     return encode(levels, suffix)
 
 
+def planes():
+    """The channels of 16 bits one after the other, in strips."""
+    levels = np.random.default_rng(1).integers(0, 65536, (3, 32, 40), np.uint16)
+    options = {"photometric": "rgb", "planarconfig": "separate", "rowsperstrip": 5}
+    return tiff(levels, **options)
+
+
+def samples():
+    """A file of each format."""
+    return {name: saved(photo(), kind, **options) for name, (kind, options) in FORMATS.items()} | {
+        "planes.tif": planes()
+    }
+
+
 def truncated():
     """Each format, cut at twelve places."""
-    for name, (kind, options) in FORMATS.items():
-        data = saved(photo(), kind, **options)
+    for name, data in samples().items():
         for n in range(12):
             yield f"cut_{n}.{name}", data[: len(data) * n // 12]
         # Decoders forgive what they do not need: one byte short must be read or named, not half of it.
@@ -111,8 +126,7 @@ def truncated():
 def mutated():
     """Each format with bytes changed by chance, in the header above all."""
     chance = random.Random(0)
-    for name, (kind, options) in FORMATS.items():
-        data = saved(photo(), kind, **options)
+    for name, data in samples().items():
         for n in range(8):
             changed = bytearray(data)
             for _ in range(1 + n):
@@ -129,8 +143,6 @@ REFUSED = {
     "page.jpg": b"<html><body>404</body></html>",
     "vector.png": b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
     "script.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-    "animation.gif": frames("GIF"),
-    "gif.png": frames("GIF"),
     "zip.png": b"PK\x03\x04" + bytes(60),
     "signature.png": b"\x89PNG\r\n\x1a\n",
     "no_pixels.png": png(0, 0),
@@ -185,6 +197,10 @@ READ = {  # what comes out right, with its channels
     "one_colour_clear.png": (saved(photo(), "PNG", transparency=(1, 2, 3)), 4),
     # Uncompressed ones Pillow 12 writes and cannot read.
     "ycbcr.tif": (saved(photo("RGB").convert("YCbCr"), "TIFF", compression="tiff_lzw"), 3),
+    "animation.gif": (frames("GIF"), 3),
+    "gif.png": (frames("GIF"), 3),
+    "planes.tif": (planes(), 3),
+    "deep.ppm": (b"P6 2 1 65535 " + bytes(12), 3),
     "animated.webp": (frames("WEBP"), 3),
     "animated.png": (frames("PNG"), 3),
     "pages.tif": (frames("TIFF"), 3),

@@ -58,6 +58,8 @@ def test_turned_images_have_turned_maps():
 def test_gray_colour_and_alpha(channels, own):
     """A network of gray enlarges each colour with the same maps; alpha never sees them."""
     image, maps = random(channels, 5, 6), random(2, 5, 6, seed=1)
+    if channels in (2, 4):
+        image[-1].clamp_(min=0.05)  # transparent pixels take other colours
     generator = net(in_channels=own, out_channels=own).eval()
     large = Upscaler(generator).upscale(image, maps)
     assert large.shape == (channels, 10, 12)

@@ -40,7 +40,7 @@ def picture(channels=3, height=9, width=7, dtype=torch.uint8):
     generator = torch.Generator().manual_seed(channels)
     values = torch.rand(channels, height, width, generator=generator)
     if channels in (2, 4):
-        values[-1].clamp_(min=0.01)  # wholly transparent pixels take other colours: tests of their own
+        values[-1].clamp_(min=0.05)  # transparent pixels take other colours: tests of their own
     peak = {torch.uint8: 255, torch.uint16: 65535}.get(dtype)
     return values.to(dtype) if peak is None else (values * peak).to(torch.int32).to(dtype)
 
@@ -410,6 +410,49 @@ def test_hidden_colours_are_those_of_the_nearest_pixel_that_shows():
     assert (ours <= 1.025 * distance_transform_edt(~alpha)).all()
 
 
+@pytest.mark.parametrize(("dtype", "peak"), [(torch.uint8, 255), (torch.uint16, 65535), (torch.float32, 1.0)])
+def test_what_hardly_shows_does_not_bleed_either(dtype, peak):
+    """Black at alpha 2 of 255, as rounding leaves it, drew red of 230 down to 177."""
+    image = torch.zeros(4, 12, 12, dtype=torch.float64)
+    image[0, :, 6:], image[3, :, :6], image[3, :, 6:] = 230 / 255, 2 / 255, 1
+    whole = (image * peak).round().to(torch.int32).to(dtype) if peak > 1 else image.to(dtype)
+    large = Upscaler(Blurring())(whole).double() / peak
+    assert large[0].min() > 229 / 255
+    kept = Upscaler(Blurring(), alpha_rgb="keep")(whole).double() / peak
+    assert kept[0, :, 12:].min() < 180 / 255
+    faint = image.clone()  # a watermark: nothing shows more than this, and its colours are its own
+    faint[3] = 6 / 255
+    faint = (faint * peak).round().to(torch.int32).to(dtype) if peak > 1 else faint.to(dtype)
+    assert torch.equal(Upscaler(Nearest())(faint), Upscaler(Nearest(), alpha_rgb="keep")(faint))
+
+
+def test_colours_under_transparency_are_kept_on_demand():
+    """Textures of games hold a mask in alpha, and colours that count beneath it."""
+    image = picture(4)
+    image[3, 2:6] = 0
+    large = Upscaler(Nearest(), alpha_rgb="keep")(image)
+    assert torch.equal(large, doubled(image))
+    assert not torch.equal(Upscaler(Nearest())(image)[:3], large[:3])
+    with pytest.raises(InputError, match="alpha_rgb=drop must be fill or keep"):
+        Upscaler(Nearest(), alpha_rgb="drop")
+
+
+def test_gray_that_is_stored_as_rgb_comes_back_gray():
+    """A network of colour tints it: by up to 14 levels was seen."""
+    upscaler, gray = Upscaler(tiny()), picture(1)
+    expected = upscaler(gray)
+    assert torch.equal(upscaler(gray.expand(3, -1, -1)), expected.expand(3, -1, -1))
+    alpha = picture(2)[1:]
+    large = upscaler(torch.cat([gray.expand(3, -1, -1), alpha]))
+    assert torch.equal(large[:3], expected.expand(3, -1, -1))
+    color = picture(3)
+    both = upscaler(torch.stack([color, gray.expand(3, -1, -1)]))
+    assert torch.equal(both[0], upscaler(color))
+    assert torch.equal(both[1], expected.expand(3, -1, -1))
+    array = gray.expand(3, -1, -1).permute(1, 2, 0).numpy()
+    assert (np.ptp(upscaler(array), axis=2) == 0).all()
+
+
 class Blurring(Nearest):
     def forward(self, x):
         return F.avg_pool2d(F.pad(super().forward(x), (3, 3, 3, 3), mode="replicate"), 7, stride=1)
@@ -465,6 +508,9 @@ def test_a_pil_image_keeps_its_colour_profile():
     image.info["icc_profile"] = profile
     assert Upscaler(Nearest())(image).info["icc_profile"] == profile
     assert "icc_profile" not in Upscaler(Nearest())(image.convert("L")).info
+    image.info |= {"dpi": (300, 300), "gamma": 1.0}
+    large = Upscaler(Nearest())(image).info
+    assert (large["dpi"], large["gamma"]) == ((300, 300), 1.0)
 
 
 def test_the_precision_reaches_the_network():

@@ -196,9 +196,13 @@ def test_list_tells_what_it_leaves_out_with_counts(tmp_path, caplog):
     for name in ("a.png", "b.JFIF", "c.gif", "d.ppm", "e.tga", "f.TGA", "g.jp2", "README"):
         (tmp_path / name).touch()
     assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JFIF", "c.gif", "d.ppm"]
+    (tmp_path / "g.png").symlink_to(tmp_path / "nowhere.png")
+    caplog.clear()
+    list_images(tmp_path)
     list_images(tmp_path)
     (told,) = caplog.messages  # once
-    assert told.endswith("left out: 1 .jp2, 2 .tga, 1 without suffix")
+    assert told.endswith("left out: 1 .jp2, 2 .tga, 1 broken links or devices, 1 without suffix")
+    (tmp_path / "g.png").unlink()
     for name in ("a.png", "b.JFIF", "c.gif", "d.ppm"):
         (tmp_path / name).unlink()
     with pytest.raises(InputError, match=r"no image; it holds 1 \.jp2, 2 \.tga"):

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import read_image, write_image
 from esrgan_lightning.ops.encode import check_format
-from esrgan_lightning.ops.image import read_photo
+from esrgan_lightning.ops.image import encode_image, read_photo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -117,3 +117,49 @@ def test_quality_is_for_lossy_formats(tmp_path):
             write_image(tmp_path / f"{quality}{suffix}", image, quality=quality)
         small, large = ((tmp_path / f"{quality}{suffix}").stat().st_size for quality in (10, 90))
         assert small < large / 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif", ".bmp"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_the_resolution_in_print_survives(tmp_path, suffix, dtype):
+    if dtype is torch.uint16 and suffix not in (".png", ".tif"):
+        pytest.skip("8 bits")
+    image = (torch.rand(3, 8, 8) * 255).to(torch.int32).to(dtype)
+    write_image(tmp_path / f"x{suffix}", image, dpi=(300, 150))
+    assert read_photo(tmp_path / f"x{suffix}").dpi == pytest.approx((300, 150), abs=0.02)
+    write_image(tmp_path / f"x{suffix}", image)
+    dpi = read_photo(tmp_path / f"x{suffix}").dpi
+    assert dpi is None or suffix == ".bmp"  # which states one always
+
+
+def test_a_resolution_is_not_invented_and_is_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "x.jpg", exif=exif)
+    assert read_photo(tmp_path / "x.jpg").dpi is None  # Pillow says 72
+    Image.new("RGB", (8, 4)).save(tmp_path / "x.jpg", exif=exif, dpi=(300, 150))
+    assert read_photo(tmp_path / "x.jpg").dpi == (150, 300)
+
+
+CHUNKS = {
+    b"cICP": bytes((9, 16, 0, 1)),
+    b"gAMA": struct.pack(">I", 100000),
+    b"cHRM": struct.pack(">8I", *range(8)),
+}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_what_a_png_says_of_its_colours_survives(tmp_path, channels, dtype):
+    """Without its gamma a linear picture is far too dark, without cICP an HDR one is pale."""
+    image = (torch.rand(channels, 8, 8) * 255).to(torch.int32).to(dtype)
+    data = encode_image(image, ".png", color_chunks=CHUNKS)
+    (tmp_path / "x.png").write_bytes(data)
+    photo = read_photo(tmp_path / "x.png")
+    assert photo.color_chunks == CHUNKS
+    assert torch.equal(photo.pixels, image)
+    with Image.open(tmp_path / "x.png") as other:
+        assert other.info["gamma"] == 1
+    wrong = encode_image(image, ".png", color_chunks={b"cICP": b"1"})  # too short
+    (tmp_path / "x.png").write_bytes(wrong)
+    assert read_photo(tmp_path / "x.png").color_chunks == {}

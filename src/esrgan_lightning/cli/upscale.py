@@ -48,6 +48,9 @@ def upscale(
         str, typer.Option(help="auto, exact, none, or the side of a tile in LR pixels.")
     ] = "auto",
     overlap: Annotated[int, typer.Option(help="LR pixels of surroundings on each side of a tile.")] = 32,
+    alpha_rgb: Annotated[
+        str, typer.Option(help="Colours under transparency: fill from their neighbours, or keep (textures).")
+    ] = "fill",
     tta: Annotated[
         bool, typer.Option(help="The mean over eight flips and turns: eight times the work.")
     ] = False,
@@ -96,6 +99,7 @@ def upscale(
             pre_pad=pre_pad,
             precision=precision,  # type: ignore[arg-type]  # checked there
             model_scale=model_scale,
+            alpha_rgb=alpha_rgb,  # type: ignore[arg-type]  # checked there
             notice=lambda line: typer.echo(f"esrgan upscale: {line}", err=True),
         )
         sources = [source for source, _ in pairs]
@@ -107,6 +111,7 @@ def upscale(
             "precision": precision,
             "back_projection": back_projection,
             "pre_pad": pre_pad,
+            "alpha_rgb": alpha_rgb,
         }
         code = upscale_stdin(upscaler, job) if piped else upscale_files(upscaler, pairs, job, file, settings)
     raise typer.Exit(code)

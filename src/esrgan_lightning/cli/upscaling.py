@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, final
 import torch
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from esrgan_lightning.cli.errors import complain
 from esrgan_lightning.cli.maps import MapFiles
@@ -20,7 +21,8 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import Upscaler
 from esrgan_lightning.inference.memory import out_of_memory
 from esrgan_lightning.ops import to_uint8
-from esrgan_lightning.ops.encode import DEEP, FORMATS, OPAQUE, check_format
+from esrgan_lightning.ops.codecs import SRGB_CHUNKS
+from esrgan_lightning.ops.encode import DEEP, FORMATS, OPAQUE, RGB_ONLY, check_format
 from esrgan_lightning.ops.files import whole_file
 from esrgan_lightning.ops.image import Photo, encode_image, read_photo
 
@@ -67,10 +69,8 @@ def upscale_stdin(upscaler: Upscaler, job: Job) -> int:
     if len(data) > MAX_STDIN:
         raise InputError(f"stdin holds more than {MAX_STDIN} bytes: give a file")
     try:
-        photo = _fitted(_read(BytesIO(data), "stdin"), job.extension, upscaler)
-        large = encode_image(
-            upscaler.upscale(photo.pixels), job.extension, profile=photo.profile, quality=job.quality
-        )
+        photo = _fitted(_read(BytesIO(data), "stdin", job.extension), job.extension, upscaler)
+        large = _encoded(upscaler.upscale(photo.pixels), photo, job)
     except InputError as error:
         complain(COMMAND, f"stdin: {error}")
         return 1
@@ -146,11 +146,11 @@ def upscale_files(
 def _one(upscaler: Upscaler, source: Path, target: Path, job: Job, facts: dict[str, Any]) -> None:
     """One picture; what the manifest says of it goes into ``facts`` as soon as it is known."""
     try:
-        photo = _fitted(_read(source, str(source)), job.extension, upscaler)
+        photo = _fitted(_read(source, str(source), job.extension), job.extension, upscaler)
         facts["size"] = list(photo.pixels.shape[-2:])
         large = upscaler.upscale(photo.pixels, job.maps.read(source, photo.pixels) if job.maps else None)
         facts["result_size"] = list(large.shape[-2:])
-        data = encode_image(large, job.extension, profile=photo.profile, quality=job.quality)
+        data = _encoded(large, photo, job)
         with whole_file(target) as partial:
             partial.write_bytes(data)
         if job.manifest is not None:
@@ -163,11 +163,32 @@ def _one(upscaler: Upscaler, source: Path, target: Path, job: Job, facts: dict[s
         raise InputError("too large for the memory: use --tile exact, or cut it into parts") from error
 
 
-def _read(source: Path | BinaryIO, name: str) -> Photo:
+def _read(source: Path | BinaryIO, name: str, extension: str) -> Photo:
     photo = read_photo(source)
-    for note in photo.notes:
+    for note in (*photo.notes, *_losses(photo, extension)):
         complain(COMMAND, f"{name}: {note}")
     return photo
+
+
+def _losses(photo: Photo, extension: str) -> Iterator[str]:
+    """What is said of the meaning of colours, and has no place in the result's format."""
+    kind = FORMATS[extension]
+    if photo.profile and (kind == "BMP" or (kind in RGB_ONLY and photo.pixels.shape[0] < 3)):
+        yield f"its colour profile has no place in {extension}: colours may look different; write .png"
+    odd = [name.decode() for name, data in photo.color_chunks.items() if data != SRGB_CHUNKS.get(name)]
+    if odd and kind != "PNG" and not photo.profile:
+        yield f"its {', '.join(odd)} has no place in {extension}: colours may look different; write .png"
+
+
+def _encoded(large: Tensor, photo: Photo, job: Job) -> bytes:
+    return encode_image(
+        large,
+        job.extension,
+        profile=photo.profile,
+        quality=job.quality,
+        dpi=photo.dpi,
+        color_chunks=photo.color_chunks,
+    )
 
 
 def _fitted(photo: Photo, extension: str, upscaler: Upscaler) -> Photo:
@@ -184,11 +205,11 @@ def _fitted(photo: Photo, extension: str, upscaler: Upscaler) -> Photo:
         pixels = to_uint8(pixels)
     if kind in OPAQUE and pixels.shape[0] in (2, 4) and bool((pixels[-1] == 255).all()):
         pixels = pixels[:-1]
-    if pixels.shape[0] < 3 and kind in ("WEBP", "AVIF"):
-        profile = None  # gray becomes RGB in these
+    if pixels.shape[0] < 3 and kind in RGB_ONLY:
+        profile = None
     height, width = upscaler.enlargement.size(*pixels.shape[-2:])
     check_format(extension, height, width, pixels.shape[0], deep=pixels.dtype is torch.uint16)
-    return Photo(pixels, profile, photo.notes)
+    return photo._replace(pixels=pixels, profile=profile)
 
 
 def _sha256(path: Path) -> str:

@@ -6,26 +6,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from esrgan_lightning.ops import to_float
+
+#: Alpha below which a colour cannot be seen, and is often black from rounding.
+FAINT = 8 / 255
+
 
 def filled(colors: Tensor, alpha: Tensor) -> Tensor:
-    """Colours with each fully transparent pixel in that of the nearest pixel that shows.
+    """Colours with each pixel that hardly shows in that of the nearest pixel that does.
 
-    A drawing program leaves black, or anything, where alpha is 0. A network looks at its surroundings, and
-    would draw that into the edges: the dark fringes seen around cut-out figures.
+    A drawing program leaves black, or anything, where alpha is 0 or next to it. A network looks at its
+    surroundings, and would draw that into the edges: the dark fringes seen around cut-out figures.
 
     Args:
         colors: (B,C,H,W).
-        alpha: (B,1,H,W); 0 is transparent.
+        alpha: (B,1,H,W); 0 is transparent. Below ``FAINT`` it is taken to hide the colour, unless all of the
+            image is so faint; then 0 alone does.
 
     Returns:
         (B,C,H,W); ``colors`` itself where nothing, or everything, is transparent.
     """
-    hidden = (alpha == 0).cpu().numpy()
+    opacity = to_float(alpha)
+    most = opacity.amax((1, 2, 3), keepdim=True)
+    hidden = torch.where(most < FAINT, (opacity == 0) & (most > 0), opacity < FAINT).cpu().numpy()
     if not hidden.any():
         return colors
     result = colors.clone()
     for index, (transparent,) in enumerate(hidden):
-        if not transparent.all() and transparent.any():
+        if transparent.any():
             nearest = torch.from_numpy(_nearest(transparent)).to(colors.device)
             image = result[index].flatten(1)
             result[index] = image[:, nearest.flatten()].reshape(result[index].shape)

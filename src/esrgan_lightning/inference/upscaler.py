@@ -2,9 +2,9 @@
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -34,10 +34,11 @@ _OVERSHOOT = 0.25
 class Upscaler:
     """Image in, image out, ``scale`` times as large.
 
-    Gray stays gray, 16 bits stay 16 bits, alpha stays alpha: it is enlarged bicubically, and wholly
-    transparent pixels take the colour of their nearest visible neighbour before the network sees them. With a
-    generator of colour, gray is repeated in three channels and the result averaged; a generator of gray (one
-    channel) enlarges each channel of a colour image for itself.
+    Gray stays gray, 16 bits stay 16 bits, alpha stays alpha: it is enlarged bicubically, and pixels that are
+    transparent, or as good as (alpha below 8 of 255), take the colour of their nearest visible neighbour
+    before the network sees them. With a generator of colour, gray is repeated in three channels and the
+    result averaged, also gray that is stored as RGB; a generator of gray (one channel) enlarges each channel
+    of a colour image for itself.
 
     Args:
         model: A bundled network's name (``gan``, ``psnr``), a file of weights, an export (.onnx, .param), or
@@ -61,6 +62,8 @@ class Upscaler:
             does, as it is evaluated; ``esrgan upscale`` takes 8.
         precision: ``fp32``, ``bf16`` or ``fp16``, as in :class:`~esrgan_lightning.inference.Runner`.
         model_scale: For a foreign file that does not tell its scale (see ``load_generator``).
+        alpha_rgb: ``fill`` as above; ``keep`` leaves the colours under transparency as they are, for textures
+            of games, whose alpha is no transparency.
         notice: Called with a line of text when memory is too little and pieces shrink; a warning by default.
 
     Raises:
@@ -84,6 +87,7 @@ class Upscaler:
         pre_pad: int = 0,
         precision: Precision = "fp32",
         model_scale: int | None = None,
+        alpha_rgb: Literal["fill", "keep"] = "fill",
         notice: Callable[[str], None] | None = None,
     ) -> None:
         generator = copy.deepcopy(model) if isinstance(model, nn.Module) else None
@@ -98,6 +102,9 @@ class Upscaler:
         if model_scale not in (None, own):
             raise InputError(f"model_scale={model_scale} was asked for and the generator has scale {own}")
         self.enlargement, self.tta, self.generator = enlargement(scale, own), tta, generator
+        if alpha_rgb not in ("fill", "keep"):
+            raise InputError(f"alpha_rgb={alpha_rgb} must be fill or keep")
+        self.alpha_rgb = alpha_rgb
         self.back_projection = BackProjection(own, back_projection) if back_projection else None
         if pre_pad < 0:
             raise InputError(f"pre_pad={pre_pad} must be 0 or more pixels")
@@ -131,6 +138,7 @@ class Upscaler:
         if isinstance(image, Image.Image):
             colors = pil_colors(image)
             large = Image.fromarray(self._array(colors.pixels))
+            large.info |= {key: image.info[key] for key in ("dpi", "gamma") if key in image.info}
             if colors.profile:
                 large.info["icc_profile"] = colors.profile
             return large
@@ -167,13 +175,23 @@ class Upscaler:
         count = batch.shape[1] - (batch.shape[1] in (2, 4))
         colors, alpha = batch[:, :count], batch[:, count:]
         maps = checked(conditions, colors, self.generator, self.enlargement.passes)
-        large = self._colors(filled(colors, alpha) if alpha.shape[1] else colors, maps)
+        fill = alpha.shape[1] and self.alpha_rgb == "fill"
+        large = self._colors(filled(colors, alpha) if fill else colors, maps)
         if alpha.shape[1]:
             small, alpha = alpha, self.enlargement.resized(alpha, self.scale, *batch.shape[-2:])
             large = torch.cat([large, alpha.clamp(0, 1) if small.is_floating_point() else alpha], 1)
         return large if image.ndim == 4 else large[0]
 
     def _colors(self, colors: Tensor, maps: Tensor | None) -> Tensor:
+        gray = (colors == colors[:, :1]).flatten(1).all(1)
+        if colors.shape[1] == 1 or not gray.any():
+            return self._enlarged(colors, maps)
+        if gray.all():  # stored as RGB: a network of colour would tint it
+            return self._enlarged(colors[:, :1], maps).expand(-1, 3, -1, -1).contiguous()
+        many: Sequence[Tensor | None] = [None] * len(colors) if maps is None else torch.split(maps, 1)
+        return torch.cat([self._colors(*each) for each in zip(torch.split(colors, 1), many, strict=True)])
+
+    def _enlarged(self, colors: Tensor, maps: Tensor | None) -> Tensor:
         steps = self.enlargement
         once = not self.tta and not self.back_projection and steps.passes == 1 and steps.reduction == 1
         if once and maps is None:

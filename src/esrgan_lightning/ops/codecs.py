@@ -41,6 +41,14 @@ _BROKEN = (
 
 _GRAY_ALPHA_PNG = 4  # the colour type in a PNG header
 _RAW_EXIF, _XMP = b"Raw profile type e", b"XML:com.adobe.xmp\0"  # keywords of text chunks, equally long
+_X_RESOLUTION, _MOST_DPI = ExifTags.Base.XResolution, 1e6
+#: PNG's chunks that say what colours mean (third edition, section 11.3.2), by their length.
+COLOR_CHUNKS = MappingProxyType({b"cICP": 4, b"mDCV": 24, b"cLLI": 8, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32})
+#: Those that state no more than what is taken for granted: sRGB.
+SRGB_CHUNKS = MappingProxyType(
+    {b"cICP": bytes((1, 13, 0, 1)), b"sRGB": b"\0", b"gAMA": struct.pack(">I", 45455)}
+    | {b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)}
+)
 _PLANAR = 2  # PlanarConfiguration
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
 _CHANNELS = MappingProxyType({0: 1, 1: 1, 2: 3})  # PhotometricInterpretation → channels
@@ -206,7 +214,8 @@ def _stretched(pixels: Pixels, peak: int) -> Pixels:
 
 def _ppm_peak(image: Image.Image) -> int:
     """The largest value of a sample, as the header states it."""
-    args = image.tile[0].args if image.tile else ()
+    tiles = getattr(image, "tile", None)
+    args = tiles[0].args if tiles else ()
     return args[1] if isinstance(args, tuple) and len(args) > 1 and isinstance(args[1], int) else 255
 
 
@@ -234,6 +243,32 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         start = file.tell()
         yield kind, length
         file.seek(start + length + 4)
+
+
+def color_chunks(image: Image.Image, file: BinaryIO) -> dict[bytes, bytes]:
+    """The chunks of a PNG that say, besides a profile, what its colours mean; whole ones."""
+    found: dict[bytes, bytes] = {}
+    if image.format == "PNG":
+        place = file.tell()
+        for kind, length in png_chunks(file):
+            if kind == b"IDAT":
+                break
+            if COLOR_CHUNKS.get(kind) == length:
+                found[kind] = file.read(length)
+        file.seek(place)
+    return found
+
+
+def dpi_of(image: Image.Image) -> tuple[float, float] | None:
+    """Pixels per inch, across and down, as the file states them."""
+    exif, (across, down) = Image.Image.getexif(image), image.info.get("dpi", (0, 0))
+    if image.format == "JPEG" and image.info.get("jfif_unit", 0) == 0 and _X_RESOLUTION not in exif:
+        return None  # Pillow invents 72
+    if not across and image.format in ("WEBP", "AVIF"):
+        unit = {2: 1.0, 3: 2.54}.get(exif.get(ExifTags.Base.ResolutionUnit, 2), 0.0)
+        across, down = (unit * exif.get(tag, 0) for tag in (_X_RESOLUTION, ExifTags.Base.YResolution))
+    dpi = float(across), float(down)
+    return dpi if all(0 < each < _MOST_DPI for each in dpi) else None
 
 
 def _exif_follows(file: BinaryIO) -> bool:

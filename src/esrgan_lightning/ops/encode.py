@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import ExifTags, Image
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.codecs import swap_red_blue
@@ -23,6 +23,8 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 )
 #: Formats with 16 bits, those without alpha, and those with a quality to choose.
 DEEP, OPAQUE, LOSSY = ("PNG", "TIFF"), ("JPEG", "BMP"), ("JPEG", "WEBP", "AVIF")
+#: Formats in which gray becomes RGB.
+RGB_ONLY = ("WEBP", "AVIF")
 #: The most pixels of a result that is made in memory: 3 GiB of RGB in 8 bits.
 MAX_RESULT = 2**30
 
@@ -30,6 +32,7 @@ MAX_RESULT = 2**30
 _LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}
 _GRAY_ALPHA = 2  # channels
 _GRAY_ALPHA_TYPE = 4  # PNG's number for it
+_INCH, _METER = 2, 0.0254  # EXIF's unit of resolution; inches
 _TIFF: dict[str, Any] = {"compression": "zlib", "predictor": True, "metadata": None, "software": False}
 
 
@@ -54,7 +57,15 @@ def check_format(suffix: str, height: int, width: int, channels: int, *, deep: b
         raise InputError(f"{size} are more than the {MAX_RESULT} that fit in memory; cut it into parts")
 
 
-def encode(pixels: Pixels, suffix: str, *, profile: bytes | None = None, quality: int | None = None) -> bytes:
+def encode(
+    pixels: Pixels,
+    suffix: str,
+    *,
+    profile: bytes | None = None,
+    quality: int | None = None,
+    dpi: tuple[float, float] | None = None,
+    color_chunks: Mapping[bytes, bytes] = MappingProxyType({}),
+) -> bytes:
     """(H, W, C) uint8 or uint16 as a file of this suffix.
 
     Args:
@@ -62,17 +73,14 @@ def encode(pixels: Pixels, suffix: str, *, profile: bytes | None = None, quality
         suffix: One of ``FORMATS``.
         profile: ICC profile; BMP has no place for it.
         quality: 1 to 100 of the lossy formats; by default 95 for JPEG, 90 for AVIF, and WebP is lossless.
+        dpi: Pixels per inch, across and down.
+        color_chunks: Those of a PNG that say what its colours mean; the other formats have no place for them.
     """
     kind, channels = FORMATS[suffix], pixels.shape[2]
     if kind == "TIFF":
-        return _encode_tiff(pixels, profile)
-    if pixels.dtype == np.uint16:
-        if channels == _GRAY_ALPHA:
-            return _gray_alpha_png(pixels, profile)
-        done, data = cv2.imencode(suffix, np.ascontiguousarray(swap_red_blue(pixels)))
-        if not done:
-            raise RuntimeError(f"OpenCV could not encode {pixels.shape} as {suffix}")
-        return _with_profile(data.tobytes(), profile)
+        return _encode_tiff(pixels, profile, dpi)
+    if kind == "PNG":
+        return _with_chunks(_encode_png(pixels), profile, color_chunks, dpi)
     # JPEG is lossy anyway, but halved colour would undo some of the resolution that was just won.
     options: dict[str, Any] = {
         "JPEG": {"quality": quality or 95, "subsampling": 0},
@@ -81,12 +89,33 @@ def encode(pixels: Pixels, suffix: str, *, profile: bytes | None = None, quality
     }.get(kind, {})
     if profile and kind != "BMP":
         options["icc_profile"] = profile
+    if dpi and kind in ("JPEG", "BMP"):
+        options["dpi"] = tuple(map(round, dpi))
+    elif dpi:
+        exif = Image.Exif()
+        exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = dpi
+        exif[ExifTags.Base.ResolutionUnit] = _INCH
+        options["exif"] = exif
     buffer = BytesIO()
     Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def _gray_alpha_png(pixels: Pixels, profile: bytes | None) -> bytes:
+def _encode_png(pixels: Pixels) -> bytes:
+    channels = pixels.shape[2]
+    if pixels.dtype == np.uint16 and channels == _GRAY_ALPHA:
+        return _gray_alpha_png(pixels)
+    if pixels.dtype == np.uint16:
+        done, data = cv2.imencode(".png", np.ascontiguousarray(swap_red_blue(pixels)))
+        if not done:
+            raise RuntimeError(f"OpenCV could not encode {pixels.shape} as PNG")
+        return data.tobytes()
+    buffer = BytesIO()
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _gray_alpha_png(pixels: Pixels) -> bytes:
     """(H, W, 2) uint16 as a PNG (PNG specification, sections 5, 9 and 11): OpenCV and Pillow write none."""
     height, width, channels = pixels.shape
     step = channels * 2
@@ -96,18 +125,11 @@ def _gray_alpha_png(pixels: Pixels, profile: bytes | None) -> bytes:
     filtered[:, 1 : 1 + step] = rows[:, :step]
     filtered[:, 1 + step :] = rows[:, step:] - rows[:, :-step]
     header = struct.pack(">IIBBBBB", width, height, 16, _GRAY_ALPHA_TYPE, 0, 0, 0)
-    return b"".join(
-        (
-            b"\x89PNG\r\n\x1a\n",
-            _chunk(b"IHDR", header),
-            _profile_chunk(profile),
-            _chunk(b"IDAT", zlib.compress(filtered.tobytes())),
-            _chunk(b"IEND", b""),
-        )
-    )
+    data = _chunk(b"IDAT", zlib.compress(filtered.tobytes()))
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + data + _chunk(b"IEND", b"")
 
 
-def _encode_tiff(pixels: Pixels, profile: bytes | None) -> bytes:
+def _encode_tiff(pixels: Pixels, profile: bytes | None, dpi: tuple[float, float] | None) -> bytes:
     buffer, channels = BytesIO(), pixels.shape[2]
     color: dict[str, Any] = {
         "photometric": "rgb" if channels > _GRAY_ALPHA else "minisblack",
@@ -116,8 +138,11 @@ def _encode_tiff(pixels: Pixels, profile: bytes | None) -> bytes:
     alpha: dict[str, Any] = (
         {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if channels in (2, 4) else {}
     )
+    density: dict[str, Any] = {"resolution": dpi, "resolutionunit": _INCH} if dpi else {}
     # Above 4 GiB it becomes a BigTIFF by itself.
-    tifffile.imwrite(buffer, pixels[..., 0] if channels == 1 else pixels, **_TIFF, **color, **alpha)
+    tifffile.imwrite(
+        buffer, pixels[..., 0] if channels == 1 else pixels, **_TIFF, **color, **alpha, **density
+    )
     return buffer.getvalue()
 
 
@@ -129,6 +154,12 @@ def _profile_chunk(profile: bytes | None) -> bytes:
     return _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)) if profile else b""
 
 
-def _with_profile(png: bytes, profile: bytes | None) -> bytes:
-    """OpenCV writes none; its place is behind the header, which ends at byte 33."""
-    return png[:33] + _profile_chunk(profile) + png[33:]
+def _with_chunks(
+    png: bytes, profile: bytes | None, colors: Mapping[bytes, bytes], dpi: tuple[float, float] | None
+) -> bytes:
+    """Their place is behind the header, which ends at byte 33."""
+    added = _profile_chunk(profile) + b"".join(_chunk(kind, data) for kind, data in colors.items())
+    if dpi:
+        across, down = (round(each / _METER) for each in dpi)
+        added += _chunk(b"pHYs", struct.pack(">IIB", across, down, 1))
+    return png[:33] + added + png[33:]

@@ -26,7 +26,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files under ``folder``, sorted, except hidden ones and those in hidden subfolders.
+    """All that lies under ``folder`` and is no folder, sorted, except what is hidden or in a hidden folder.
 
     Links to folders are followed. Each folder is listed once, under its own path where it has one here: a
     link to a folder that has been listed, as in a loop, adds nothing.
@@ -50,7 +50,7 @@ def files_below(folder: Path) -> list[Path]:
                 links += filter(Path.is_symlink, (Path(place, name) for name in inner))
                 found += (Path(place, name) for name in names if not name.startswith("."))
         pending = links
-    return sorted(path for path in found if path.is_file())
+    return sorted(found)
 
 
 def _unreadable(error: OSError) -> NoReturn:

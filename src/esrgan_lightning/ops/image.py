@@ -3,8 +3,10 @@
 import logging
 import os
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -33,11 +35,15 @@ class Photo(NamedTuple):
         pixels: As ``read_image`` gives them.
         profile: The ICC profile that describes these pixels, if the file has one that does.
         notes: What a person should know: that only the first frame was read, that CMYK became RGB, …
+        dpi: Pixels per inch, across and down, if the file states them.
+        color_chunks: Of a PNG, the chunks that say what its colours mean: gAMA, cICP, …
     """
 
     pixels: Tensor
     profile: bytes | None
     notes: tuple[str, ...]
+    dpi: tuple[float, float] | None = None
+    color_chunks: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
@@ -61,7 +67,8 @@ def read_photo(source: codecs.Source) -> Photo:
         notes = ["it has several pictures or frames: the first was taken"] if _has_more(image) else []
         if codecs.has_unknown_channels(image):
             notes.append("it has channels besides its colours that are not stated to be alpha: left out")
-        turn = codecs.orientation(image, file)
+        turn, dpi = codecs.orientation(image, file), codecs.dpi_of(image)
+        chunks = codecs.color_chunks(image, file)
         try:
             apart = codecs.decoded_apart(image, file)
             icc = image.info.get("icc_profile")
@@ -70,7 +77,11 @@ def read_photo(source: codecs.Source) -> Photo:
             raise InputError(f"{codecs.name_of(source)}: {error}") from error
     pixels = codecs.upright(colors.pixels.reshape(*colors.pixels.shape[:2], -1), turn)
     tensor = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
-    return Photo(tensor, colors.profile, (*notes, *colors.notes))
+    if colors.profile:
+        chunks.pop(b"sRGB", None)  # a PNG has one of the two
+    if dpi and turn >= 5:
+        dpi = dpi[::-1]
+    return Photo(tensor, colors.profile, (*notes, *colors.notes), dpi, chunks)
 
 
 def _has_more(image: object) -> bool:
@@ -114,15 +125,22 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
             f"{folder} is {'not a folder' if folder.exists() else 'missing'}; give a folder of images"
         )
     found = files_below(folder)
-    files = [path for path in found if path.suffix.lower() in READABLE]
-    others = Counter(path.suffix.lower() or "without suffix" for path in found).items()
-    left_out = ", ".join(f"{count} {kind}" for kind, count in sorted(others) if kind not in READABLE)
+    kinds = {path: _kind(path) for path in found}
+    files = [path for path in found if kinds[path] in READABLE]
+    others = sorted(Counter(kind for kind in kinds.values() if kind not in READABLE).items())
+    left_out = ", ".join(f"{count} {kind}" for kind, count in others)
     if not files:
         held = f"; it holds {left_out}" if left_out else ""
         raise InputError(f"{folder} holds no image{held}; known are {', '.join(READABLE)}")
     if left_out:
         _tell_once(f"{folder}: files of other kinds are left out: {left_out}")
     return files
+
+
+def _kind(path: Path) -> str:
+    if not path.is_file():
+        return "broken links or devices"
+    return path.suffix.lower() or "without suffix"
 
 
 @cache
@@ -136,6 +154,7 @@ def write_image(
     *,
     profile: bytes | None = None,
     quality: int | None = None,
+    dpi: tuple[float, float] | None = None,
 ) -> None:
     """Write (C, H, W) in the format of the suffix; under the final name there is only ever a whole file.
 
@@ -148,21 +167,29 @@ def write_image(
             3 RGB, 4 RGBA.
         profile: ICC profile of the pixels; BMP has no place for it.
         quality: 1 to 100, of JPEG (by default 95), AVIF (90) and WebP (lossless).
+        dpi: pixels per inch, across and down.
 
     Raises:
         InputError: the suffix is unknown, or its format cannot hold this image.
         TypeError: the dtype is neither uint8 nor uint16.
     """
     path = Path(path)
-    data = encode_image(image, path.suffix.lower(), name=str(path), profile=profile, quality=quality)
+    data = encode_image(image, path.suffix.lower(), name=str(path), profile=profile, quality=quality, dpi=dpi)
     with whole_file(path) as partial:
         partial.write_bytes(data)
 
 
 def encode_image(
-    image: Tensor, suffix: str, *, name: str = "", profile: bytes | None = None, quality: int | None = None
+    image: Tensor,
+    suffix: str,
+    *,
+    name: str = "",
+    profile: bytes | None = None,
+    quality: int | None = None,
+    dpi: tuple[float, float] | None = None,
+    color_chunks: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> bytes:
-    """The bytes that ``write_image`` would write; ``name`` is for its messages."""
+    """The bytes that ``write_image`` would write; ``name`` is for its messages, chunks are for PNG."""
     name = name or f"the {suffix}"
     if suffix not in SUFFIXES:
         raise InputError(f"{name} has no known suffix; use one of {', '.join(SUFFIXES)}")
@@ -178,4 +205,4 @@ def encode_image(
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     pixels = np.ascontiguousarray(image.detach().cpu().numpy().transpose(1, 2, 0))
-    return encode(pixels, suffix, profile=profile, quality=quality)
+    return encode(pixels, suffix, profile=profile, quality=quality, dpi=dpi, color_chunks=color_chunks)
