@@ -120,6 +120,16 @@ def test_identical_images():
     torch.testing.assert_close(ssim_y(hr, hr, 0), torch.ones(2, dtype=torch.float64))
 
 
+@pytest.mark.parametrize(("metric", "figure"), [(PSNRY, psnr_y), (PSNRRGB, psnr_rgb)])
+def test_a_mean_with_identical_images_stays_finite(metric, figure):
+    """A black validation picture made every mean infinite, and the first checkpoint the best for ever."""
+    sr, hr = pair(batch=1)
+    black, mean = torch.zeros_like(hr), metric(crop=0)
+    mean.update(black, black)
+    mean.update(sr, hr)
+    torch.testing.assert_close(mean.compute(), (100 + figure(sr, hr, 0)[0]) / 2)
+
+
 def test_the_border_does_not_count():
     sr, hr = pair()
     spoilt = sr.clone()

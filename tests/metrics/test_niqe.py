@@ -86,6 +86,17 @@ def test_flat_images_have_no_figure():
     assert niqe(torch.full((1, 3, 192, 192), 90, dtype=torch.uint8)).isnan().all()
 
 
+def test_a_mean_leaves_out_what_has_no_figure():
+    """One flat validation picture made every mean NaN, and no checkpoint was ever the best."""
+    image, mean = noise(1, 1, 192, 192), NIQE()
+    for each in (image, torch.full_like(image, 0.5)):
+        mean.update(each)
+    torch.testing.assert_close(mean.compute(), niqe(image)[0])
+    mean.reset()
+    mean.update(torch.full_like(image, 0.5))
+    assert mean.compute().isnan()
+
+
 @pytest.mark.parametrize(("height", "width", "crop"), [(95, 400, 0), (96, 191, 0), (100, 200, 8)])
 def test_too_small_images_are_refused_with_the_smallest_size(height, width, crop):
     with pytest.raises(InputError, match="96×192"):

@@ -88,7 +88,7 @@ def test_an_old_one_goes_after_the_new_one_is_in_its_place(tmp_path, monkeypatch
     assert kept[:4] == [0, 1, 2, 2]
 
 
-def best_of(folder, values):
+def best_of(folder, values, **settings):
     """The callback after a run whose validations, one an update, found these scores."""
     scores = iter(values)
 
@@ -101,7 +101,7 @@ def best_of(folder, values):
 
     stage = psnr_stage()
     stage.validation = Scores()
-    best, data = BestCheckpoint(folder), batches(len(values))
+    best, data = BestCheckpoint(folder, **settings), batches(len(values))
     fit(stage, data, validate=1, val_check_interval=1, callbacks=[best], enable_checkpointing=True)
     return best
 
@@ -114,9 +114,19 @@ def test_of_equal_scores_the_earliest_stays(tmp_path):
 
 def test_scores_that_are_no_numbers_are_never_the_best(tmp_path):
     """Breaks if a run whose first validation is NaN keeps that one for good."""
-    best = best_of(tmp_path, [float("nan"), 20.0, float("nan"), 21.0])
-    assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000004.ckpt"]
+    inf = float("inf")
+    best = best_of(tmp_path, [float("nan"), 20.0, float("nan"), inf, -inf, 21.0])
+    assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000006.ckpt"]
     assert best.state_dict() == {"monitor": "psnr_y", "score": 21.0}
     other = BestCheckpoint(tmp_path, monitor="ssim_y")
     other.load_state_dict(best.state_dict())
     assert other.score is None
+    best.load_state_dict({"monitor": "psnr_y", "score": inf})  # as was written once
+    assert best.score == 21.0
+
+
+def test_of_a_metric_that_is_better_lower_the_lowest_is_the_best(tmp_path):
+    """NIQE, RMSE or LPIPS as trainer.monitor kept the worst."""
+    best = best_of(tmp_path, [5.0, 4.0, float("-inf"), 4.5], higher_is_better=False)
+    assert best.score == 4.0
+    assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000002.ckpt"]

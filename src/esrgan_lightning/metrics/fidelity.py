@@ -18,6 +18,9 @@ CONVENTION = (
     "NIQE: on Y, same border, lower is better."
 )
 
+#: What an identical picture counts in a mean of PSNR, in dB: an infinite one could never be surpassed.
+PSNR_CEILING = 100.0
+
 _WINDOW = 11
 
 
@@ -108,11 +111,11 @@ class MeanFidelity(Metric, ABC):
 
 @final
 class PSNRY(MeanFidelity):
-    """Mean of ``psnr_y`` over all images seen, on all processes."""
+    """Mean of ``psnr_y``, each at most ``PSNR_CEILING``, over all images seen, on all processes."""
 
     def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
         """``psnr_y`` of each image."""
-        return psnr_y(sr, hr, self.crop)
+        return psnr_y(sr, hr, self.crop).clamp(max=PSNR_CEILING)
 
 
 @final
@@ -126,11 +129,11 @@ class SSIMY(MeanFidelity):
 
 @final
 class PSNRRGB(MeanFidelity):
-    """Mean of ``psnr_rgb`` over all images seen, on all processes."""
+    """Mean of ``psnr_rgb``, each at most ``PSNR_CEILING``, over all images seen, on all processes."""
 
     def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
         """``psnr_rgb`` of each image."""
-        return psnr_rgb(sr, hr, self.crop)
+        return psnr_rgb(sr, hr, self.crop).clamp(max=PSNR_CEILING)
 
 
 @final

@@ -100,11 +100,12 @@ class NIQE(Metric):
 
     def update(self, sr: Tensor) -> None:
         """Add the images of a batch, as in ``niqe``; ``sr`` is what the other metrics call them."""
-        self.total += niqe(sr, self.crop, self.model).sum()
-        self.count += sr.shape[0]
+        found = niqe(sr, self.crop, self.model)
+        self.total += found[found.isfinite()].sum()
+        self.count += found.isfinite().sum()
 
     def compute(self) -> Tensor:
-        """The mean; NaN if one image had none."""
+        """The mean over the images that have one; NaN if none has."""
         return self.total / self.count
 
 

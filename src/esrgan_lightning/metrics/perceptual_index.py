@@ -152,11 +152,12 @@ class MeanScore(Metric, ABC):
 
     def update(self, sr: Tensor) -> None:
         """Add the images of a batch."""
-        self.total += self.measure(sr).sum()
-        self.count += sr.shape[0]
+        found = self.measure(sr)
+        self.total += found[found.isfinite()].sum()
+        self.count += found.isfinite().sum()
 
     def compute(self) -> Tensor:
-        """The mean; NaN if one image had none."""
+        """The mean over the images that have one; NaN if none has."""
         return self.total / self.count
 
 

@@ -131,18 +131,12 @@ def _gray_alpha_png(pixels: Pixels) -> bytes:
 
 def _encode_tiff(pixels: Pixels, profile: bytes | None, dpi: tuple[float, float] | None) -> bytes:
     buffer, channels = BytesIO(), pixels.shape[2]
-    color: dict[str, Any] = {
-        "photometric": "rgb" if channels > _GRAY_ALPHA else "minisblack",
-        "iccprofile": profile,
-    }
-    alpha: dict[str, Any] = (
-        {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if channels in (2, 4) else {}
-    )
-    density: dict[str, Any] = {"resolution": dpi, "resolutionunit": _INCH} if dpi else {}
+    color = {"photometric": "rgb" if channels > _GRAY_ALPHA else "minisblack", "iccprofile": profile}
+    alpha = {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if channels in (2, 4) else {}
+    density = {"resolution": dpi, "resolutionunit": _INCH} if dpi else {}
+    options: dict[str, Any] = {**_TIFF, **color, **alpha, **density}
     # Above 4 GiB it becomes a BigTIFF by itself.
-    tifffile.imwrite(
-        buffer, pixels[..., 0] if channels == 1 else pixels, **_TIFF, **color, **alpha, **density
-    )
+    tifffile.imwrite(buffer, pixels[..., 0] if channels == 1 else pixels, **options)
     return buffer.getvalue()
 
 

@@ -1,6 +1,7 @@
 """Checkpoints that are whole or not there: how they are written, which are kept, which is the best."""
 
 import io
+import math
 import os
 import re
 import zipfile
@@ -153,7 +154,7 @@ class LastCheckpoint(Checkpoint):
 
 
 class BestCheckpoint(Checkpoint):
-    """Keeps the best checkpoint by a validated metric (higher is better) as ``best_update_N.ckpt``.
+    """Keeps the best checkpoint by a validated metric as ``best_update_N.ckpt``.
 
     Unlike Lightning's it remembers no absolute path: a run that was moved, or is continued under another
     name, still knows its best.
@@ -161,20 +162,22 @@ class BestCheckpoint(Checkpoint):
     Args:
         folder: of the checkpoints.
         monitor: name of the metric.
+        higher_is_better: as the name says.
     """
 
-    def __init__(self, folder: Path, *, monitor: str = "psnr_y") -> None:
-        self.folder, self.monitor = folder, monitor
+    def __init__(self, folder: Path, *, monitor: str = "psnr_y", higher_is_better: bool = True) -> None:
+        self.folder, self.monitor, self.higher_is_better = folder, monitor, higher_is_better
         self.score: float | None = None
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves a better one, then removes the one before. A score that is not a number is never better."""
+        """Saves a better one, then removes the one before. A score that is not finite is never better."""
         found = trainer.callback_metrics.get(f"val/{self.monitor}")
-        if not isinstance(found, Tensor) or not float(found) > (
-            float("-inf") if self.score is None else self.score
-        ):
+        if not isinstance(found, Tensor) or not found.isfinite():
             return
-        self.score = float(found)
+        score = float(found)
+        if self.score is not None and (score <= self.score if self.higher_is_better else score >= self.score):
+            return
+        self.score = score
         path = self.folder / f"best_update_{trainer.global_step:07d}.ckpt"
         trainer.save_checkpoint(path)
         if trainer.is_global_zero:
@@ -186,6 +189,7 @@ class BestCheckpoint(Checkpoint):
         return {"monitor": self.monitor, "score": self.score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """A score by another metric says nothing."""
-        if state_dict["monitor"] == self.monitor:
-            self.score = state_dict["score"]
+        """A score by another metric says nothing, nor does one that no other can surpass."""
+        score = state_dict["score"]
+        if state_dict["monitor"] == self.monitor and score is not None and math.isfinite(score):
+            self.score = score

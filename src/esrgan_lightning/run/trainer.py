@@ -133,6 +133,10 @@ def build_trainer(
         batch_size: over all processes, for the rate of images.
         spawn: start further processes by spawning instead of running the script again.
     """
+    metrics = {str(name): metric for name, metric in stage.validation.metrics.items()}
+    if settings.monitor not in metrics:
+        raise InputError(f"trainer.monitor={settings.monitor} is none of the metrics: {', '.join(metrics)}")
+    higher = metrics[settings.monitor].higher_is_better is not False
     folder = run_dir / "checkpoints"
     written: list[Callback] = (
         [Export(run_dir / "features.safetensors", save_features)]
@@ -140,7 +144,7 @@ def build_trainer(
         else [SampleGrid(run_dir / "samples"), Export(run_dir / "generator.safetensors", save_model)]
     )
     callbacks: list[Callback] = [
-        BestCheckpoint(folder, monitor=settings.monitor),
+        BestCheckpoint(folder, monitor=settings.monitor, higher_is_better=higher),
         LastCheckpoint(folder, every=settings.checkpoint_interval, keep=settings.keep_last),
         *([CudaGraphs()] if settings.cuda_graphs else []),
         NonFiniteBatch(run_dir),
@@ -152,9 +156,6 @@ def build_trainer(
         shown := progress(),
         *extra_callbacks,
     ]
-    known = [str(name) for name in stage.validation.metrics]
-    if settings.monitor not in known:
-        raise InputError(f"trainer.monitor={settings.monitor} is none of the metrics: {', '.join(known)}")
     try:
         trainer = pl.Trainer(
             accelerator=settings.device_type,
