@@ -19,8 +19,7 @@ from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import evaluate, find_set, load_models
 from esrgan_lightning.training import train
-from esrgan_lightning.ui.pair import NetworkPair
-from esrgan_lightning.weights import describe_file, interpolate_files, read_generator_file
+from esrgan_lightning.weights import describe_file, read_generator_file
 from esrgan_lightning.weights.interpolation import kinship, read_alike
 
 CARD = (FOLDER / "MODEL_CARD.md").read_text("utf-8")
@@ -124,25 +123,6 @@ def test_every_command_takes_a_name(tmp_path, monkeypatch):
         done = run(*words)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), words
         assert "did you mean gan?" in done.stderr
-
-
-def test_the_page_pairs_a_bundled_network_with_ones_own(tmp_path):
-    """One that was trained from it: α needs the same network at both ends."""
-    interpolate_files("psnr", "gan", 0.5, tmp_path / "own.safetensors")
-    assert NetworkPair(model_path("psnr"), tmp_path / "own.safetensors", device="cpu").warning is None
-
-
-def test_models_to_compare_keep_their_names(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    interpolate_files("psnr", "gan", 0.5, tmp_path / "psnr.safetensors")
-    (tmp_path / "gan").mkdir()
-    models = load_models(["psnr", "gan", "psnr.safetensors", "./gan"], 4, device="cpu")
-    folder = tmp_path.name
-    assert list(models) == ["psnr", "gan", f"{folder}/psnr", f"{folder}/gan"]
-    with pytest.raises(InputError, match="models: psnr is given twice"):
-        load_models(["psnr", "psnr"], 4)
-    with pytest.raises(InputError, match=r"models=bicubik: .*did you mean bicubic"):
-        load_models(["psnr", "bicubik"], 4)
 
 
 @pytest.mark.slow

@@ -3,13 +3,11 @@
 import re
 import urllib.error
 
-import numpy as np
 import pytest
 import skimage.data
 import torch
 import torch.nn.functional as F
 import torchvision
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -226,15 +224,6 @@ def test_an_image_of_the_wrong_shape_is_refused():
         with pytest.raises(InputError, match="image of"):
             net(torch.zeros(shape))
     assert net(torch.zeros(1, 3, 4, 4))["conv3_1"].shape == (1, 256, 1, 1)
-
-
-def square(pixels, side):
-    """The largest central square of a photo, (1,3,side,side) in [0,1]."""
-    image = Image.fromarray(pixels)
-    short = min(image.size)
-    left, top = (image.width - short) // 2, (image.height - short) // 2
-    image = image.crop((left, top, left + short, top + short)).resize((side, side), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
 
 
 def test_efficientnet_gives_the_logits_of_another_implementation():

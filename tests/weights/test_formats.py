@@ -8,7 +8,6 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.weights import infer_spec, load_generator
 from esrgan_lightning.weights.formats import select_state
-from esrgan_lightning.weights.layouts import to_today
 
 SMALL = {"num_features": 6, "num_blocks": 2, "growth_channels": 3}
 
@@ -68,15 +67,6 @@ def test_the_authors_layouts_give_the_same_image(layout, tmp_path):
     loaded = load_generator(tmp_path / "old.pth")
     assert torch.equal(loaded(x), net(x))
     assert set(loaded.state_dict()) == set(net.state_dict())
-
-
-@pytest.mark.parametrize("settings", [{"scale": 8}, {"scale": 1, "unshuffle": False}, {"scale": 3}])
-def test_the_2018_layout_counts_its_steps(settings):
-    """The indices of conv_hr and conv_last move with the number of upsampling steps."""
-    net = network(**settings)
-    modern = to_today(layout_2018(net))
-    assert modern.keys() == net.state_dict().keys()
-    assert all(torch.equal(modern[name], tensor) for name, tensor in net.state_dict().items())
 
 
 @pytest.mark.parametrize(
