@@ -13,7 +13,9 @@ from pytorch_lightning.callbacks import Callback
 from esrgan_lightning import load_generator
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics import NIQE, PSNRY, RMSEY
 from esrgan_lightning.run import folder
+from esrgan_lightning.run.checkpoints import BestCheckpoint
 from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import read_generator_file
@@ -224,6 +226,18 @@ def test_how_processes_are_started(tmp_path, stage, change, spawn, expected):
         assert type(strategy).__name__ == expected
     else:
         assert (strategy._start_method, strategy._ddp_kwargs) == expected
+
+
+@pytest.mark.parametrize(("monitor", "higher"), [("psnr_y", True), ("rmse_y", False), ("niqe", False)])
+def test_the_best_is_the_best_by_its_metric(tmp_path, monitor, higher):
+    """Breaks if the checkpoint with the largest error is kept."""
+    from by_hand import psnr_stage
+
+    stage = psnr_stage(metrics={"psnr_y": PSNRY(4), "rmse_y": RMSEY(4), "niqe": NIQE()})
+    settings = TrainerSettings.of(**(SETTINGS | {"monitor": monitor}))
+    trainer = build_trainer(settings, stage, tmp_path, [], batch_size=4)
+    (best,) = (each for each in trainer.callbacks if isinstance(each, BestCheckpoint))
+    assert (best.monitor, best.higher_is_better) == (monitor, higher)
 
 
 def test_a_sweep_over_nodes_is_refused(tmp_path):

@@ -130,5 +130,9 @@ def accuracies(num_classes: int) -> dict[str, Metric]:
     top = {"accuracy": 1} | ({"accuracy_top5": _BEST_OF} if num_classes > _BEST_OF else {})
     return {
         **{name: MulticlassAccuracy(num_classes, top_k=k, average="micro") for name, k in top.items()},
-        "loss": MeanMetric(),
+        "loss": _MeanLoss(),
     }
+
+
+class _MeanLoss(MeanMetric):
+    higher_is_better = False
