@@ -107,7 +107,7 @@ def test_several_models_by_their_weights(files, tmp_path):
 @pytest.fixture
 def photos(tmp_path):
     generator = torch.Generator().manual_seed(0)
-    for name in ("a", "b"):
+    for name in ("x/a", "y/a"):  # of one stem
         noise = torch.rand(1, 3, 20, 24, generator=generator)
         smooth = torch.nn.functional.interpolate(noise, scale_factor=8, mode="bicubic")[0]
         write_image(tmp_path / f"photos/{name}.png", to_uint8(smooth.clamp(0, 1)))

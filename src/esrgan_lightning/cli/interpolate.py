@@ -90,7 +90,7 @@ def alpha_sweep(
         (first, second), spec, parents = read_alike(ends, scale=scale)
         if warning := kinship(*parents):
             typer.echo(f"esrgan alpha-sweep: warning: {warning}", err=True)
-        pairs = [TestPair(file) for file in files]
+        pairs = [TestPair(file, None, str(file)) for file in files]
         found = sweep_over(
             (first, second),
             spec,

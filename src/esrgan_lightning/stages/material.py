@@ -135,4 +135,4 @@ def accuracies(num_classes: int) -> dict[str, Metric]:
 
 
 class _MeanLoss(MeanMetric):
-    higher_is_better = False
+    higher_is_better = False  # type: ignore[assignment]
