@@ -113,7 +113,7 @@ def test_fewer_of_the_embedded_photos(tmp_path):
         "rocket",
         "hubble_deep_field",
     ]
-    assert len(all_of_them.train_set.sets[0].photos()) == 12
+    assert len(all_of_them.train_set.sets[0].photos()) == 13  # and the chart of colours
     assert names(few.val_set.photos) == names(all_of_them.val_set.photos) == ["chelsea.png", "flower.jpg"]
 
 

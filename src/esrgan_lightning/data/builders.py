@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from esrgan_lightning.data.cache import packed
+from esrgan_lightning.data.cache import cache_folder, packed
 from esrgan_lightning.data.catalog.install import require
+from esrgan_lightning.data.color_chart import color_chart_file
 from esrgan_lightning.data.datamodule import SRDataModule
 from esrgan_lightning.data.packfile import Pack
 from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
@@ -31,17 +32,20 @@ logger = logging.getLogger(__name__)
 def photos(
     *, train_count: int | None = None, cache_dir: str | Path | None = None, **settings: Any
 ) -> SRDataModule:
-    """``data=photos``: twelve embedded photos to train on, two held out. Nothing to download.
+    """``data=photos``: twelve embedded photos and a chart of colours to train on, two held out.
 
     Args:
-        train_count: train on the first of them alone, to see what more data gives.
+        train_count: train on the first of the photos alone, to see what more data gives.
         cache_dir: where the pack is kept.
         **settings: of :class:`SRDataModule`.
     """
     count = len(TRAIN_PHOTOS) if train_count is None else train_count
     if not 1 <= count <= len(TRAIN_PHOTOS):
         raise InputError(f"data.train_count={train_count} must be null or from 1 to {len(TRAIN_PHOTOS)}")
-    train = PhotoSet(packed([photo.hr for photo in embedded_photos(TRAIN_PHOTOS[:count])], cache_dir))
+    files = [photo.hr for photo in embedded_photos(TRAIN_PHOTOS[:count])]
+    if train_count is None:
+        files.append(color_chart_file(cache_folder(cache_dir)))
+    train = PhotoSet(packed(files, cache_dir))
     return SRDataModule(train, embedded_photos(HELD_OUT_PHOTOS), **settings)
 
 
