@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from esrgan_lightning.export import export_generator
-from esrgan_lightning.inference.exported import load_exported
+from esrgan_lightning.export.ncnn import run_ncnn
+from esrgan_lightning.inference.onnx_model import load_exported
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.weights import load_generator
 
@@ -30,7 +31,7 @@ def runtimes(generator: nn.Module, folder: Path) -> dict[str, Callable[[Tensor],
     ):
         path = folder / f"{'half' if half else 'full'}.{suffix}"
         export_generator(generator, path, half=half)
-        ways[name] = load_exported(path)
+        ways[name] = load_exported(path) if suffix == "onnx" else run_ncnn(path, generator)
     return ways
 
 

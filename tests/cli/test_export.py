@@ -26,8 +26,9 @@ def test_what_is_written_is_told_and_upscales(model, tmp_path):
     )
     assert out.endswith("from PyTorch (0.02 allowed)\n")
     write_image(tmp_path / "photo.png", torch.randint(0, 256, (3, 9, 7), dtype=torch.uint8))
+    assert esrgan("export", model, "-o", tmp_path / "net.onnx", "--no-check")[0] == 0
     code, out, err = esrgan(
-        "upscale", tmp_path / "photo.png", "-m", tmp_path / "net.param", "-o", tmp_path / "out"
+        "upscale", tmp_path / "photo.png", "-m", tmp_path / "net.onnx", "-o", tmp_path / "out"
     )
     assert (code, err) == (0, "")
     assert (tmp_path / "out/photo.png").exists()

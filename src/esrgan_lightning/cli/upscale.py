@@ -25,7 +25,7 @@ def upscale(
         typer.Option(
             "--model",
             "-m",
-            help=f"The model: {MODEL_HELP}, or an export (.onnx, .param).",
+            help=f"The model: {MODEL_HELP}, or an ONNX file.",
             autocompletion=complete_model,
         ),
     ] = "gan",

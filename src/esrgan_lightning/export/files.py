@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.export.archives import run_program, run_torchscript, write_program, write_torchscript
-from esrgan_lightning.export.ncnn import write_ncnn
+from esrgan_lightning.export.ncnn import run_ncnn, write_ncnn
 from esrgan_lightning.export.onnx import write_onnx
 from esrgan_lightning.export.traceable import Traceable, description
-from esrgan_lightning.inference.exported import load_exported
-from esrgan_lightning.inference.onnx_model import onnx_packages
+from esrgan_lightning.inference.onnx_model import load_exported, onnx_packages
 from esrgan_lightning.networks import conditions_of
 
 SUFFIXES: Mapping[str, str] = MappingProxyType(
@@ -140,6 +139,8 @@ def _difference(net: nn.Module, path: Path, kind: str, about: dict[str, Any]) ->
         run = run_program(path)
     elif kind == "TorchScript":
         run = run_torchscript(path)
+    elif kind == "ncnn":
+        run = run_ncnn(path, net)
     else:
         run = load_exported(path)
     random, largest = torch.Generator().manual_seed(0), 0.0

@@ -1,14 +1,18 @@
 """Generators as ncnn's pair of files, ``.param`` and ``.bin``."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.export.archives import write_traced
 from esrgan_lightning.networks import RRDBNet
+from esrgan_lightning.networks.rrdb import pad_to_fold
 
 # What the ncnn upscalers (realesrgan-ncnn-vulkan, upscayl) ask a network for.
 INPUT, OUTPUT = "data", "output"
@@ -49,6 +53,35 @@ def write_ncnn(generator: nn.Module, path: Path, *, half: bool, channels: int) -
         raise InputError(f"pnnx does not convert this network: {lines[0]}")
     path.write_text(_renamed(text), "utf-8")
     (folder / "net.ncnn.bin").rename(path.with_suffix(".bin"))
+
+
+def run_ncnn(path: Path, generator: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The function inside a pair of our own, on the CPU: (B,C,h,w) → (B,C,s·h,s·w), as the generator's.
+
+    Raises:
+        InputError: ncnn does not read it.
+    """
+    import ncnn
+
+    net = ncnn.Net()
+    # Arithmetic in float32, also where the weights are stored in half of it.
+    net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
+    if net.load_param(str(path)) or net.load_model(str(path.with_suffix(".bin"))):
+        raise InputError(f"{path.name}: ncnn does not read it")
+    scale, fold = cast(int, generator.scale), int(getattr(generator, "fold", 1))
+
+    def run(x: Tensor) -> Tensor:
+        made = []
+        for image in pad_to_fold(x, fold):
+            extractor, array = net.create_extractor(), image.contiguous().numpy()
+            extractor.input(INPUT, ncnn.Mat(array))  # which does not keep the array alive
+            code, sr = extractor.extract(OUTPUT)
+            if code:
+                raise InputError(f"{path.name}: ncnn does not run it on {tuple(image.shape)} (code {code})")
+            made.append(torch.from_numpy(np.array(sr)))
+        return torch.stack(made)[..., : scale * x.shape[-2], : scale * x.shape[-1]]
+
+    return run
 
 
 class _Aligned(nn.Module):

@@ -1,4 +1,4 @@
-"""ONNX files as generators, by onnxruntime."""
+"""ONNX files as generators, by onnxruntime: other exports are for other programs."""
 
 import logging
 from collections.abc import Iterator
@@ -12,6 +12,8 @@ from esrgan_lightning.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+# Reading an archive of PyTorch can run code inside it, and ncnn trusts what it reads.
+_OTHERS = (".param", ".bin", ".pt2", ".ts", ".torchscript")
 _LARGEST = 2**31 - 1  # bytes: what protobuf holds
 _FLOATS = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 _PROBE = 16  # LR pixels: a multiple of all folds, and of the windows of common transformers
@@ -34,7 +36,7 @@ def onnx_packages() -> tuple[Any, Any]:
 
 @final
 class OnnxGenerator(nn.Module):
-    """An ONNX network as a generator; see :func:`read_onnx`.
+    """An ONNX network as a generator; see :func:`load_exported`.
 
     Attributes:
         scale: s, from the size of what it makes of a small picture.
@@ -105,16 +107,25 @@ def _open(content: bytes, name: str, device: torch.device) -> Any:
         raise InputError(f"{name}: onnxruntime does not take it: {_first_line(error)}") from error
 
 
-def read_onnx(path: Path) -> OnnxGenerator:
-    """Reads an ONNX network from image to image, whoever wrote it.
+def is_exported(path: Path) -> bool:
+    """Whether the name is that of an export, and not of a file of weights."""
+    return path.suffix in (".onnx", *_OTHERS)
+
+
+def load_exported(path: Path) -> OnnxGenerator:
+    """An ONNX network from image to image as a generator, whoever wrote it.
 
     It has one input (B,C,H,W) of float32 or float16 with C 3 or 1 and free H and W, and one output. Weights
     lie inside the file: references to other files are refused, as are operators that a library of their own
-    would have to provide.
+    would have to provide. It has no parameters: the input says on which device, and copies share it.
 
     Raises:
-        InputError: Anything else, or the extra ``onnx`` is not installed.
+        InputError: Anything else, among it other exports; or the extra ``onnx`` is not installed.
     """
+    if path.suffix in _OTHERS:
+        raise InputError(f"{path}: of exports .onnx alone runs here: give that, or the weights")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
     onnx, _ = onnx_packages()
     if path.stat().st_size > _LARGEST:
         raise InputError(f"{path}: {path.stat().st_size:,} bytes are more than an ONNX file holds")

@@ -17,8 +17,8 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.alpha import filled
 from esrgan_lightning.inference.conditions import behind, checked
 from esrgan_lightning.inference.ensemble import self_ensemble
-from esrgan_lightning.inference.exported import is_exported, load_exported
 from esrgan_lightning.inference.kinds import pil_colors
+from esrgan_lightning.inference.onnx_model import is_exported, load_exported
 from esrgan_lightning.inference.plan import Tile
 from esrgan_lightning.inference.precision import Precision
 from esrgan_lightning.inference.runner import Runner
@@ -41,7 +41,7 @@ class Upscaler:
     of a colour image for itself.
 
     Args:
-        model: A bundled network's name (``gan``, ``psnr``), a file of weights, an export (.onnx, .param), or
+        model: A bundled network's name (``gan``, ``psnr``), a file of weights, an ONNX file, or
             a generator (B,C,h,w) → (B,C,s·h,s·w) in [0,1], C 3 or 1, with ``scale``; this one is copied.
         device: Where the network runs: ``cpu``, ``cuda``, ``cuda:1`` … By default where the given generator
             lies; for a file the GPU, or the CPU where there is none. Images stay where they are: only what

@@ -30,7 +30,7 @@ EXPECTED = (
     "layouts of 2018 and 2019, also below params, params_ema or state_dict, or after module., _orig_mod., "
     "generator. or generator_ema.)"
 )
-_EXPORT = "an export, which upscales and holds no weights to be read: give the file that it was made from"
+_EXPORT = "an export, which holds no weights to be read: give the file that it was made from"
 _KNOWN = {
     ".onnx": f"ONNX, {_EXPORT}",
     ".param": f"ncnn, {_EXPORT}",
