@@ -1,11 +1,12 @@
 """Whole files: what an error or a crash leaves."""
 
+import errno
 import os
 
 import pytest
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import files_below, whole_file
+from esrgan_lightning.ops.files import files_below, whole_file, write_whole
 
 
 def test_the_name_is_given_at_the_end(tmp_path):
@@ -65,3 +66,18 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(InputError, match="shut may not be read: Permission denied"):
         files_below(tmp_path)
+
+
+def test_a_disk_that_is_full_half_way_leaves_the_old_file(tmp_path, monkeypatch):
+    """Breaks if the final name is opened for writing, or a half-written file is left."""
+    path = tmp_path / "a.bin"
+    write_whole(path, b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.bin"]

@@ -1,6 +1,5 @@
 """Files that are whole or not there, the ring of the last ones, the best one."""
 
-import errno
 import os
 
 import pytest
@@ -8,30 +7,13 @@ import torch
 from by_hand import batches, fit, psnr_stage
 from torch import nn
 
-from esrgan_lightning.run import checkpoints
 from esrgan_lightning.run.checkpoints import (
     BestCheckpoint,
     LastCheckpoint,
     WholeCheckpoints,
     damage,
     earlier_checkpoints,
-    write_whole,
 )
-
-
-def test_a_disk_that_is_full_half_way_leaves_the_old_file(tmp_path, monkeypatch):
-    """Breaks if the final name is opened for writing, or a half-written file is left."""
-    path = tmp_path / "a.bin"
-    write_whole(path, b"old")
-
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [each.name for each in tmp_path.iterdir()] == ["a.bin"]
 
 
 def test_what_does_not_read_back_replaces_nothing(tmp_path, monkeypatch):
@@ -44,7 +26,7 @@ def test_what_does_not_read_back_replaces_nothing(tmp_path, monkeypatch):
         os.pwrite(descriptor, b"\xff" * 8, 9000)
         sync(descriptor)
 
-    monkeypatch.setattr(checkpoints.os, "fsync", rot)
+    monkeypatch.setattr(os, "fsync", rot)
     with pytest.raises(OSError, match="does not read back as it was written"):
         io.save_checkpoint({"a": torch.ones(4096)}, path)
     assert path.read_bytes() == before

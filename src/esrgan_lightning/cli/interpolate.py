@@ -80,7 +80,7 @@ def alpha_sweep(
     from esrgan_lightning.evaluation.report import write_json
     from esrgan_lightning.evaluation.sets import TestPair
     from esrgan_lightning.ops import list_images, write_image
-    from esrgan_lightning.run.checkpoints import write_whole
+    from esrgan_lightning.ops.files import write_whole
     from esrgan_lightning.weights.interpolation import kinship, read_alike
 
     with one_line_errors("esrgan alpha-sweep"):

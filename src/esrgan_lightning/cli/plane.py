@@ -93,7 +93,7 @@ def write_plane(out: Path, results: Results, plane: Plane, *, scale: int) -> Non
         InputError: The file cannot be written there.
     """
     from esrgan_lightning.evaluation import plane_png
-    from esrgan_lightning.run.checkpoints import write_whole
+    from esrgan_lightning.ops.files import write_whole
 
     png = out.with_name(f"{out.stem}_plane.png")
     try:

@@ -23,7 +23,7 @@ from esrgan_lightning.inference.memory import out_of_memory
 from esrgan_lightning.ops import to_uint8
 from esrgan_lightning.ops.codecs import SRGB_CHUNKS
 from esrgan_lightning.ops.encode import DEEP, FORMATS, OPAQUE, RGB_ONLY, check_format
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.ops.image import Photo, encode_image, read_photo
 
 COMMAND = "esrgan upscale"
@@ -151,8 +151,7 @@ def _one(upscaler: Upscaler, source: Path, target: Path, job: Job, facts: dict[s
         large = upscaler.upscale(photo.pixels, job.maps.read(source, photo.pixels) if job.maps else None)
         facts["result_size"] = list(large.shape[-2:])
         data = _encoded(large, photo, job)
-        with whole_file(target) as partial:
-            partial.write_bytes(data)
+        write_whole(target, data)
         if job.manifest is not None:
             facts |= {"sha256": _sha256(source), "result_sha256": _sha256(target)}
     except OSError as error:

@@ -16,7 +16,7 @@ from torch import Tensor
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import codecs
 from esrgan_lightning.ops.encode import FORMATS, check_format, encode
-from esrgan_lightning.ops.files import files_below, whole_file
+from esrgan_lightning.ops.files import files_below, write_whole
 from esrgan_lightning.ops.modes import colors_of, with_profile
 from esrgan_lightning.ops.pixels import to_uint8
 
@@ -175,8 +175,7 @@ def write_image(
     """
     path = Path(path)
     data = encode_image(image, path.suffix.lower(), name=str(path), profile=profile, quality=quality, dpi=dpi)
-    with whole_file(path) as partial:
-        partial.write_bytes(data)
+    write_whole(path, data)
 
 
 def encode_image(

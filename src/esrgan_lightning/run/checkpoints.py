@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 import re
 import zipfile
 from pathlib import Path
@@ -14,48 +13,11 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
+from esrgan_lightning.ops.files import rename, write_whole
 from esrgan_lightning.stages.base import Stage
 
 LAST = "last.ckpt"
 PARTIAL = ".part"
-
-
-def write_whole(path: Path, data: bytes | memoryview, *, checked: bool = False) -> None:
-    """Writes a file under a temporary name, syncs it to the disk, and only then gives it its name.
-
-    Whoever looks at ``path``, at any moment, finds the old file or the new one.
-
-    Args:
-        path: an existing file is replaced.
-        data: the file's content.
-        checked: the data is a zip archive (as torch's are) that has to read back without a difference.
-
-    Raises:
-        OSError: the disk is full or fails; ``path`` is as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if checked and (fault := damage(partial)):
-            raise OSError(f"{path} does not read back as it was written: {fault}")
-        rename(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def rename(old: Path, new: Path) -> None:
-    """Renames, and sees to it that a power cut does not undo that."""
-    old.replace(new)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(new.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def damage(path: Path) -> str | None:
@@ -86,7 +48,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         """Serialises in memory first: torch's own writer would not say that a disk is full."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        write_whole(Path(path), buffer.getbuffer(), checked=True)
+        write_whole(Path(path), buffer.getbuffer(), damage)
 
 
 class LastCheckpoint(Checkpoint):

@@ -7,7 +7,7 @@ from pathlib import Path
 from pytorch_lightning.utilities import rank_zero_only
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.run.checkpoints import write_whole
+from esrgan_lightning.ops.files import write_whole
 
 # What a run writes, and what overwrite=true deletes.
 WRITTEN = (

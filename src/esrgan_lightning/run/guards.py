@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from safetensors.torch import save
 from torch import Tensor
 
-from esrgan_lightning.run.checkpoints import write_whole
+from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.stages.faults import Fault
 

@@ -12,6 +12,8 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from esrgan_lightning.ops.files import whole_file
+
 
 class MetricsCSV(Logger):
     """Appends rows ``step, name, …``; a new column rewrites the file under a temporary name first.
@@ -84,9 +86,7 @@ class MetricsCSV(Logger):
         self._rewrite()
 
     def _rewrite(self) -> None:
-        partial = self.path.with_name(f".{self.path.name}.part")
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(self._rows)
-        partial.replace(self.path)

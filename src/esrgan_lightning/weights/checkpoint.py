@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import build_network, network_spec
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.weights.files import LINEAGE_KEY, widened
 from esrgan_lightning.weights.formats import infer_spec
 from esrgan_lightning.weights.reader import checksum, read_contents
@@ -58,8 +58,7 @@ def write_generator_file(
     # One entry of metadata alone: several come in random order, and equal networks would differ in bytes.
     # Not by save_file: that makes a file which no one else may read.
     data = save(tensors, metadata={LINEAGE_KEY: json.dumps(lineage, sort_keys=True)})
-    with whole_file(path) as partial:
-        partial.write_bytes(data)
+    write_whole(path, data)
 
 
 def read_generator_file(path: str | Path) -> GeneratorFile:
