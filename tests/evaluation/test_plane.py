@@ -1,17 +1,13 @@
 """The perception-distortion plane: places against the axes' own arithmetic, and what a page must not do."""
 
 import io
-import pickle
 
 import pytest
 import torch
 from PIL import Image
 
-from esrgan_lightning import Upscaler
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation import Blend, Plane, plane_png
-from esrgan_lightning.networks import RRDBNet
-from esrgan_lightning.weights import save_generator
+from esrgan_lightning.evaluation import Plane, plane_png
 
 EVIL = "<script>alert('$x$')</script>"
 ROWS = {
@@ -57,22 +53,3 @@ def test_the_png_has_a_panel_for_each_set():
     drawn = torch.frombuffer(bytearray(one.convert("RGB").tobytes()), dtype=torch.uint8).reshape(-1, 3)
     for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0x80, 0x80, 0x80)):  # psnr, gan, bicubic
         assert (drawn == torch.tensor(colour, dtype=torch.uint8)).all(1).sum() > 30
-
-
-def test_a_blend_is_the_network_between(tmp_path):
-    """Breaks if the ends are swapped or outputs are mixed in place of weights."""
-    nets = []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        nets.append(RRDBNet(num_features=4, num_blocks=1, growth_channels=2, init_scale=1.0).eval())
-        save_generator(tmp_path / f"{seed}.safetensors", nets[-1])
-    lr = torch.randint(0, 256, (3, 8, 9), dtype=torch.uint8)
-    blend = Blend([tmp_path / "0.safetensors", tmp_path / "1.safetensors"], 0.25, 4, device="cpu")
-    with torch.no_grad():
-        for mine, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
-            mine.mul_(0.75).add_(0.25 * other)
-    expected = Upscaler(nets[0], device="cpu").upscale(lr)
-    assert torch.equal(blend(lr), expected)
-    assert torch.equal(pickle.loads(pickle.dumps(blend))(lr), expected)  # as another process gets it
-    with pytest.raises(InputError, match="scale"):
-        Blend([tmp_path / "0.safetensors", tmp_path / "1.safetensors"], 0.25, 2)

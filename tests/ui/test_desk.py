@@ -6,11 +6,11 @@ from PIL import Image
 
 from esrgan_lightning import Upscaler
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.metrics import niqe, psnr_y, ssim_y
 from esrgan_lightning.networks import RRDBNet, SFTNet
 from esrgan_lightning.ops import imresize
 from esrgan_lightning.ui import desk
-from esrgan_lightning.ui.pair import NetworkPair
 from esrgan_lightning.weights import interpolate, load_generator, save_generator
 
 
@@ -26,7 +26,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pair(files):
-    return NetworkPair(*files)
+    return NetworkPair.read(*files, pre_pad=8)
 
 
 def image(*shape, dtype=torch.uint8):
@@ -46,10 +46,10 @@ def test_the_pair_is_the_network_between_its_files(files, pair):
 def test_a_pair_says_what_does_not_fit(files, tmp_path):
     save_generator(tmp_path / "other.safetensors", RRDBNet(num_features=16, num_blocks=1, growth_channels=4))
     with pytest.raises(InputError, match=r"other\.safetensors"):
-        NetworkPair(files[0], tmp_path / "other.safetensors")
+        NetworkPair.read(files[0], tmp_path / "other.safetensors")
     save_generator(tmp_path / "sft.safetensors", SFTNet(num_features=8, num_blocks=1))
-    with pytest.raises(InputError, match="takes maps"):
-        NetworkPair(tmp_path / "sft.safetensors", tmp_path / "sft.safetensors")
+    with pytest.raises(InputError, match="take maps"):
+        NetworkPair.read(tmp_path / "sft.safetensors", tmp_path / "sft.safetensors")
 
 
 def test_a_pair_of_strangers_is_warned_of(pair):

@@ -22,10 +22,10 @@ import torch
 from PIL import Image
 
 from esrgan_lightning import Upscaler
+from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import read_image, write_image
 from esrgan_lightning.ui import desk
-from esrgan_lightning.ui.pair import NetworkPair
 from esrgan_lightning.weights import save_generator
 
 pytest.importorskip("gradio", reason="the extra ui is not installed")
@@ -157,7 +157,7 @@ def upload(page, path: Path) -> list[str]:
 
 def expected(home, path: Path, alpha: float, side: int = 128):
     """What the page is to show of the middle of a photo, made without it."""
-    pair = NetworkPair(home / "psnr.safetensors", home / "gan.safetensors")
+    pair = NetworkPair.read(home / "psnr.safetensors", home / "gan.safetensors")
     picture = desk.as_picture(read_image(path), is_hr=False, scale=4)
     both = desk.compare(picture, desk.part_at(picture, 0.5, 0.5, side), pair, alpha)
     return [desk.shown(each, 768).permute(1, 2, 0).numpy() for each in both]

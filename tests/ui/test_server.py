@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from esrgan_lightning.cli.app import app
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.networks import RRDBNet
-from esrgan_lightning.ui.pair import NetworkPair
 from esrgan_lightning.ui.server import serve
 from esrgan_lightning.weights import save_generator
 
@@ -42,7 +42,7 @@ def test_a_file_that_is_no_network_is_named(network, tmp_path):
 
 
 def test_an_address_that_cannot_be_had_is_named(network, tmp_path):
-    pair = NetworkPair(network, network)
+    pair = NetworkPair.read(network, network)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -58,6 +58,6 @@ def test_without_gradio_the_extra_is_named(network, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     before = tempfile.tempdir, signal.getsignal(signal.SIGTERM)
     with pytest.raises(InputError, match=r"esrgan-lightning\[ui\]"):
-        serve(NetworkPair(network, network), runs=tmp_path, examples={"a": network}, port=0)
+        serve(NetworkPair.read(network, network), runs=tmp_path, examples={"a": network}, port=0)
     assert (tempfile.tempdir, signal.getsignal(signal.SIGTERM)) == before
     assert "GRADIO_TEMP_DIR" not in os.environ

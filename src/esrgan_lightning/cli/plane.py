@@ -13,7 +13,7 @@ from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:
-    from esrgan_lightning.evaluation import Blend, Plane, Results
+    from esrgan_lightning.evaluation import Model, Plane, Results
 
 
 def asked_plane(cfg: DictConfig, names: Sequence[str]) -> tuple[Plane | None, list[Path]]:
@@ -64,26 +64,24 @@ def _alphas(given: Any) -> list[float]:
     return sorted(float(each) for each in values if 0 < each < 1)
 
 
-def blends(plane: Plane, ends: Sequence[Path], scale: int, **settings: Any) -> dict[str, Blend]:
+def blends(plane: Plane, ends: Sequence[Path], scale: int, **settings: Any) -> dict[str, Model]:
     """The models along the curve, by name; a warning where the second was not trained from the first.
 
     Args:
         plane: With a curve.
         ends: The files at its ends.
         scale: That they have.
-        **settings: As of :class:`~esrgan_lightning.evaluation.Blend`.
+        **settings: As of :class:`~esrgan_lightning.inference.Upscaler`.
 
     Raises:
-        InputError: As :class:`~esrgan_lightning.evaluation.Blend`.
+        InputError: As :class:`~esrgan_lightning.inference.NetworkPair`.
     """
-    from esrgan_lightning.evaluation import Blend
-    from esrgan_lightning.weights.interpolation import kinship, read_alike
+    from esrgan_lightning.inference import NetworkPair
 
-    _, _, parents = read_alike(ends, scale=scale)
-    if warning := kinship(parents[0], parents[1]):
-        print(f"esrgan-evaluate: warning: {warning}", file=sys.stderr)
-    inside = {name: alpha for name, alpha in plane.curve.items() if 0 < alpha < 1}
-    return {name: Blend(ends, alpha, scale, **settings) for name, alpha in inside.items()}
+    pair = NetworkPair.read(ends[0], ends[1], scale=scale, **settings)
+    if pair.warning:
+        print(f"esrgan-evaluate: warning: {pair.warning}", file=sys.stderr)
+    return {name: pair.at(alpha) for name, alpha in plane.curve.items() if 0 < alpha < 1}
 
 
 def write_plane(out: Path, results: Results, plane: Plane, *, scale: int) -> None:

@@ -26,11 +26,11 @@ def ui(
     """Serve a page on this machine: enlarge photos, move α, follow a run."""
     with one_line_errors("esrgan ui"):
         from esrgan_lightning.data.sources import HELD_OUT_PHOTOS, embedded_photos
-        from esrgan_lightning.ui.pair import NetworkPair
+        from esrgan_lightning.inference import NetworkPair
         from esrgan_lightning.ui.server import serve
 
         ends = model_path(psnr, key="--psnr "), model_path(gan, key="--gan ")
-        pair = NetworkPair(*ends, device=device)
+        pair = NetworkPair.read(*ends, device=device, keep=8, pre_pad=8)
         if host not in ("127.0.0.1", "localhost", "::1"):
             typer.echo(
                 f"esrgan ui: --host {host} lets others use this machine: there is no password", err=True

@@ -1,7 +1,6 @@
 """Trained models against the test sets."""
 
 from esrgan_lightning.evaluation.benchmark import Results, evaluate
-from esrgan_lightning.evaluation.blends import Blend
 from esrgan_lightning.evaluation.gallery import Gallery
 from esrgan_lightning.evaluation.measures import METRICS, Measure, check_metrics, convention
 from esrgan_lightning.evaluation.models import BICUBIC, Bicubic, Generator, load_models, unique_names
@@ -18,7 +17,6 @@ __all__ = [
     "BICUBIC",
     "METRICS",
     "Bicubic",
-    "Blend",
     "Comparison",
     "Gallery",
     "Generator",

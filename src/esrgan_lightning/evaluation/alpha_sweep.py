@@ -4,15 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.benchmark import evaluate
 from esrgan_lightning.evaluation.sets import TestPair
-from esrgan_lightning.inference import Upscaler
-from esrgan_lightning.networks import build_network, conditions_of
+from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.ops import from_float, to_float
-from esrgan_lightning.weights import interpolate
 from esrgan_lightning.weights.interpolation import check_alpha
 
 
@@ -80,19 +78,18 @@ def alpha_sweep(
         )
     for alpha in alphas:
         check_alpha(alpha)
-    network, scale = build_network(spec), int(spec["arguments"]["scale"])
-    if conditions_of(network):
-        raise InputError("generators that take maps are not swept: `esrgan interpolate` makes their files")
+    pair = NetworkPair(states, spec, device=device, tile=tile)
+    scale = pair.scale
     seen: dict[str, list[Tensor]] = {}
     names = [f"α {alpha:g}" for alpha in alphas]
     models = {
-        name: _watched(seen.setdefault(name, []), _between(network, states, alpha, device=device, tile=tile))
+        name: _watched(seen.setdefault(name, []), pair.at(alpha))
         for name, alpha in zip(names, alphas, strict=True)
     }
     results = evaluate(models, {"images": images}, scale=scale, metrics=metrics, **evaluation)["images"]
     pictures = [[seen[name][index] for name in names] for index in range(len(images))]
 
-    ends = [_pictures(network, states, end, images, scale, device=device, tile=tile) for end in (0.0, 1.0)]
+    ends = [[pair(each.load(scale)[0], end) for each in images] for end in (0.0, 1.0)]
     mixed = [
         [interpolate_images(first, last, alpha) for alpha in alphas]
         for first, last in zip(*ends, strict=True)
@@ -103,39 +100,10 @@ def alpha_sweep(
         list(alphas),
         pictures,
         mixed,
-        [pair.load(scale) for pair in images],
+        [each.load(scale) for each in images],
         {metric: [results[name][metric] for name in names] for metric in metrics},
         {metric: [blended[name][metric] for name in names] for metric in metrics},
     )
-
-
-def _between(
-    network: nn.Module,
-    states: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
-    alpha: float,
-    *,
-    device: str | None,
-    tile: int | None,
-) -> Callable[[Tensor], Tensor]:
-    """The network at α as a function from LR to SR, blended when it is called: one at a time in memory."""
-
-    def model(lr: Tensor) -> Tensor:
-        network.load_state_dict(interpolate(*states, alpha))
-        return Upscaler(network, device=device, tile=tile).upscale(lr)
-
-    return model
-
-
-def _pictures(
-    network: nn.Module,
-    states: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
-    alpha: float,
-    images: Sequence[TestPair],
-    scale: int,
-    **settings: Any,
-) -> list[Tensor]:
-    model = _between(network, states, alpha, **settings)
-    return [model(pair.load(scale)[0]) for pair in images]
 
 
 def _watched(seen: list[Tensor], model: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.metrics import niqe, psnr_y, ssim_y
 from esrgan_lightning.ops import image_size, imresize, modcrop, read_image, to_uint8
-from esrgan_lightning.ui.pair import NetworkPair
 
 _CONTEXT = 16  # LR pixels around a part that the network sees with it
 _SMALLEST = 16  # side of a picture

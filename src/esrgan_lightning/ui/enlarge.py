@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.ops import READABLE, write_image
 from esrgan_lightning.ui import desk
-from esrgan_lightning.ui.pair import NetworkPair
 from esrgan_lightning.ui.visit import Limits, Visit
 from esrgan_lightning.ui.words import spoken
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ui.pair import NetworkPair
+from esrgan_lightning.inference import NetworkPair
 
 
 def serve(
