@@ -277,7 +277,7 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
     if words[1] == "report":  # of a sweep that another command of the page makes
         shutil.copytree(home / "runs/psnr", home / words[2] / "0")
     if words[1] == "doctor":  # this machine's room is no matter of the page
-        monkeypatch.setattr("esrgan_lightning.cli.checks.room", lambda folder: iter(()))
+        monkeypatch.setattr("esrgan_lightning.cli.doctor.room", lambda folder: iter(()))
     if words[1] == "ui":  # tests/ui opens it in a browser
         served = []
         monkeypatch.setattr(

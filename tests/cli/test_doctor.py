@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from esrgan_lightning.cli import checks
+from esrgan_lightning.cli import doctor as checks
 from esrgan_lightning.cli.app import app
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from esrgan_lightning import Upscaler
 from esrgan_lightning.cli import upscaling as command
 from esrgan_lightning.cli.app import app
-from esrgan_lightning.cli.targets import targets
+from esrgan_lightning.cli.upscaling import targets
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import read_image, write_image

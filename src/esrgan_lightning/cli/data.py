@@ -1,4 +1,4 @@
-"""``esrgan data``: the images of the literature, fetched, unpacked and checked."""
+"""``esrgan data``: the images of the literature, fetched, unpacked and checked; packs and shards."""
 
 import shlex
 import sys
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esrgan_lightning.cli.errors import complain, one_line_errors
-from esrgan_lightning.cli.shard import shard
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:
+    from esrgan_lightning.data.catalog.install import Report
     from esrgan_lightning.data.catalog.sources import Source
+
 
 app = typer.Typer(no_args_is_help=True, help="Training and test images: what there is, get it, verify it.")
 
@@ -79,11 +80,10 @@ def get(
 
 def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: bool) -> bool:
     """Whether all of them could be had."""
-    from esrgan_lightning.cli.bars import bars
     from esrgan_lightning.data.catalog.install import ARCHIVES, install, locked
 
     failed, downloaded = False, list[Path]()
-    with locked(root), _interruptible(root), bars() as report:
+    with locked(root), _interruptible(root), _bars() as report:
         try:
             for source in missing:
                 try:
@@ -131,7 +131,6 @@ def check(
 
 
 def _verify_sources(names: list[str], root: Path, table: Path | None) -> list[str]:
-    from esrgan_lightning.cli.bars import bars
     from esrgan_lightning.data.catalog.install import folder_of, verify
     from esrgan_lightning.data.catalog.sources import find_source, sources
 
@@ -146,7 +145,7 @@ def _verify_sources(names: list[str], root: Path, table: Path | None) -> list[st
     present = [(source, folder) for source, folder in folders if folder is not None]
     if not present:
         raise InputError(f"{root} holds none of the sources: esrgan data get NAME --root {root}")
-    with bars() as report:
+    with _bars() as report:
         for source, folder in present:
             found = verify(source, folder, partial(report, f"reading {source.name}", unit="images"))
             faults += found
@@ -170,9 +169,6 @@ def make_pack(
     with one_line_errors("esrgan data pack"), _interruptible(output.parent):
         left_out = pack_files(sources, output, skip_bad=skip_bad, threads=threads, overwrite=overwrite)
     raise typer.Exit(1 if left_out else 0)
-
-
-app.command()(shard)
 
 
 @app.command()
@@ -219,3 +215,65 @@ def _interruptible(root: Path) -> Iterator[None]:
         again = shlex.join(["esrgan", *sys.argv[1:]])
         complain("esrgan data", f"interrupted; what is done stays in {root}. To go on: {again}")
         sys.exit(130)
+
+
+@app.command()
+def shard(
+    packs: Annotated[list[Path], typer.Argument(help="What `esrgan data pack` has made.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="An empty folder for the shards.")],
+    tile: Annotated[int, typer.Option(help="Longest side of a tile, in pixels.")] = 480,
+    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles have in common.")] = 160,
+    chunk_mb: Annotated[float, typer.Option("--chunk-mb", help="About the size of a chunk, in MB.")] = 64.0,
+    min_side: Annotated[
+        int, typer.Option("--min-side", help="Leave out photos with a shorter side than this.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of the order of the tiles.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards that are there.")] = False,
+) -> None:
+    """Cut the photos of packs into shuffled chunks of tiles."""
+    from esrgan_lightning.data.shards import Shards, write_shards
+
+    with one_line_errors("esrgan data shard"):
+        try:
+            write_shards(
+                packs,
+                output,
+                tile=tile,
+                overlap=overlap,
+                chunk_mb=chunk_mb,
+                min_side=min_side,
+                seed=seed,
+                overwrite=overwrite,
+            )
+        except OSError as error:
+            raise InputError(f"{output} cannot be written: {error.strerror}") from error
+        tiles, chunks = Shards(output).tiles, list(output.glob("chunk-*.bin"))
+    size = sum(path.stat().st_size for path in chunks)
+    typer.echo(f"{output}: {tiles} tiles in {len(chunks)} chunks, {size / 1e6:.1f} MB")
+
+
+@contextmanager
+def _bars() -> "Iterator[Report]":
+    """A function that draws a bar for each thing that is reported on, on standard error."""
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int | None, unit: str) -> None:
+            numbers = [done] if total is None else [done, total]
+            amount = " of ".join(decimal(number) if unit == "bytes" else str(number) for number in numbers)
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total, amount=amount)
+            progress.update(tasks[what], completed=done, total=total, amount=amount)
+
+        yield report

@@ -42,7 +42,7 @@ def segment(
     from rich.console import Console
     from rich.progress import track
 
-    from esrgan_lightning.cli.targets import targets
+    from esrgan_lightning.cli.upscaling import targets
     from esrgan_lightning.data.maps import write_maps
     from esrgan_lightning.inference.upscaler import find_device
     from esrgan_lightning.networks import OUTDOOR_CLASSES

@@ -70,9 +70,14 @@ def upscale(
     ] = None,
 ) -> None:
     """Enlarge images. What is there already is skipped, so that a stopped run goes on where it stopped."""
-    from esrgan_lightning.cli.maps import map_files
-    from esrgan_lightning.cli.targets import result_suffix, targets
-    from esrgan_lightning.cli.upscaling import Job, upscale_files, upscale_stdin
+    from esrgan_lightning.cli.upscaling import (
+        Job,
+        map_files,
+        result_suffix,
+        targets,
+        upscale_files,
+        upscale_stdin,
+    )
     from esrgan_lightning.inference import Upscaler
 
     with one_line_errors("esrgan upscale"):

@@ -1,16 +1,14 @@
 """An evaluation as a page for the browser: figures, and the crops in which the models differ most."""
 
-from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any
 
 from esrgan_lightning.evaluation.benchmark import Results
 from esrgan_lightning.evaluation.gallery import WHOLE, Gallery, Picture, View
 from esrgan_lightning.evaluation.measures import METRICS, convention
 from esrgan_lightning.evaluation.tables import BEST, SECOND, ranks, shown
+from esrgan_lightning.ops.html import data_url, html_document
 
 _CLASSES = {BEST: ' class="best"', SECOND: ' class="second"'}
 
@@ -31,8 +29,10 @@ def html_page(results: Results, gallery: Gallery, metrics: Sequence[str], *, sca
         + "\n".join(_view(name, view, results[name], metrics) for view in seen)
         for name, seen in gallery.views.items()
     ]
-    return Template(files(__package__).joinpath("page.html").read_text("utf-8")).substitute(
-        title=escape(f"Evaluation ×{scale}: {', '.join(results)}"),
+    return html_document(
+        __package__,
+        "page.html",
+        title=f"Evaluation ×{scale}: {', '.join(results)}",
         side=gallery.crop,
         tables="\n".join(tables),
         views="\n".join(views),
@@ -111,7 +111,7 @@ def _view(set_name: str, view: View, rows: dict[str, Any], metrics: Sequence[str
     return (
         f'<article class="view" data-title="{title}"><h3>{title} <small>{side}×{side} pixels at '
         f'{left}, {top} of {width}×{height}</small></h3>\n<div class="row">\n<figure class="whole">'
-        f'<button type="button"><img alt="whole HR image of {title}" src="{_url(view.hr.whole)}">'
+        f'<button type="button"><img alt="whole HR image of {title}" src="{data_url(view.hr.whole, "webp")}">'
         f'<span class="box" style="{box}"></span></button><figcaption>whole image</figcaption></figure>\n'
         f"{''.join(shown_pictures)}</div></article>"
     )
@@ -119,12 +119,9 @@ def _view(set_name: str, view: View, rows: dict[str, Any], metrics: Sequence[str
 
 def _figure(name: str, picture: Picture, lines: str = "", figures: str = "") -> str:
     name = escape(name)
+    whole, crop = (data_url(each, "webp") for each in (picture.whole, picture.crop))
     return (
         f'<figure data-name="{name}" data-figures="{escape(figures)}"><button type="button" '
-        f'data-whole="{_url(picture.whole)}"><img alt="{name}" src="{_url(picture.crop)}"></button>'
+        f'data-whole="{whole}"><img alt="{name}" src="{crop}"></button>'
         f"<figcaption><strong>{name}</strong>{lines}</figcaption></figure>\n"
     )
-
-
-def _url(picture: bytes) -> str:
-    return f"data:image/webp;base64,{b64encode(picture).decode('ascii')}"

@@ -1,17 +1,15 @@
 """Runs as one page for the browser: table, learning curves, crops. It asks for nothing from anywhere."""
 
 import io
-from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from esrgan_lightning.ops import read_rgb
+from esrgan_lightning.ops.html import data_url, html_document
 from esrgan_lightning.ops.picture import columns
 from esrgan_lightning.report.runs import Run
 from esrgan_lightning.report.table import Cell, rows, shown
@@ -36,8 +34,10 @@ def report_page(runs: Sequence[Run], *, title: str) -> str:
         title: a heading.
     """
     # Names, settings and errors come from files that may be anybody's: every one of them is escaped.
-    return Template(files(__package__).joinpath("page.html").read_text("utf-8")).substitute(
-        title=escape(title),
+    return html_document(
+        __package__,
+        "page.html",
+        title=title,
         table=_table(runs),
         curves="\n".join(_chart(name, runs) for name in _charted(runs)),
         crops="\n".join(_crops(runs)),
@@ -87,7 +87,7 @@ def _chart(name: str, runs: Sequence[Run]) -> str:
     figure.legend(loc="outside right upper", fontsize=7)
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=130)
-    return f'<img class="chart" alt="{escape(name)} over updates" src="{_url(data.getvalue(), "png")}">'
+    return f'<img class="chart" alt="{escape(name)} over updates" src="{data_url(data.getvalue(), "png")}">'
 
 
 def _crops(runs: Sequence[Run]) -> list[str]:
@@ -123,10 +123,6 @@ def _figure(name: str, picture: Tensor) -> str:
     data = io.BytesIO()
     Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(data, "WEBP", lossless=True)
     return (
-        f'<figure><img alt="{escape(name)}" src="{_url(data.getvalue(), "webp")}">'
+        f'<figure><img alt="{escape(name)}" src="{data_url(data.getvalue(), "webp")}">'
         f"<figcaption>{escape(name)}</figcaption></figure>"
     )
-
-
-def _url(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{b64encode(data).decode('ascii')}"
