@@ -106,7 +106,7 @@ def test_upscale_takes_each_pictures_maps(photos, model, tmp_path, options):
     )
     assert (code, told) == (0, "")
     scale = 1.5 if "--scale" in options else None
-    upscaler = Upscaler(model, device="cpu", scale=scale, tta="--tta" in options)
+    upscaler = Upscaler(model, device="cpu", scale=scale, tta="--tta" in options, pre_pad=8)
     for name, suffix in (("a", "png"), ("trip/b.v2", "jpg")):
         lr = read_image(photos / f"{name}.{suffix}")
         expected = upscaler.upscale(lr, quantised(maps[name])).int()
