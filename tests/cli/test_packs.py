@@ -53,7 +53,7 @@ def test_bad_images_are_listed_and_the_exit_code_tells(folder, tmp_path):
 
 def test_a_full_disk_is_one_line(folder, monkeypatch, tmp_path):
     """Breaks if a write that fails ends in a traceback."""
-    from esrgan_lightning.data.pack_writer import PackWriter
+    from esrgan_lightning.data.packing import PackWriter
 
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -5,8 +5,7 @@ import shutil
 import pytest
 from textures import CLASSES, write_minc, write_textures
 
-from esrgan_lightning.data.material_folders import class_folders, minc_folder
-from esrgan_lightning.data.material_set import check_images
+from esrgan_lightning.data.material_folders import check_images, class_folders, minc_folder
 from esrgan_lightning.errors import InputError
 
 
@@ -163,7 +162,7 @@ def test_a_broken_image_is_named_and_whole_ones_are_read_once(plain, tmp_path, m
             check_images(class_folders(plain), tmp_path / "cache")
     broken.write_bytes(whole)
     check_images(class_folders(plain), tmp_path / "cache")
-    monkeypatch.setattr("esrgan_lightning.data.material_set.read_rgb", None)
+    monkeypatch.setattr("esrgan_lightning.data.material_folders.read_rgb", None)
     check_images(class_folders(plain), tmp_path / "cache")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from esrgan_lightning.data import Pack, pack, pack_writer, packing
+from esrgan_lightning.data import Pack, pack, packing
 from esrgan_lightning.errors import InputError
 
 
@@ -104,9 +104,9 @@ class TestInterruptions:
         fill(tmp_path / "p", 30, size=(300, 400))
         reference = pack([tmp_path / "p"], tmp_path / "reference").path.read_bytes()
         script = (
-            "import sys, time; from esrgan_lightning.data import pack_writer, packing; "
-            "add = pack_writer.PackWriter.add; "
-            "pack_writer.PackWriter.add = lambda *given: (time.sleep(0.05), add(*given))[1]; "
+            "import sys, time; from esrgan_lightning.data import packing, packing; "
+            "add = packing.PackWriter.add; "
+            "packing.PackWriter.add = lambda *given: (time.sleep(0.05), add(*given))[1]; "
             "packing.pack([sys.argv[1]], sys.argv[2], threads=1)"
         )
         chance, kills = random.Random(0), 0
@@ -133,7 +133,7 @@ class TestInterruptions:
         """Breaks if pixels that a crash of the machine lost, or those of another photo, are trusted."""
         fill(tmp_path / "p", 8)
         reference = pack([tmp_path / "p"], tmp_path / "reference")
-        add, calls = pack_writer.PackWriter.add, []
+        add, calls = packing.PackWriter.add, []
 
         def fails(self, item, photo):
             calls.append(item)
@@ -141,7 +141,7 @@ class TestInterruptions:
                 raise KeyboardInterrupt
             add(self, item, photo)
 
-        monkeypatch.setattr(pack_writer.PackWriter, "add", fails)
+        monkeypatch.setattr(packing.PackWriter, "add", fails)
         with pytest.raises(KeyboardInterrupt):
             pack([tmp_path / "p"], tmp_path / "pack", threads=1)
         monkeypatch.undo()
@@ -171,7 +171,7 @@ class TestInterruptions:
         def fails(self):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(pack_writer.PackWriter, "finish", fails)
+        monkeypatch.setattr(packing.PackWriter, "finish", fails)
         with pytest.raises(KeyboardInterrupt):
             pack([tmp_path / "p"], tmp_path / "pack")
         monkeypatch.undo()

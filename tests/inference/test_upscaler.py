@@ -14,7 +14,7 @@ from torch import nn
 import esrgan_lightning
 from esrgan_lightning import Upscaler
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference.alpha import filled
+from esrgan_lightning.inference.images import filled
 from esrgan_lightning.networks import RRDBNet, SRResNet
 from esrgan_lightning.ops import BackProjection, imresize, read_image, to_float
 from esrgan_lightning.weights import save_generator

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference.kinds import pil_colors
+from esrgan_lightning.inference.images import pil_colors
 from esrgan_lightning.ops import read_image
 from esrgan_lightning.ops.image import read_photo
 

@@ -25,7 +25,7 @@ from esrgan_lightning import Upscaler
 from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import read_image, write_image
-from esrgan_lightning.ui import desk
+from esrgan_lightning.ui import view
 from esrgan_lightning.weights import save_generator
 
 pytest.importorskip("gradio", reason="the extra ui is not installed")
@@ -158,9 +158,9 @@ def upload(page, path: Path) -> list[str]:
 def expected(home, path: Path, alpha: float, side: int = 128):
     """What the page is to show of the middle of a photo, made without it."""
     pair = NetworkPair.read(home / "psnr.safetensors", home / "gan.safetensors")
-    picture = desk.as_picture(read_image(path), is_hr=False, scale=4)
-    both = desk.compare(picture, desk.part_at(picture, 0.5, 0.5, side), pair, alpha)
-    return [desk.shown(each, 768).permute(1, 2, 0).numpy() for each in both]
+    picture = view.as_picture(read_image(path), is_hr=False, scale=4)
+    both = view.compare(picture, view.part_at(picture, 0.5, 0.5, side), pair, alpha)
+    return [view.shown(each, 768).permute(1, 2, 0).numpy() for each in both]
 
 
 def message(page) -> str:
@@ -205,7 +205,7 @@ def test_a_click_on_the_map_moves_the_part(home, visitor, tmp_path):
     area.click(position={"x": box["width"] * 0.98, "y": box["height"] * 0.98})
     second = settled(visitor, other_than=first)
     corner = read_image(path)[:, -144:, -144:]
-    right = desk.shown(Upscaler(home / "gan.safetensors").upscale(corner)[:, -512:, -512:], 768)
+    right = view.shown(Upscaler(home / "gan.safetensors").upscale(corner)[:, -512:, -512:], 768)
     np.testing.assert_array_equal(pixels(visitor, second[1]), right.permute(1, 2, 0).numpy())
 
 

@@ -1,10 +1,13 @@
-"""Names in both directions, against names written down by hand."""
+"""Files of other tools: names there and back, where tensors lie, and what networks the shapes tell."""
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
-from esrgan_lightning.weights.layouts import LAYOUTS, from_today, layout_of, to_today
+from esrgan_lightning.weights import infer_spec, load_generator
+from esrgan_lightning.weights.layouts import LAYOUTS, from_today, layout_of, select_state, to_today
 
 SMALL = {"num_features": 4, "num_blocks": 2, "growth_channels": 2}
 SIZES = [{}, {"scale": 8}, {"scale": 3}, {"scale": 2}, {"scale": 1, "unshuffle": False}, {"num_blocks": 12}]
@@ -43,3 +46,162 @@ def test_names_that_no_layout_has_stay():
     state = from_today(RRDBNet(**SMALL).state_dict(), "esrgan2018")
     state["model.1.sub.0.RDB1.conv1x1.weight"] = torch.zeros(1)  # ESRGAN+
     assert "model.1.sub.0.RDB1.conv1x1.weight" in to_today(state)
+
+
+SMALL = {"num_features": 6, "num_blocks": 2, "growth_channels": 3}
+
+
+def network(**settings):
+    torch.manual_seed(0)
+    return RRDBNet(**{**SMALL, "init_scale": 1.0, **settings}).eval()
+
+
+def layout_2018(net):
+    """The author's Sequential of 2018.
+
+    Index 0 is conv_first, 1 the body with its convolution last; then per step Upsample, conv, LeakyReLU; then
+    conv_hr, LeakyReLU, conv_last.
+    """
+    old = {}
+    for kind in ("weight", "bias"):
+        old[f"model.0.{kind}"] = getattr(net.conv_first, kind)
+        for n, block in enumerate(net.body):
+            for m in (1, 2, 3):
+                for k in range(1, 6):
+                    conv = getattr(getattr(block, f"rdb{m}"), f"conv{k}")
+                    old[f"model.1.sub.{n}.RDB{m}.conv{k}.0.{kind}"] = getattr(conv, kind)
+        old[f"model.1.sub.{len(net.body)}.{kind}"] = getattr(net.conv_body, kind)
+        index = 2
+        for step in range(1, len(net.steps) + 1):
+            old[f"model.{index + 1}.{kind}"] = getattr(getattr(net, f"conv_up{step}"), kind)
+            index += 3
+        old[f"model.{index}.{kind}"] = getattr(net.conv_hr, kind)
+        old[f"model.{index + 2}.{kind}"] = getattr(net.conv_last, kind)
+    return {name: parameter.detach() for name, parameter in old.items()}
+
+
+def layout_2019(net):
+    """The author's release of 2019."""
+    renamed = {"conv_body": "trunk_conv", "conv_up1": "upconv1", "conv_up2": "upconv2", "conv_hr": "HRconv"}
+    old = {}
+    for name, tensor in net.state_dict().items():
+        for new, former in renamed.items():
+            name = name.replace(new, former)
+        old[name.replace("body.", "RRDB_trunk.").replace("rdb", "RDB")] = tensor
+    return old
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", [layout_2018, layout_2019])
+def test_the_authors_layouts_give_the_same_image(layout, tmp_path):
+    """Weights of 2018 and 2019 become exactly the network that they were taken from."""
+    net = network()
+    old = layout(net)
+    if layout is layout_2018:  # the x4 file's outer names, as published
+        outer = {name.split(".")[1] for name in old if name.count(".") == 2}
+        assert outer == {"0", "3", "6", "8", "10"}
+        assert "model.1.sub.2.weight" in old
+    torch.save(old, tmp_path / "old.pth")
+    x = torch.rand(1, 3, 5, 6)
+    loaded = load_generator(tmp_path / "old.pth")
+    assert torch.equal(loaded(x), net(x))
+    assert set(loaded.state_dict()) == set(net.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("settings", "given"),
+    [
+        ({}, None),
+        ({"scale": 8}, None),
+        ({"scale": 2}, None),
+        ({"scale": 1}, None),
+        ({"scale": 1, "unshuffle": False}, None),
+        ({"scale": 2, "unshuffle": False}, 2),
+        ({"scale": 3}, 3),
+        ({"in_channels": 1, "out_channels": 1}, None),
+        ({"in_channels": 1, "out_channels": 1, "scale": 2}, None),
+        ({"in_channels": 4, "out_channels": 4, "num_blocks": 1, "num_features": 5, "growth_channels": 7}, 4),
+    ],
+)
+def test_the_network_is_read_from_the_shapes(settings, given):
+    """Everything that can be told from shapes is told: the inferred arguments are the network's own."""
+    net = network(**settings)
+    inferred = infer_spec(net.state_dict(), scale=given)
+    assert inferred["architecture"] == "RRDBNet"
+    assert inferred["arguments"] == {
+        k: v for k, v in net.spec["arguments"].items() if not k.startswith("init_")
+    }
+
+
+def test_an_ambiguous_or_contradicting_scale_is_asked_for():
+    """One conv_up is ×2 and ×3 alike: guessing would give images of the wrong size."""
+    one = network(scale=3).state_dict()
+    with pytest.raises(InputError, match=r"can be scale 2 or scale 3.*give scale="):
+        infer_spec(one)
+    with pytest.raises(InputError, match="scale=4 does not go with its 1 conv_up"):
+        infer_spec(one, scale=4)
+    with pytest.raises(InputError, match="scale=2 does not go with its 2 conv_up"):
+        infer_spec(network().state_dict(), scale=2)
+
+
+def test_a_missing_tensor_is_named(tmp_path):
+    """An incomplete file must not load with some weights left at random."""
+    state = network().state_dict()
+    del state["body.1.rdb2.conv3.bias"]
+    save_file(state, tmp_path / "cut.safetensors")
+    with pytest.raises(InputError, match=r"cut\.safetensors.*1 missing: body\.1\.rdb2\.conv3\.bias"):
+        load_generator(tmp_path / "cut.safetensors")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "_orig_mod.", "generator.", "module._orig_mod.", "_orig_mod.module."]
+)
+@pytest.mark.parametrize(
+    "keys", [(), ("params",), ("params_ema",), ("state_dict",), ("params", "params_ema")]
+)
+def test_wrappings_and_prefixes_are_taken_off(prefix, keys):
+    """BasicSR's dictionaries, DDP, torch.compile; params_ema wins over params."""
+    wanted = {"conv_first.weight": torch.ones(1), "conv_last.bias": torch.zeros(1)}
+    named = {prefix + name: tensor for name, tensor in wanted.items()}
+    other = {name: tensor + 5 for name, tensor in named.items()}
+    content = {key: named if key == keys[-1] else other for key in keys} if keys else named
+    assert select_state(content) == wanted
+
+
+@pytest.mark.parametrize("average", ["generator_ema.", "generator_ema.module."])
+@pytest.mark.parametrize("outer", ["", "module."])
+def test_mmagic_checkpoints_give_the_averaged_generator(average, outer):
+    """Beside it lie the generator itself, the discriminator and counters, under one prefix of DDP or none."""
+    content = {
+        f"{outer}{average}conv_first.weight": torch.ones(1),
+        f"{outer}generator_ema.steps": torch.ones(1),
+        f"{outer}generator.conv_first.weight": torch.zeros(1),
+        f"{outer}discriminator.conv0.weight": torch.zeros(2),
+        f"{outer}step_counter": torch.zeros(1),
+    }
+    if average == "generator_ema.":
+        del content[f"{outer}generator_ema.steps"]
+    wrapped = {"meta": {"iter": 3}, "state_dict": content, "optimizer": {"generator": {}}}
+    assert select_state(wrapped) == {"conv_first.weight": torch.ones(1)}
+
+
+class Stage(torch.nn.Module):
+    """The names that a training run's checkpoint has."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator, self.discriminator = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
+        self.ema = torch.optim.swa_utils.AveragedModel(self.generator)
+
+
+def test_the_moving_average_is_preferred_once_there_is_one():
+    """Before its first update it holds the weights from before init= was loaded."""
+    stage = Stage()
+    torch.nn.init.ones_(stage.generator.weight)
+    untouched = select_state({"state_dict": stage.state_dict(), "epoch": 1})
+    assert untouched.keys() == {"weight", "bias"}
+    assert torch.equal(untouched["weight"], stage.generator.weight)
+    stage.ema.update_parameters(stage.generator)
+    torch.nn.init.zeros_(stage.generator.weight)
+    averaged = select_state({"state_dict": stage.state_dict(), "epoch": 1})
+    assert torch.equal(averaged["weight"], torch.ones(2, 2))

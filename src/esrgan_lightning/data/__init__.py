@@ -8,14 +8,19 @@ if TYPE_CHECKING:
     from esrgan_lightning.data.cache import packed
     from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
     from esrgan_lightning.data.datamodule import SRDataModule
-    from esrgan_lightning.data.loaders import shared_out, training_loader
+    from esrgan_lightning.data.loaders import UpdateSampler, shared_out, training_loader
     from esrgan_lightning.data.material_module import MaterialDataModule, materials, minc
     from esrgan_lightning.data.packfile import Pack
     from esrgan_lightning.data.packing import pack
-    from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
-    from esrgan_lightning.data.sampler import UpdateSampler
     from esrgan_lightning.data.shards import Shards, write_shards
-    from esrgan_lightning.data.sources import embedded_photos, folder_photos, paired_photos
+    from esrgan_lightning.data.sources import (
+        PackedPhoto,
+        Photo,
+        PhotoSet,
+        embedded_photos,
+        folder_photos,
+        paired_photos,
+    )
 
 __all__ = [
     "MaterialDataModule",
@@ -53,13 +58,18 @@ _MODULES = {
     "cache": ("packed",),
     "crops": ("Pair", "PatchDataset", "WholeDataset"),
     "datamodule": ("SRDataModule",),
-    "loaders": ("shared_out", "training_loader"),
+    "loaders": ("UpdateSampler", "shared_out", "training_loader"),
     "material_module": ("MaterialDataModule", "materials", "minc"),
     "packfile": ("Pack",),
     "packing": ("pack",),
-    "photo_set": ("PackedPhoto", "Photo", "PhotoSet"),
-    "sampler": ("UpdateSampler",),
-    "sources": ("embedded_photos", "folder_photos", "paired_photos"),
+    "sources": (
+        "PackedPhoto",
+        "Photo",
+        "PhotoSet",
+        "embedded_photos",
+        "folder_photos",
+        "paired_photos",
+    ),
     "shards": ("Shards", "write_shards"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -11,12 +11,14 @@ from esrgan_lightning.data.catalog.install import require
 from esrgan_lightning.data.color_chart import color_chart_file
 from esrgan_lightning.data.datamodule import SRDataModule
 from esrgan_lightning.data.packfile import Pack
-from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.data.shards import Shards
 from esrgan_lightning.data.sources import (
     HELD_OUT_PHOTOS,
     TRAIN_PHOTOS,
     Folders,
+    PackedPhoto,
+    Photo,
+    PhotoSet,
     embedded_photos,
     folder_pairs,
     folder_photos,

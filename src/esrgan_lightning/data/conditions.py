@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from esrgan_lightning.data.maps import Maps, path_of, read_crop, read_maps
-from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
+from esrgan_lightning.data.sources import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.errors import InputError
 
 

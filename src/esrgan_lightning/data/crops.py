@@ -13,8 +13,8 @@ from esrgan_lightning.data.batches import Batch, RawBatch, finish
 from esrgan_lightning.data.conditions import MapFolder, PhotoMaps
 from esrgan_lightning.data.degradations import Degradation
 from esrgan_lightning.data.packfile import Pixels
-from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.data.placement import Placer
+from esrgan_lightning.data.sources import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import modcrop
 

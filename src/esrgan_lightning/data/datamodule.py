@@ -13,8 +13,8 @@ from esrgan_lightning.data.conditions import Conditions, MapFolder
 from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
 from esrgan_lightning.data.degradations import Bicubic, Degradation
 from esrgan_lightning.data.loaders import shared_out, training_loader
-from esrgan_lightning.data.photo_set import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.data.shards import Shards
+from esrgan_lightning.data.sources import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:

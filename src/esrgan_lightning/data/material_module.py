@@ -12,8 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
 from esrgan_lightning.data.loaders import shared_out, training_loader
-from esrgan_lightning.data.material_folders import class_folders, minc_folder
-from esrgan_lightning.data.material_set import Materials, check_images
+from esrgan_lightning.data.material_folders import Materials, check_images, class_folders, minc_folder
 from esrgan_lightning.data.placement import shuffled
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import read_rgb, to_float

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference.layers import Costs, can_stream, costs_of
 from esrgan_lightning.inference.memory import free_memory
+from esrgan_lightning.inference.rows.layers import Costs, can_stream, costs_of
 
 Tile = int | Literal["auto", "exact"] | None
 

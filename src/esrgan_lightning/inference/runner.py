@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference.gate import Gate
-from esrgan_lightning.inference.layers import steps_of
 from esrgan_lightning.inference.memory import out_of_memory
+from esrgan_lightning.inference.pixels import Gate, Precision, check_precision, computing
 from esrgan_lightning.inference.plan import Plan, Planner, Tile
-from esrgan_lightning.inference.precision import Precision, check_precision, computing
-from esrgan_lightning.inference.streaming import Stream
+from esrgan_lightning.inference.rows.layers import steps_of
+from esrgan_lightning.inference.rows.stream import Stream
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops.tiling import spans, upscale_tiled
 

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference.alpha import filled
 from esrgan_lightning.inference.conditions import behind, checked
 from esrgan_lightning.inference.ensemble import self_ensemble
-from esrgan_lightning.inference.kinds import pil_colors
+from esrgan_lightning.inference.images import filled, pil_colors
 from esrgan_lightning.inference.onnx_model import is_exported, load_exported
+from esrgan_lightning.inference.pixels import Precision
 from esrgan_lightning.inference.plan import Tile
-from esrgan_lightning.inference.precision import Precision
 from esrgan_lightning.inference.runner import Runner
 from esrgan_lightning.inference.sizes import enlargement
 from esrgan_lightning.ops import BackProjection, from_float, read_image, to_float

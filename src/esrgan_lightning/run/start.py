@@ -12,7 +12,7 @@ from esrgan_lightning.networks.classifier import VGGClassifier, load_pretrained
 from esrgan_lightning.run.progress import tell
 from esrgan_lightning.weights import load_state, read_generator_file, warm_start
 from esrgan_lightning.weights.checkpoint import resolve_spec
-from esrgan_lightning.weights.formats import likely_scale
+from esrgan_lightning.weights.layouts import likely_scale
 from esrgan_lightning.weights.state import state_hash
 
 IMAGENET = "imagenet"

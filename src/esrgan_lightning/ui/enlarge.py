@@ -13,9 +13,8 @@ from torch import Tensor
 
 from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.ops import READABLE, write_image
-from esrgan_lightning.ui import desk
-from esrgan_lightning.ui.visit import Limits, Visit
-from esrgan_lightning.ui.words import spoken
+from esrgan_lightning.ui import view
+from esrgan_lightning.ui.session import Limits, Visit, show_errors
 
 _SCREEN = 768  # pixels of a compared part on the screen
 _LARGE = 2048  # of the whole result; the file has them all
@@ -36,34 +35,34 @@ class EnlargeTab:
     def __init__(self, pair: NetworkPair, examples: Mapping[str, Path], limits: Limits) -> None:
         self.pair, self.examples, self.limits = pair, examples, limits
 
-    @spoken
+    @show_errors
     def upload(self, path: str, side: int) -> tuple[Visit, bool]:
         """Opens a visitor's file, which is then deleted: its pixels stay for as long as the visit."""
         file = Path(path)
         try:
-            photo = desk.read_photo(file, self.limits.photo_pixels)
+            photo = view.read_photo(file, self.limits.photo_pixels)
         finally:
             file.unlink(missing_ok=True)
         return self._visit(photo, file.stem, False, side), False
 
-    @spoken
+    @show_errors
     def example(self, name: str, side: int) -> tuple[Visit, bool]:
         """Opens one of ours, as an original to measure against."""
-        photo = desk.read_photo(self.examples[name], self.limits.photo_pixels)
+        photo = view.read_photo(self.examples[name], self.limits.photo_pixels)
         return self._visit(photo, self.examples[name].stem, True, side), True
 
     def _visit(self, photo: Tensor, name: str, is_hr: bool, side: int) -> Visit:
-        picture = desk.as_picture(photo, is_hr=is_hr, scale=self.pair.scale)
+        picture = view.as_picture(photo, is_hr=is_hr, scale=self.pair.scale)
         folder = tempfile.TemporaryDirectory(prefix="result_")
-        small = desk.shown(picture.lr, _MAP)
-        return Visit(photo, name, picture, small, desk.part_at(picture, 0.5, 0.5, side), folder)
+        small = view.shown(picture.lr, _MAP)
+        return Visit(photo, name, picture, small, view.part_at(picture, 0.5, 0.5, side), folder)
 
-    @spoken
+    @show_errors
     def reopen(self, visit: Visit | None, is_hr: bool, side: int) -> Visit | None:
         """The same photo, as an original or as what is enlarged."""
         return visit and self._visit(visit.photo, visit.name, is_hr, side)
 
-    @spoken
+    @show_errors
     def resize(self, visit: Visit | None, side: int) -> Visit | None:
         """A part of another size in the same place."""
         if visit is None:
@@ -71,46 +70,46 @@ class EnlargeTab:
         height, width = visit.picture.lr.shape[-2:]
         middle = visit.part.side / 2
         x, y = (visit.part.left + middle) / width, (visit.part.top + middle) / height
-        return replace(visit, part=desk.part_at(visit.picture, x, y, side))
+        return replace(visit, part=view.part_at(visit.picture, x, y, side))
 
-    @spoken
+    @show_errors
     def move(self, visit: Visit | None, side: int, event: gr.SelectData) -> Visit | None:
         """A part around the place that was clicked."""
         if visit is None:
             return None
         height, width = visit.small.shape[-2:]
         x, y = event.index[0] / width, event.index[1] / height
-        return replace(visit, part=desk.part_at(visit.picture, x, y, side))
+        return replace(visit, part=view.part_at(visit.picture, x, y, side))
 
-    @spoken
+    @show_errors
     def show(self, visit: Visit | None, alpha: float) -> tuple[Any, ...]:
         """Map, the part under the divider, its figures, the button."""
         if visit is None:
             return None, None, gr.update(visible=False), gr.update(interactive=False)
-        bicubic, sr = desk.compare(visit.picture, visit.part, self.pair, alpha)
-        hr = desk.part_of_hr(visit.picture, visit.part, self.pair.scale)
-        small = _pixels(desk.framed(visit.small, visit.picture, visit.part))
-        both = tuple(_pixels(desk.shown(each, _SCREEN)) for each in (bicubic, sr))
+        bicubic, sr = view.compare(visit.picture, visit.part, self.pair, alpha)
+        hr = view.part_of_hr(visit.picture, visit.part, self.pair.scale)
+        small = _pixels(view.framed(visit.small, visit.picture, visit.part))
+        both = tuple(_pixels(view.shown(each, _SCREEN)) for each in (bicubic, sr))
         return small, both, self._table(bicubic, sr, hr, alpha, "part"), gr.update(interactive=True)
 
-    @spoken
+    @show_errors
     def whole(self, visit: Visit | None, alpha: float) -> tuple[Any, ...]:
         """The whole under the divider, its file, its figures."""
         if visit is None:
             return gr.skip(), gr.skip(), gr.skip()
-        bicubic, sr = desk.enlarge(visit.picture, self.pair, alpha, self.limits.pixels)
+        bicubic, sr = view.enlarge(visit.picture, self.pair, alpha, self.limits.pixels)
         for earlier in Path(visit.folder.name).iterdir():
             earlier.unlink()
         file = Path(visit.folder.name) / f"{visit.name}_x{self.pair.scale}_alpha{alpha:g}.png"
         write_image(file, sr)
-        both = tuple(_pixels(desk.shown(each, _LARGE)) for each in (bicubic, sr))
+        both = tuple(_pixels(view.shown(each, _LARGE)) for each in (bicubic, sr))
         table = self._table(bicubic, sr, visit.picture.hr, alpha, "whole photo")
         return gr.update(value=both, visible=True), gr.update(value=str(file), visible=True), table
 
     def _table(self, bicubic: Tensor, sr: Tensor, hr: Tensor | None, alpha: float, of: str) -> Any:
         if hr is None:
             return gr.update(visible=False)
-        rows = desk.figures({f"bicubic, {of}": bicubic, f"α = {alpha:g}, {of}": sr}, hr, self.pair.scale)
+        rows = view.figures({f"bicubic, {of}": bicubic, f"α = {alpha:g}, {of}": sr}, hr, self.pair.scale)
         return gr.update(value=rows, visible=True)
 
     def build(self) -> None:

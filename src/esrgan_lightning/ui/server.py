@@ -86,7 +86,7 @@ def _run(
     import gradio as gr
 
     from esrgan_lightning.ui.enlarge import EnlargeTab
-    from esrgan_lightning.ui.visit import Limits
+    from esrgan_lightning.ui.session import Limits
     from esrgan_lightning.ui.watch import FollowTab
 
     limits = Limits()

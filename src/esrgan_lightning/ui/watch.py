@@ -10,7 +10,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import read_rgb
 from esrgan_lightning.report import Run
 from esrgan_lightning.ui import follow
-from esrgan_lightning.ui.words import spoken
+from esrgan_lightning.ui.session import show_errors
 
 _SECONDS = 5.0  # between two looks
 _FIRST = ("train/loss", "train/perceptual", "train/pixel")
@@ -33,7 +33,7 @@ class FollowTab:
         names = follow.run_names(self.runs)
         return gr.update(choices=names, value=names[0] if names else None)
 
-    @spoken
+    @show_errors
     def look(self, name: str | None, left: str | None, right: str | None, sample: str) -> tuple[Any, ...]:
         """Status, two curves with what they may show, a grid with the updates that have one."""
         if not name:

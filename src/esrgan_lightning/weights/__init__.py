@@ -11,8 +11,8 @@ from esrgan_lightning.weights.checkpoint import (
 from esrgan_lightning.weights.conversion import convert_file
 from esrgan_lightning.weights.description import describe_file
 from esrgan_lightning.weights.files import LINEAGE_KEY
-from esrgan_lightning.weights.formats import infer_spec
 from esrgan_lightning.weights.interpolation import blend, blend_files, interpolate, interpolate_files
+from esrgan_lightning.weights.layouts import infer_spec
 from esrgan_lightning.weights.state import state_hash
 from esrgan_lightning.weights.warm_start import warm_start
 

@@ -1,14 +1,15 @@
-"""Names of an RRDB network's tensors in the files of several tools: one table, read in both directions.
-
-Today's names are those of ``RRDBNet``, which BasicSR, Real-ESRGAN and mmagic share.
-"""
+"""Files of other tools: the names of their tensors, where these lie, and the network that they are of."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 from torch import Tensor
+
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.weights.files import EXPECTED
+from esrgan_lightning.weights.state import first_few
 
 
 @final
@@ -109,3 +110,148 @@ def from_today(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
 def _renamed(name: str, names: Mapping[str, str]) -> str:
     module, _, kind = name.rpartition(".")
     return f"{names.get(module, module)}.{kind}" if module else name
+
+
+# Left by DistributedDataParallel and torch.compile; by mmagic and Lightning, the averaged weights first.
+_WRAPPERS = ("module.", "_orig_mod.")
+_GENERATORS = ("generator_ema.", "generator.")
+# Where a file keeps its state dict, the averaged weights first.
+_WRAPPINGS = ("state_dict", "params_ema", "params")
+
+
+def select_state(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Picks the generator's state dict out of what a file holds; :func:`where` says from where."""
+    return _selected(content)[0]
+
+
+def where(content: Mapping[str, Any]) -> str:
+    """The way to the generator's tensors in a file's content, such as ``params_ema``; empty at the top."""
+    return _selected(content)[1]
+
+
+def _selected(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The state dict, and how it was found.
+
+    From a Lightning checkpoint the moving average (once it has averaged something), else the generator; from
+    mmagic's ``generator_ema``, else its ``generator``; else BasicSR's ``params_ema``, else its ``params``,
+    else the content itself. Prefixes that all names have are taken off.
+    """
+    state: Mapping[Any, Any] = content
+    path = []
+    for key in _WRAPPINGS:
+        if isinstance(content.get(key), Mapping):
+            state, path = content[key], [key]
+            break
+    state = _bare(state)
+    parts: Sequence[str] = _GENERATORS
+    if "ema.n_averaged" in state:
+        parts = ["ema.module."] if _counts(state["ema.n_averaged"]) else ["generator."]
+    if found := next((part for part in parts if _below(state, part)), None):
+        state = _below(state, found)
+        path.append(found.removesuffix("."))
+        if found == "generator_ema.":  # an averaged model counts beside its module
+            state = _below(state, "module.") or state
+    return _bare(state), " → ".join(path)
+
+
+def _bare(state: Mapping[Any, Any]) -> dict[str, Any]:
+    """Without the prefixes that all names share, in whatever order."""
+    names = {str(name): value for name, value in state.items()}
+    while prefix := next((each for each in _WRAPPERS if all(name.startswith(each) for name in names)), ""):
+        if not names:
+            break
+        names = _below(names, prefix)
+    return names
+
+
+def _counts(updates: object) -> bool:
+    """Whether an average has seen an update: before, it may not even hold what training began with."""
+    single = isinstance(updates, Tensor) and updates.numel() == 1 and updates.device.type == "cpu"
+    return single and bool(updates)
+
+
+def _below(state: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
+    return {
+        str(key).removeprefix(prefix): value for key, value in state.items() if str(key).startswith(prefix)
+    }
+
+
+_NEEDED = (
+    "conv_first.weight",
+    "body.0.rdb1.conv1.weight",
+    "conv_body.weight",
+    "conv_hr.weight",
+    "conv_last.weight",
+)
+
+
+def possible_scales(state: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """The scales that an RRDB network of these shapes can have: one, or 2 and 3; none for other tensors.
+
+    conv_first tells the input channels, and by 4 or 16 times those of the output that a pixel-unshuffle comes
+    first (x2, x1); the number of conv_up tells the other scales: none x1, two x4, three x8. One is x2 as well
+    as x3.
+
+    Args:
+        state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_today`).
+    """
+    if any(key not in state or state[key].ndim != 4 for key in _NEEDED):
+        return ()
+    return {0: (1,), 1: (2, 3), 2: (4 // _fold(state),), 3: (8,)}.get(count_steps(state), ())
+
+
+def _fold(state: Mapping[str, Tensor]) -> int:
+    out_channels = len(state["conv_last.weight"])
+    folds = {4 * out_channels: 2, 16 * out_channels: 4}
+    return folds.get(state["conv_first.weight"].shape[1], 1) if count_steps(state) == 2 else 1
+
+
+def likely_scale(state: Mapping[str, Tensor], wanted: int | None) -> int | None:
+    """The scale of an RRDB network: the one wanted where the shapes allow it, else what they tell first."""
+    scales = possible_scales(state)
+    return wanted if wanted in scales else next(iter(scales), None)
+
+
+def infer_spec(
+    state: Mapping[str, Tensor], *, scale: int | None = None, source: object = "weights"
+) -> dict[str, Any]:
+    """Reads from the shapes which RRDB network a state dict belongs to.
+
+    The scale is the one of :func:`possible_scales`; where that leaves two, it has to be given. β is not in a
+    file: it is 0.2, as everywhere.
+
+    Args:
+        state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_today`).
+        scale: What the scale is, where it cannot be told or is to be checked.
+        source: The file, for the message.
+
+    Raises:
+        InputError: Not an RRDB network, a scale that is missing, or one that contradicts the shapes.
+    """
+    if any(key not in state or state[key].ndim != 4 for key in _NEEDED):
+        raise InputError(f"{source}: found {len(state)} tensors: {first_few(list(state))}; {EXPECTED}")
+    num_features, in_channels = state["conv_first.weight"].shape[:2]
+    scales, fold = possible_scales(state), _fold(state)
+    if scale is None and len(scales) > 1:
+        raise InputError(
+            f"{source}: one conv_up can be scale 2 or scale 3, the file does not say: give scale= "
+            "(--scale; of esrgan upscale --model-scale)"
+        )
+    if scale not in (None, *scales) or not scales:
+        raise InputError(
+            f"{source}: scale={scale} does not go with its {count_steps(state)} conv_up: "
+            f"possible is {scales or 'none'}"
+        )
+    return {
+        "architecture": "RRDBNet",
+        "arguments": {
+            "in_channels": in_channels // fold**2,
+            "out_channels": len(state["conv_last.weight"]),
+            "num_features": num_features,
+            "num_blocks": count_blocks(state),
+            "growth_channels": len(state["body.0.rdb1.conv1.weight"]),
+            "scale": scales[0] if scale is None else scale,
+            "residual_scaling": 0.2,
+            "unshuffle": fold > 1,
+        },
+    }

@@ -1,12 +1,31 @@
-"""Colour and transparency apart: what lies under transparent pixels must not colour their neighbours."""
+"""PIL's images as pixels, and what lies under transparent ones, which must not colour their neighbours."""
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import to_float
+from esrgan_lightning.ops.modes import Colors, colors_of
+
+
+def pil_colors(image: Image.Image) -> Colors:
+    """(H,W) or (H,W,C), uint8 or uint16, upright, with the profile that describes them.
+
+    Raises:
+        InputError: A mode of 32-bit samples.
+    """
+    upright = ImageOps.exif_transpose(image)
+    # A copy made by turning keeps the info; that of a filter may not.
+    upright.info.setdefault("icc_profile", image.info.get("icc_profile"))
+    try:
+        return colors_of(upright)
+    except InputError as error:
+        raise InputError(f"a PIL image with {error}") from error
+
 
 #: Alpha below which a colour cannot be seen, and is often black from rounding.
 FAINT = 8 / 255

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference import steps as steps_module
-from esrgan_lightning.inference.layers import can_stream, costs_of, require_streams, steps_of
-from esrgan_lightning.inference.steps import Fork
-from esrgan_lightning.inference.streaming import Stream
+from esrgan_lightning.inference.rows import steps as steps_module
+from esrgan_lightning.inference.rows.layers import can_stream, costs_of, require_streams, steps_of
+from esrgan_lightning.inference.rows.steps import Fork
+from esrgan_lightning.inference.rows.stream import Stream
 from esrgan_lightning.networks import RRDBNet, SRResNet
 
 NETWORKS = {

@@ -8,7 +8,7 @@ from typing import final
 from torch import Tensor
 
 from esrgan_lightning.inference.memory import out_of_memory
-from esrgan_lightning.inference.steps import Step
+from esrgan_lightning.inference.rows.steps import Step
 
 
 @final

@@ -1,12 +1,32 @@
-"""A visitor: what may be asked for, and what lies before them."""
+"""One visitor's photo, and what the page says where something does not fit."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from functools import wraps
+from typing import ParamSpec, TypeVar, final
 
+import gradio as gr
 from torch import Tensor
 
-from esrgan_lightning.ui.desk import Part, Picture
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.ui.view import Part, Picture
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def show_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Wraps an answer of the page: what a visitor got wrong is shown in words, and stays until closed."""
+
+    @wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            raise gr.Error(str(error), duration=None, print_exception=False) from error
+
+    return inner
 
 
 @final

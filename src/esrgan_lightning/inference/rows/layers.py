@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference.steps import Convolution, Dense, Fork, Join, RowWise, Step
+from esrgan_lightning.inference.rows.steps import Convolution, Dense, Fork, Join, RowWise, Step
 from esrgan_lightning.networks import RRDBNet, SRResNet
 from esrgan_lightning.networks.blocks import RRDB, DenseBlock, ResidualBlock
 
