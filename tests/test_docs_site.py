@@ -126,9 +126,10 @@ def test_the_site_describes_all_that_the_packages_export(site):
     shown = {
         name: stem for stem, text in pages.items() for name in re.findall(r"^::: (\S+)$", text, re.MULTILINE)
     }
-    folders = {path.parent for path in (ROOT / "src/esrgan_lightning").glob("*/**/__init__.py")}
+    doors = (ROOT / "src/esrgan_lightning").glob("*/**/__init__.py")
+    folders = {path.parent for path in doors if "__all__" in path.read_text("utf-8")}
     packages = {".".join(folder.relative_to(ROOT / "src").parts) for folder in folders}
-    assert packages - set(shown) == {"esrgan_lightning.cli", "esrgan_lightning.ui"}  # commands
+    assert packages - set(shown) == set()
     missing = set()
     for name in packages & set(shown):
         html = (site / f"reference/api/{shown[name]}/index.html").read_text("utf-8")
