@@ -98,7 +98,7 @@ def main() -> None:
     psnr = ["stage=psnr", *generator, *data, "stage.ema_decay=0.999", "schedule.warmup=500", *extra]
     name = f"bundled_{given.size}"
     model = train(f"{name}_psnr", first, given.minutes, *psnr, "optimizer.lr=8e-4")
-    end = ["optimizer.lr=2e-4", "trainer.precision=32", "loss.weights.consistency=1", f"init={model}"]
+    end = ["optimizer.lr=2e-4", "trainer.precision=32", "loss/consistency=bicubic", f"init={model}"]
     model = train(f"{name}_psnr_end", second, given.minutes, *psnr, *end)
     half = given.out / "psnr.safetensors"
     call("esrgan", "convert", str(model), "-o", str(half), "--to", "safetensors", "--half")

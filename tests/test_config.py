@@ -33,10 +33,17 @@ def stage_of(*overrides):
     return build_stage(cfg, build(cfg.generator, "generator"), {})
 
 
-@pytest.mark.parametrize("preset", choices("preset"))
+PRESETS = ("paper", "basicsr", "demo", "mini")
+
+
+def test_a_preset_has_a_file_for_each_stage():
+    assert choices("preset/psnr") == choices("preset/gan") == sorted(PRESETS)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("stage", ["psnr", "gan"])
 def test_every_preset_of_every_stage_builds(preset, stage):
-    """Breaks if a recipe names a key that does not exist, or that its class does not take."""
+    """Breaks if a preset names a key that does not exist, or that its class does not take."""
     cfg = compose(f"stage={stage}", f"preset={preset}", "loss/perceptual=none", *TINY[f"stage={stage}"])
     built = build_stage(cfg, build(cfg.generator, "generator"), {})
     assert isinstance(built, GANStage if stage == "gan" else PSNRStage)
@@ -55,12 +62,12 @@ def test_every_choice_builds(choice):
     # A gradient penalty refuses batch norm, and the U-Net has no such key.
     plain = () if choice.startswith("discriminator") else ("discriminator.norm=none",)
     stage_of("stage=gan", "loss/perceptual=none", choice, *plain, *tiny.fitting(TINY["stage=gan"], [choice]))
-    if not choice.startswith("discriminator"):
+    if not choice.startswith(("discriminator", "loss/adversarial")):
         stage_of("stage=psnr", choice, *tiny.fitting(TINY["stage=psnr"], [choice]))
 
 
 @pytest.mark.parametrize(
-    "choice", [f"{group}={name}" for group in ("trainer", "preset") for name in choices(group)]
+    "choice", [*(f"trainer={name}" for name in choices("trainer")), *(f"preset={name}" for name in PRESETS)]
 )
 def test_every_trainer_has_every_key(choice):
     """Breaks if trainer=… forgets the preset's length or a key that another trainer has."""
@@ -90,8 +97,9 @@ EXPERIMENTS = [f"{group}={name}" for group in GROUPS_OF_EXPERIMENTS for name in 
 @pytest.mark.parametrize("choice", EXPERIMENTS)
 def test_every_experiment_builds(choice):
     """Breaks if an experiment names a choice or a key that does not exist."""
-    cfg = compose(choice, "loss/perceptual=none")
-    stage = stage_of(choice, "loss/perceptual=none", "generator.num_features=4")
+    cfg = compose(choice)
+    unseen = ["loss.weights.perceptual=0"] if "perceptual" in cfg.loss else []  # its network is a download
+    stage = stage_of(choice, *unseen, "generator.num_features=4")
     assert isinstance(stage, GANStage if "discriminator" in cfg else PSNRStage)
     assert "discriminator" not in cfg or cfg.init == "auto"
     assert cfg.preset == ("mini" if "mini" in choice else "paper")
@@ -175,32 +183,14 @@ COMMON = {
 }
 PSNR = {
     "optimizer.lr": 2e-4,
-    "loss.weights": {
-        "pixel": 1.0,
-        "perceptual": 0.0,
-        "contextual": 0.1,
-        "lpips": 1.0,
-        "dists": 1.0,
-        "consistency": 1.0,
-        "adversarial": 0.0,
-    },
+    "loss.weights": {"pixel": 1.0},
     "trainer.max_updates": 1_000_000,
 }
 GAN = {
     "optimizer.lr": 1e-4,
     "discriminator_optimizer._target_": "torch.optim.Adam",
     "discriminator_optimizer.lr": 1e-4,
-    "loss.weights": {
-        "pixel": 1e-2,
-        "perceptual": 1.0,
-        "contextual": 0.1,
-        "lpips": 1.0,
-        "dists": 1.0,
-        "consistency": 1.0,
-        "adversarial": 5e-3,
-    },
-    "loss.contextual._target_": None,
-    "loss.consistency._target_": None,
+    "loss.weights": {"pixel": 1e-2, "perceptual": 1.0, "adversarial": 5e-3},
     "loss.perceptual.arch": "vgg19",
     "loss.perceptual.layers": ["conv5_4"],  # before activation
     "loss.perceptual.criterion": "l1",
@@ -250,7 +240,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize(("preset", "stage"), SOURCES, ids="-".join)
-def test_recipes_state_the_figures_of_their_sources(preset, stage):
+def test_presets_state_the_figures_of_their_sources(preset, stage):
     """Breaks if a default elsewhere changes what `preset=paper` or `preset=basicsr` trains."""
     cfg = compose(f"preset={preset}", f"stage={stage}")
     for key, expected in (COMMON | (PSNR if stage == "psnr" else GAN) | SOURCES[preset, stage]).items():
@@ -385,11 +375,53 @@ def test_perceptual_weights_from_a_file(vgg16_file):
     assert total(sr, hr)[0].item() == pytest.approx(direct.item())
 
 
-def test_a_term_without_weight_and_a_weight_without_term_are_named():
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("+loss.style._target_=torch.nn.L1Loss", "each term needs a weight"),
+        ("+loss.weights.style=1", "each weight a term"),
+        ("+loss.style.eps=1", "loss.style has no _target_"),
+        ("+loss.style=1", "loss.style has no _target_"),
+    ],
+)
+def test_a_term_without_weight_and_a_weight_without_term_are_named(given, message):
     """Breaks if a new term of an experiment silently weighs nothing."""
-    cfg = compose("stage=gan", "+loss.style._target_=torch.nn.L1Loss")
-    with pytest.raises(InputError, match="style"):
-        build_losses(cfg.loss, adversarial=True)
+    with pytest.raises(InputError, match=message) as error:
+        build_losses(compose("stage=gan", given).loss, adversarial=True)
+    assert "style" in str(error.value)
+
+
+TERMS = {"perceptual": 1.0, "contextual": 0.1, "lpips": 1.0, "dists": 1.0, "consistency": 1.0}
+
+
+@pytest.mark.parametrize("stage", ["psnr", "gan"])
+def test_a_term_comes_and_goes_with_its_weight(stage):
+    """Breaks if a term that is off shows a weight, or a chosen one weighs nothing."""
+    given = (f"stage={stage}", "preset=demo", "init=null", *(f"loss/{term}=none" for term in TERMS))
+    always = {"pixel", "adversarial"} if stage == "gan" else {"pixel"}
+    off = compose(*given).loss
+    assert (set(off), set(off.weights)) == (always | {"weights"}, always)
+    for term, weight in TERMS.items():
+        for choice in set(choices(f"loss/{term}")) - {"none", "bicubic_strong"}:
+            on = compose(*given, f"loss/{term}={choice}").loss
+            assert on[term]._target_
+            assert set(on.weights) == always | {term}
+            assert on.weights[term] == weight
+    assert compose(*given, "loss/lpips=alex", "loss.weights.lpips=3").loss.weights.lpips == 3
+
+
+def test_a_preset_of_ones_own_is_a_file_for_each_stage(tmp_path):
+    """Breaks if a preset in a folder of a user's needs more than what it changes."""
+    (tmp_path / "preset/gan").mkdir(parents=True)
+    (tmp_path / "preset/gan/mine.yaml").write_text(
+        "# @package _global_\ndefaults: [demo, _self_]\npreset: mine\noptimizer: {lr: 3e-3}\n"
+    )
+    given = ("stage=gan", "init=null", "preset=mine", f"hydra.searchpath=[file://{tmp_path}]")
+    cfg = compose(*given, "generator=srresnet", "schedule=constant", "loss/consistency=none")
+    assert (cfg.preset, cfg.optimizer.lr, cfg.discriminator.num_features) == ("mine", 3e-3, 16)
+    assert "SRResNet" in cfg.generator._target_
+    assert cfg.schedule == {**compose("schedule=constant").schedule}
+    assert set(cfg.loss.weights) == {"pixel", "perceptual", "adversarial"}
 
 
 def test_a_term_of_ones_own_is_a_target_and_a_weight():

@@ -51,12 +51,11 @@ def test_two_processes_leave_one_folder_and_equal_parameters(tmp_path):
     With init=auto and a preset of one's own: or if each process trains the first stage, or trains it without
     --config-dir.
     """
-    for group in ("preset", "recipe", "schedule"):
-        (tmp_path / "my" / group).mkdir(parents=True)
-    (tmp_path / "my/preset/mine.yaml").write_text("# @package _global_\npreset: mine\n")
     for stage in ("psnr", "gan"):
-        (tmp_path / f"my/recipe/mine_{stage}.yaml").write_text("# @package _global_\noptimizer: {lr: 3e-3}\n")
-        (tmp_path / f"my/schedule/mine_{stage}.yaml").write_text("defaults: [constant]\n")
+        (tmp_path / "my/preset" / stage).mkdir(parents=True)
+        (tmp_path / f"my/preset/{stage}/mine.yaml").write_text(
+            "# @package _global_\ndefaults: [paper, _self_]\npreset: mine\noptimizer: {lr: 3e-3}\n"
+        )
     mine = ("--config-dir", "my", "preset=mine", "init=auto", "+init_settings.trainer.max_updates=2")
     done = esrgan_train(tmp_path, *mine, "stage=gan", "name=two", *tiny.GAN, *TWO)
     assert done.returncode == 0, done.stderr

@@ -92,7 +92,9 @@ def test_every_key_of_the_configuration_is_explained():
     """Breaks if a key is added to conf/ that neither a comment nor a docstring explains."""
     before, _, choices = config_reference.tables().partition("## Presets")
     row = re.compile(r"^\| `([\w.]+)` \| (.+?) \| (.*) \|$", re.MULTILINE)
-    rows = row.findall(before) + row.findall(choices.partition("## Choices")[2].partition("### preset=")[0])
+    rows = row.findall(before) + row.findall(
+        choices.partition("## Choices")[2].partition("### preset= of")[0]
+    )
     assert [key for key, _, meaning in rows if len(meaning) < 3] == []
     sections = re.split(r"^## ", before, flags=re.MULTILINE)[1:]
     asked = ([("stage=psnr",), ("stage=gan",)], [("stage=material",)], [()])

@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import Callback
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import write_image
-from esrgan_lightning.run.resume import MAY_CHANGE
+from esrgan_lightning.run.resume import MAY_CHANGE, decisive
 from esrgan_lightning.run.state import RUN_KEY
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import LINEAGE_KEY
@@ -305,6 +305,18 @@ def test_another_run_is_continued_under_a_name_of_its_own(tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"resume=none: no checkpoint .*none.* or runs.none"):
         train(short("name=x", "resume=none"))
     assert not (tmp_path / "runs/x").exists()
+
+
+def test_terms_that_are_off_are_not_compared():
+    """Breaks if an older checkpoint, whose configuration names terms without effect, goes on no more."""
+    pixel = {"_target_": "torch.nn.L1Loss"}
+    now = {"loss": {"pixel": pixel, "weights": {"pixel": 1.0}}}
+    off = {"lpips": {"_target_": None}, "perceptual": {"_target_": "p"}, "adversarial": {"_target_": "a"}}
+    weights = {"pixel": 1.0, "lpips": 1.0, "perceptual": 0.0, "adversarial": 0.0}
+    then = {"loss": {"pixel": pixel, **off, "weights": weights}}
+    assert decisive(then) == decisive(now)
+    assert "loss.adversarial._target_" in decisive(then | {"discriminator": {}})  # it learns all the same
+    assert decisive({"loss": {**then["loss"], "weights": weights | {"perceptual": 1.0}}}) != decisive(now)
 
 
 @pytest.mark.parametrize(

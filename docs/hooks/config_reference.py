@@ -22,11 +22,14 @@ PRESETS = ("paper", "basicsr", "demo", "mini")
 # Groups of which each choice gets a table, in the order of the page.
 GROUPS = (
     *("generator", "discriminator"),
-    *(f"loss/{term}" for term in ("pixel", "perceptual", "contextual", "lpips", "dists", "adversarial")),
+    *(
+        f"loss/{term}"
+        for term in ("pixel", "perceptual", "contextual", "lpips", "dists", "consistency", "adversarial")
+    ),
     *("data", "degradation", "conditions", "schedule", "trainer", "logger", "metric"),
 )
 # Presets and experiments are told by their first lines.
-NAMED = ("preset", "experiment", "experiment/ladder", "experiment/ladder_mini")
+NAMED = ("preset/psnr", "preset/gan", "experiment", "experiment/ladder", "experiment/ladder_mini")
 COLUMNS = ["key", "default", "meaning"]
 
 
@@ -42,6 +45,7 @@ def composed(config: str, *overrides: str) -> tuple[dict[str, Any], list[Source]
         cfg = compose(config, overrides=list(overrides), return_hydra_config=True)
     choices = cfg.hydra.runtime.choices
     names = [f"{group}/{choice}" for group, choice in choices.items() if choice and "@" not in group]
+    names.append(f"preset/{choices.get('stage')}/{choices.get('preset')}")
     read = [source(name) for name in names if (CONF / f"{name}.yaml").is_file()]
     values: Any = OmegaConf.to_container(cfg, resolve=False)
     del values["hydra"]
@@ -138,7 +142,7 @@ def tables() -> str:
             parts += [f"**`{group}={choice}`** {said.about}\n", choice_table(said)]
     for group in NAMED:
         parts += [
-            f"### {group}=\n",
+            f"### {group.replace('preset/', 'preset= of stage=')}{'' if 'preset' in group else '='}\n",
             table(["choice", ""], [[f"`{name}`", s.about] for name, s in choices(group)]),
         ]
     return "\n".join(parts)

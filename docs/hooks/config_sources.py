@@ -59,13 +59,14 @@ def source(name: str, place: str | None = None) -> Source:
             if isinstance(value, yaml.MappingNode) and value.value:
                 walk(value, path)
 
-    walk(yaml.compose(text), place)
-    given = yaml.safe_load(text)
+    given = yaml.safe_load(text) or {}  # a choice that is none of a kind has no key
+    if given:
+        walk(yaml.compose(text), place)
     defaults = given.pop("defaults", None) or []
     found.values = dict(leaves(given, place)) if given else {}
     found.own = set(found.values)
     for entry in defaults:
-        if isinstance(entry, str) and entry != "_self_":
+        if isinstance(entry, str) and entry != "_self_" and "$" not in entry:
             base = source(f"{group}/{entry.partition('@')[0]}".lstrip("/"), place)
             found.comments = base.comments | found.comments
             found.values = base.values | found.values

@@ -1,6 +1,6 @@
 """Pages of the site that are files of the repository, and links that work on the site and in the repository.
 
-The sources in docs/ link as a reader of the repository needs it: ``../README.md``, ``../conf/recipe``. On the
+The sources in docs/ link as a reader of the repository needs it: ``../README.md``, ``../conf/preset``. On the
 site README.md is the home page and some other files are pages, too. A link to any other file leads to
 ``repo_url`` where mkdocs.yml has one, and otherwise leaves its text behind.
 """

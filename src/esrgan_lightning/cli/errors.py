@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 
 from esrgan_lightning.errors import InputError
 
@@ -64,14 +65,24 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
 
 def _nearest(error: Exception) -> str:
     """`` Did you mean trainer.max_updates?`` after a key that the configuration lacks; else nothing."""
+    from hydra.errors import MissingConfigException
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    if isinstance(error, MissingConfigException) and str(error.missing_cfg_file).startswith("preset/"):
+        folder = files("esrgan_lightning.conf").joinpath(str(error.missing_cfg_file).rpartition("/")[0])
+        names = sorted(
+            each.name.removesuffix(".yaml") for each in (folder.iterdir() if folder.is_dir() else ())
+        )
+        return f" There are {', '.join(names)}, and what a --config-dir has." if names else ""
     cause = error.__cause__
     if not isinstance(cause, OmegaConfBaseException) or not isinstance(cause.parent_node, DictConfig):
         return ""
     root = cause.parent_node._get_root()
     given = str(cause.full_key)
+    if given.startswith("loss.weights."):
+        term = given.removeprefix("loss.weights.")
+        return f" The term is off: choose it with loss/{term}=…, or add one of your own: docs/your_parts.md."
     names = [name for name in _keys(OmegaConf.to_container(root)) if not given.startswith(f"{name}.")]
     last = given.rpartition(".")[2]
     elsewhere = [name for name in names if name.rpartition(".")[2] == last]

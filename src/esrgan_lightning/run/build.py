@@ -128,15 +128,17 @@ def _stage(cfg: DictConfig, lineage: Mapping[str, Any], parts: Mapping[str, Any]
 def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
     """The terms that ``loss.weights`` names. A term of weight 0 is not built: it may need a download."""
     nodes = {str(name): node for name, node in cfg.items() if name != "weights"}
+    for name, node in nodes.items():
+        if not isinstance(node, DictConfig) or not node.get("_target_"):
+            raise InputError(
+                f"loss.{name} has no _target_: choose the term with loss/{name}=…, or leave it out"
+            )
     if set(nodes) != set(cfg.weights):
         raise InputError(
             f"loss.weights names {', '.join(cfg.weights)}, but loss has the terms {', '.join(nodes)}: each "
             "term needs a weight, and each weight a term"
         )
-    # loss/perceptual=none takes the term out together with its weight.
-    weights = {
-        n: float(cfg.weights[n]) for n, node in nodes.items() if node.get("_target_") and cfg.weights[n]
-    }
+    weights = {name: float(cfg.weights[name]) for name in nodes if cfg.weights[name]}
     given = [name for name in weights if name == "adversarial"]
     if given and not adversarial:
         raise InputError("loss.weights.adversarial needs a discriminator: stage=gan has one")

@@ -191,9 +191,19 @@ def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, by their dotted keys, that a run cannot change on its way."""
     return {
         key: value
-        for key, value in _flat(config)
+        for key, value in _flat(dict(config) | {"loss": _terms(config)})
         if not any(key == each or key.startswith(f"{each}.") for each in MAY_CHANGE)
     }
+
+
+def _terms(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The losses that count: one without a weight, and the weight of none, stood in older configurations."""
+    loss: dict[str, Any] = {"weights": {}} | dict(config.get("loss") or {})
+    terms = {name: term for name, term in loss.items() if name != "weights" and term.get("_target_")}
+    weights = {name: weight for name, weight in loss["weights"].items() if weight and name in terms}
+    # The discriminator learns from its loss even where the generator does not.
+    used = {*weights, *(["adversarial"] if "discriminator" in config else [])}
+    return {"weights": weights} | {name: term for name, term in terms.items() if name in used}
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
