@@ -13,8 +13,10 @@ from pytorch_lightning.callbacks import Callback
 from esrgan_lightning import load_generator
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation.measures import METRICS, load_figures, validation_metric
 from esrgan_lightning.metrics import NIQE, PSNRY, RMSEY
 from esrgan_lightning.run import folder
+from esrgan_lightning.run.build import build_metrics
 from esrgan_lightning.run.checkpoints import BestCheckpoint
 from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.training import train
@@ -266,18 +268,66 @@ def test_names_with_a_meaning_for_hydra_are_refused(name):
         folder.check_name(name)
 
 
-@pytest.mark.parametrize("names", ["[rmse_y,rmse_rgb,psnr_rgb,ssim_rgb,niqe]"])
-def test_more_metrics_are_validated_by_name(tmp_path, names):
-    """Breaks if conf/metric names another class or argument, or a figure doesn't reach the log."""
-    found = train(compose("stage=psnr", f"+metric={names}", *tiny.PSNR), tmp_path / "run")
-    assert {f"val/{name}" for name in names[1:-1].split(",")} <= set(found)
+def test_metrics_are_validated_by_name(tmp_path, monkeypatch):
+    """Breaks if a name stands for another metric, or a figure doesn't reach the log."""
+    (tmp_path / "my_metrics.py").write_text(
+        "from torchmetrics import MeanSquaredError\nclass RMSE(MeanSquaredError):\n"
+        "    def update(self, sr, hr):\n        super().update(sr.flatten(), hr.flatten())\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = "{mine:{_target_:my_metrics.RMSE,squared:false}}"
+    names = ["psnr_y", "rmse_y", "rmse_rgb", "psnr_rgb", "ssim_rgb", "niqe"]
+    found = train(compose("stage=psnr", f"metrics=[{','.join(names)},{own}]", *tiny.PSNR), tmp_path / "run")
+    assert set(found) == {f"val/{name}" for name in [*names, "mine"]}
+    assert found["val/mine"] * 255 == pytest.approx(
+        found["val/rmse_rgb"], rel=0.1
+    )  # whose border is left out
 
 
-def test_every_metric_of_an_evaluation_has_its_choice_in_validation():
-    from esrgan_lightning.evaluation import METRICS
+@pytest.mark.parametrize(
+    "name", ["psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "niqe", "rmse_y", "rmse_rgb", "lpips"]
+)
+def test_a_metric_has_the_same_figure_in_validation_and_evaluation(name):
+    """Breaks if a name stands for one figure in a validation and for another in an evaluation."""
+    hr = torch.rand(1, 3, 200, 200, generator=torch.Generator().manual_seed(0))
+    sr = (hr + 0.1 * torch.rand(1, 3, 200, 200, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    metric = build_metrics(compose(f"metrics={name}"))[name]
+    images = {"sr": sr} if name == "niqe" else {"sr": sr, "hr": hr}
+    metric.update(**images)
+    expected = load_figures([name], device="cpu")[name](sr, hr, 4)
+    assert metric.compute().item() == pytest.approx(expected.item(), rel=1e-9)
 
-    cfg = compose(f"+metric=[{','.join(sorted(set(METRICS) - {'psnr_y', 'ssim_y'}))}]")
-    assert set(cfg.metrics) == set(METRICS)
+
+def test_every_metric_of_the_table_is_one_of_a_validation():
+    """Breaks if a metric of the table has the direction of another, or its class takes other arguments."""
+    for name, measure in METRICS.items():
+        if name in ("psnr_y", "ssim_y", "niqe", "rmse_y", "lpips"):
+            assert validation_metric(name, crop=4).higher_is_better is measure.higher_is_better
+        elif measure.network:
+            with pytest.raises(InputError, match=rf"metrics: {name}: .*nowhere\.pth"):
+                validation_metric(name, crop=4, weights="nowhere.pth")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("metrics=[psnr_y,vmaf]", "metrics: vmaf; known are psnr_y"),
+        ("metrics=[psnr_y,psnr_y]", "psnr_y may stand only once"),
+        ("metrics=[]", "metrics has no value"),
+        ("metrics=null", "metrics has no value"),
+        ("metrics=[{psnr_y:4}]", "settings are a mapping"),
+        ("metrics=[{psnr_y:{border:4}}]", "psnr_y has no setting border: there are crop and weights"),
+        ("metrics=[{psnr_y:{weights:a.pth}}]", "psnr_y takes no weights"),
+        ("metrics=[{mine:{_target_:torch.nn.L1Loss}}]", "makes a L1Loss: expected a torchmetrics.Metric"),
+        ("+metric=[niqe]", r"\+metric=\[niqe\]: metrics= is one list: metrics=\[psnr_y,ssim_y,niqe\]"),
+        ("metrics.lpips.network.weights=a.pth", r"settings as \{lpips:\{weights:FILE\}\}"),
+        ("+metrics.mine._target_=my_parts.Mine", r"\{NAME:\{_target_:my_parts.Mine\}\}"),
+        ("~metrics.ssim_y", "metrics= is one list"),
+    ],
+)
+def test_metrics_that_there_are_not_are_told(given, said):
+    with pytest.raises(InputError, match=said):
+        build_metrics(compose(given))
 
 
 def test_a_target_that_is_nowhere_is_told(tmp_path):

@@ -26,7 +26,7 @@ GROUPS = (
         f"loss/{term}"
         for term in ("pixel", "perceptual", "contextual", "lpips", "dists", "consistency", "adversarial")
     ),
-    *("data", "degradation", "conditions", "schedule", "trainer", "logger", "metric"),
+    *("data", "degradation", "conditions", "schedule", "trainer", "logger"),
 )
 # Presets and experiments are told by their first lines.
 NAMED = ("preset/psnr", "preset/gan", "experiment", "experiment/ladder", "experiment/ladder_mini")

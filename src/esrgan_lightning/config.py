@@ -1,6 +1,8 @@
 """The command line's configuration, for notebooks and tests."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
@@ -21,6 +23,16 @@ _NUMBERS = (
 )
 
 
+def check_words(overrides: Sequence[str]) -> None:
+    """Raises InputError for overrides of earlier versions, with the words that took their place."""
+    for word in overrides:
+        if re.match(r"[+~]*(metric[=@]|metrics\.)", word):
+            raise InputError(
+                f"{word}: metrics= is one list: metrics=[psnr_y,ssim_y,niqe], in it settings as "
+                "{lpips:{weights:FILE}} and a metric of your own as {NAME:{_target_:my_parts.Mine}}"
+            )
+
+
 def config_of(overrides: Sequence[str]) -> str:
     """Which configuration ``esrgan-train`` composes: ``stage=material`` has no generator, and one of its own.
 
@@ -39,6 +51,7 @@ def compose(*overrides: str, config: str | None = None) -> DictConfig:
         >>> compose("stage=gan", "init=null", "preset=demo").loss.weights.adversarial
         0.005
     """
+    check_words(overrides)
     hydra = GlobalHydra.instance()
     outer = hydra.hydra  # inside a job of Hydra's: there can be one at a time
     hydra.clear()
@@ -47,6 +60,31 @@ def compose(*overrides: str, config: str | None = None) -> DictConfig:
             return hydra_compose(config or config_of(overrides), overrides=list(overrides))
     finally:
         hydra.hydra = outer
+
+
+def chosen_metrics(given: Any) -> dict[str, dict[str, Any]]:
+    """Names and settings in ``metrics=``: a name, a list of names, or in it a name with its settings.
+
+    Raises:
+        InputError: none is given, one stands twice, or its settings are no mapping.
+
+    >>> chosen_metrics(OmegaConf.create(["psnr_y", {"lpips": {"weights": "alexnet.pth"}}]))
+    {'psnr_y': {}, 'lpips': {'weights': 'alexnet.pth'}}
+    """
+    given = OmegaConf.to_container(given, resolve=True) if OmegaConf.is_config(given) else given
+    chosen: dict[str, dict[str, Any]] = {}
+    for entry in given if isinstance(given, list) else [] if given is None else [given]:
+        for name, settings in (entry if isinstance(entry, Mapping) else {entry: {}}).items():
+            if not isinstance(settings, Mapping):
+                raise InputError(
+                    f"metrics: {name}: {settings}: settings are a mapping, {{{name}:{{KEY:VALUE}}}}"
+                )
+            if str(name) in chosen:
+                raise InputError(f"metrics: {name} may stand only once")
+            chosen[str(name)] = {str(key): value for key, value in settings.items()}
+    if not chosen:
+        raise InputError("metrics has no value: metrics=[psnr_y,ssim_y]")
+    return chosen
 
 
 def check_numbers(cfg: DictConfig) -> None:

@@ -83,6 +83,20 @@ def test_a_home_folder_may_be_abbreviated(root, monkeypatch):
     assert (root / "f.json").exists()
 
 
+def test_a_metrics_file_stands_behind_its_name_or_below_weights(root, monkeypatch):
+    """Breaks if the grammar of training is not that of an evaluation."""
+    import esrgan_lightning.evaluation
+
+    asked = {}
+    monkeypatch.setattr(
+        esrgan_lightning.evaluation, "evaluate", lambda *_, **given: asked.update(given) or {}
+    )
+    metrics = "metrics=[psnr_y,{lpips:{weights:a.pth}},dists]"
+    evaluate("models=bicubic", "root=sets", "sets=tiny", metrics, "weights.dists=b.pth")
+    assert asked["metrics"] == ["psnr_y", "lpips", "dists"]
+    assert asked["weights"] == {"lpips": Path("a.pth"), "dists": Path("b.pth")}
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -91,6 +105,11 @@ def test_a_home_folder_may_be_abbreviated(root, monkeypatch):
         (["models=bicubic", "root=nowhere"], "root=nowhere is not a folder"),
         (["models=bicubic", "sets=tiny", "metrics=[psnr_y,vmaf]"], "vmaf; known are psnr_y"),
         (["models=bicubic", "sets=tiny", "metrics=[]"], "metrics has no value"),
+        (
+            ["models=bicubic", "sets=tiny", "metrics=[{lpips:{crop:1}}]"],
+            "lpips has no setting crop: there is weights",
+        ),
+        (["models=bicubic", "sets=tiny", "+metric=[niqe]"], "metrics= is one list"),
         (["models=[]"], r"models has no value: models=\[psnr,gan\]"),
         (["models=null"], "models has no value"),
         (["sets=tiny"], "models has no value"),

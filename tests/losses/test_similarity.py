@@ -10,7 +10,7 @@ from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses.similarity import SimilarityLoss, dists_loss, lpips_loss
 from esrgan_lightning.metrics import perceptual
-from esrgan_lightning.run.build import build, build_losses
+from esrgan_lightning.run.build import build_losses, build_metrics
 
 MAKERS = {"lpips": lpips_loss, "dists": dists_loss}
 
@@ -85,9 +85,9 @@ def test_what_does_not_fit_is_refused(files):
 
 def test_lpips_as_a_loss_and_a_metric_needs_no_download(pair):
     """By the configuration's names, both are the distance of the bundled network."""
-    cfg = compose("loss/lpips=alex", "+metric=[lpips]", "loss.weights.pixel=0", "loss.weights.lpips=1")
+    cfg = compose("loss/lpips=alex", "metrics=[{lpips:{crop:0}}]", "loss.weights.pixel=0")
     _, values = build_losses(cfg.loss, adversarial=False)(*pair)
-    metric = build(cfg.metrics.lpips, "metrics.lpips", crop=0)
+    metric = build_metrics(cfg)["lpips"]
     metric.update(*pair)
     assert values["lpips"].item() == pytest.approx(metric.compute().item(), abs=1e-6)
     assert values["lpips"].item() > 0.01

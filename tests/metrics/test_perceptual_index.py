@@ -10,7 +10,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 from scipy.io import savemat
 
 from esrgan_lightning.cli.evaluate import run
@@ -19,6 +18,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.metrics import niqe
 from esrgan_lightning.metrics.perceptual_index import PI, Ma, MaModel, ma, perceptual_index, pi
 from esrgan_lightning.ops import imresize, rgb_to_y, write_image
+from esrgan_lightning.run.build import build_metrics
 
 
 class Forests:
@@ -75,8 +75,8 @@ def test_the_metrics_are_the_means_over_images_and_keep_no_forest(weights):
 
 
 def test_both_are_in_validation_evaluation_and_plane_by_name(weights, monkeypatch, capsys):
-    cfg = compose("+metric=[ma,pi]", f"metrics.ma.weights={weights}", f"metrics.pi.weights={weights}")
-    built = {name: instantiate(cfg.metrics[name]) for name in ("ma", "pi")}
+    files = ",".join(f"{{{name}:{{weights:'{weights}'}}}}" for name in ("ma", "pi"))
+    built = build_metrics(compose(f"metrics=[{files}]"))
     assert [(type(metric), metric.crop, metric.higher_is_better) for metric in built.values()] == [
         (Ma, 4, True),
         (PI, 4, False),

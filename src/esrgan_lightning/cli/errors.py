@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 
+from esrgan_lightning.config import check_words
 from esrgan_lightning.errors import InputError
 
 
@@ -34,6 +35,8 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
     """
     from hydra.errors import HydraException, OverrideParseException
 
+    with one_line_errors(command):
+        check_words(sys.argv[1:])
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on instead of printing them
     try:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
 from esrgan_lightning.cli.plane import asked_plane, blends, write_plane
+from esrgan_lightning.config import chosen_metrics
 from esrgan_lightning.errors import InputError
 
 
@@ -45,12 +46,18 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     if cfg.bicubic and BICUBIC not in names:
         names.insert(0, BICUBIC)
     root = Path(as_list(cfg, "root", "FOLDER_OF_SETS")[0]).expanduser()
-    metrics = as_list(cfg, "metrics", "[psnr_y,ssim_y]")
+    chosen = chosen_metrics(cfg.metrics)
+    metrics = list(chosen)
     check_metrics(metrics)
     plane, ends = asked_plane(cfg, names)
     if plane:
         metrics += [metric for metric in (plane.x, plane.y) if metric not in metrics]
-    weights = {name: Path(str(path)).expanduser() for name, path in cfg.weights.items() if path is not None}
+    given = {str(name): path for name, path in cfg.weights.items()}
+    for name, settings in chosen.items():
+        if unknown := sorted(set(settings) - {"weights"}):
+            raise InputError(f"metrics: {name} has no setting {unknown[0]}: there is weights")
+        given[name] = settings.get("weights", given.get(name))
+    weights = {name: Path(str(path)).expanduser() for name, path in given.items() if path is not None}
     tolerances = {str(name): _tolerance(cfg, str(name)) for name in cfg.tolerances}
     scale, processes = _count(cfg, "scale", least=1), _count(cfg, "processes", least=1)
     tile = None if cfg.tile is None else _count(cfg, "tile", least=1)

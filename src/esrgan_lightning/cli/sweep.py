@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from esrgan_lightning.config import chosen_metrics
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import whole_file
 
@@ -56,8 +57,9 @@ def check_objective(cfg: DictConfig, sweeper: DictConfig) -> None:
     objective, direction = cfg.objective, sweeper.get("direction")
     if objective is None and direction is None:
         return
-    better = {str(name): _higher(node) for name, node in cfg.get("metrics", {}).items()}
-    if not better:  # of stage=material
+    if "metrics" in cfg:
+        better = {name: _higher(name, each) for name, each in chosen_metrics(cfg.metrics).items()}
+    else:  # of stage=material
         better = {"accuracy": True, "accuracy_top5": True, "loss": False}
     if objective not in better:
         raise InputError(f"objective={objective}: say what is optimised, one of {', '.join(better)}")
@@ -71,8 +73,13 @@ def check_objective(cfg: DictConfig, sweeper: DictConfig) -> None:
         raise InputError(f"hydra.sweeper.direction={wrong}, but of {objective} {what} is better")
 
 
-def _higher(node: DictConfig) -> bool | None:
-    found: bool | None = getattr(get_object(node._target_), "higher_is_better", None)
+def _higher(name: str, settings: Mapping[str, Any]) -> bool | None:
+    from esrgan_lightning.evaluation.measures import METRICS, check_metrics
+
+    if "_target_" not in settings:
+        check_metrics([name])
+        return METRICS[name].higher_is_better
+    found: bool | None = getattr(get_object(settings["_target_"]), "higher_is_better", None)
     return found
 
 

@@ -2,7 +2,13 @@
 
 from esrgan_lightning.evaluation.benchmark import Results, evaluate
 from esrgan_lightning.evaluation.gallery import Gallery
-from esrgan_lightning.evaluation.measures import METRICS, Measure, check_metrics, convention
+from esrgan_lightning.evaluation.measures import (
+    METRICS,
+    Measure,
+    check_metrics,
+    convention,
+    validation_metric,
+)
 from esrgan_lightning.evaluation.models import BICUBIC, Bicubic, Generator, load_models, unique_names
 from esrgan_lightning.evaluation.page import html_page
 from esrgan_lightning.evaluation.pictures import Pictures
@@ -41,6 +47,7 @@ __all__ = [
     "print_table",
     "read_results",
     "unique_names",
+    "validation_metric",
     "write_json",
     "write_text",
 ]

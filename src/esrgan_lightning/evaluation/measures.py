@@ -9,10 +9,18 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.metrics import (
     CONVENTION,
+    NIQE,
+    PSNRRGB,
+    PSNRY,
+    RMSERGB,
+    RMSEY,
+    SSIMRGB,
+    SSIMY,
     NaturalModel,
     niqe,
     psnr_rgb,
@@ -23,8 +31,8 @@ from esrgan_lightning.metrics import (
     ssim_y,
 )
 from esrgan_lightning.metrics.niqe_model import load_model
-from esrgan_lightning.metrics.perceptual import dists, lpips
-from esrgan_lightning.metrics.perceptual_index import SMALLEST, MaModel, ma, pi
+from esrgan_lightning.metrics.perceptual import DISTS, LPIPS, dists, lpips
+from esrgan_lightning.metrics.perceptual_index import PI, SMALLEST, Ma, MaModel, ma, pi
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
 
 #: (sr, hr, crop) → (B,)
@@ -38,6 +46,8 @@ class Measure:
 
     Attributes:
         figure: (sr, hr, crop) → (B,); with a network, (sr, hr, crop, network) → (B,).
+        metric: (crop) → the figure's mean over the images of a validation; with a network, (crop, weights) →
+            it.
         higher_is_better: As the name says.
         digits: Behind the point, in tables.
         squares: Side and number of the squares of pixels that must be left within the border.
@@ -48,6 +58,7 @@ class Measure:
     """
 
     figure: Callable[..., Tensor]
+    metric: Callable[..., Metric]
     higher_is_better: bool = True
     digits: int = 2
     squares: tuple[int, int] = (1, 1)
@@ -82,30 +93,39 @@ _PI = f"PI: ((10 - Ma) + NIQE) / 2, each on Y, same border, lower is better; Ma 
 def _lpips(backbone: str, name: str, smallest: int) -> Measure:
     network = partial(LPIPSNetwork, backbone)  # type: ignore[arg-type]
     convention = f"{name}, version 0.1, on 8-bit RGB, same border, lower is better."
-    return Measure(lpips, False, 4, (smallest, 1), network, convention=convention)
+    return Measure(
+        lpips,
+        lambda crop, weights: LPIPS(network(weights=weights), crop),
+        False,
+        4,
+        (smallest, 1),
+        network,
+        convention=convention,
+    )
 
 
 METRICS: Mapping[str, Measure] = MappingProxyType(
     {
-        "psnr_y": Measure(psnr_y),
-        "ssim_y": Measure(ssim_y, digits=4, squares=(11, 1)),
-        "psnr_rgb": Measure(psnr_rgb),
-        "ssim_rgb": Measure(ssim_rgb, digits=4, squares=(11, 1)),
-        "niqe": Measure(_niqe, False, squares=(96, 2), network=_pristine),
-        "rmse_y": Measure(rmse_y, False, root=True, convention=_ROOT),
-        "rmse_rgb": Measure(rmse_rgb, False, root=True, convention=_ROOT),
+        "psnr_y": Measure(psnr_y, PSNRY),
+        "ssim_y": Measure(ssim_y, SSIMY, digits=4, squares=(11, 1)),
+        "psnr_rgb": Measure(psnr_rgb, PSNRRGB),
+        "ssim_rgb": Measure(ssim_rgb, SSIMRGB, digits=4, squares=(11, 1)),
+        "niqe": Measure(_niqe, NIQE, False, squares=(96, 2), network=_pristine),
+        "rmse_y": Measure(rmse_y, RMSEY, False, root=True, convention=_ROOT),
+        "rmse_rgb": Measure(rmse_rgb, RMSERGB, False, root=True, convention=_ROOT),
         "lpips": _lpips("alex", "LPIPS: AlexNet", 31),
         "lpips_vgg": _lpips("vgg", "LPIPS-VGG: VGG16", 16),
         "lpips_squeeze": _lpips("squeeze", "LPIPS-Squeeze: SqueezeNet 1.1", 17),
         "dists": Measure(
             dists,
+            lambda crop, weights: DISTS(DISTSNetwork(weights=weights), crop),
             False,
             4,
             network=DISTSNetwork,
             convention="DISTS: on 8-bit RGB, same border, images not shrunk, lower is better.",
         ),
-        "ma": Measure(_ma, squares=(SMALLEST, 1), network=MaModel, convention=_MA),
-        "pi": Measure(_pi, False, squares=(96, 2), network=MaModel, convention=_PI),
+        "ma": Measure(_ma, Ma, squares=(SMALLEST, 1), network=MaModel, convention=_MA),
+        "pi": Measure(_pi, PI, False, squares=(96, 2), network=MaModel, convention=_PI),
     }
 )
 
@@ -117,6 +137,27 @@ def check_metrics(metrics: Sequence[str]) -> None:
         raise InputError(f"metrics: {', '.join(unknown) or 'none given'}; known are {', '.join(METRICS)}")
     if len(set(metrics)) < len(metrics):
         raise InputError(f"metrics: {', '.join(metrics)}; each may stand only once")
+
+
+def validation_metric(name: str, *, crop: int, weights: str | Path | None = None) -> Metric:
+    """The mean of a figure over the images of a validation.
+
+    Args:
+        name: Among :data:`METRICS`.
+        crop: Pixels left out on each side; the literature takes the scale.
+        weights: A file, as in :func:`load_figures`.
+
+    Raises:
+        InputError: An unknown name, weights for a metric that takes none, or weights that cannot be had.
+    """
+    check_metrics([name])
+    measure = METRICS[name]
+    if measure.network is None and weights is not None:
+        raise InputError(f"metrics: {name} takes no weights")
+    try:
+        return measure.metric(crop, weights) if measure.network else measure.metric(crop)
+    except InputError as error:
+        raise InputError(f"metrics: {name}: {error}") from error
 
 
 def convention(metrics: Sequence[str]) -> str:

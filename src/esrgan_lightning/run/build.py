@@ -11,9 +11,12 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from torch import nn
+from torchmetrics import Metric
 
+from esrgan_lightning.config import chosen_metrics
 from esrgan_lightning.data import MaterialDataModule, SRDataModule
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation.measures import validation_metric
 from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.stages import GANStage, MaterialStage, PSNRStage
 from esrgan_lightning.stages.base import Stage, check_conditions
@@ -89,7 +92,7 @@ def build_stage(cfg: DictConfig, generator: nn.Module, lineage: Mapping[str, Any
     parts: dict[str, Any] = {
         "generator": generator,
         "losses": build_losses(cfg.loss, adversarial="discriminator" in cfg),
-        "metrics": {name: build(node, f"metrics.{name}") for name, node in cfg.metrics.items()},
+        "metrics": build_metrics(cfg),
     }
     if "discriminator" in cfg:
         parts["adversarial"] = build(cfg.loss.adversarial, "loss.adversarial")
@@ -123,6 +126,24 @@ def _stage(cfg: DictConfig, lineage: Mapping[str, Any], parts: Mapping[str, Any]
     except (TypeError, ValueError) as error:
         raise InputError(f"stage, optimizer or schedule: {error}") from error
     return stage
+
+
+def build_metrics(cfg: DictConfig) -> dict[str, Metric]:
+    """The metrics of the validation: those of :data:`METRICS` by name, others by their ``_target_``."""
+    metrics: dict[str, Metric] = {}
+    for name, settings in chosen_metrics(cfg.metrics).items():
+        if "_target_" in settings:
+            metrics[name] = build(settings, f"metrics: {name}")
+            if not isinstance(metrics[name], Metric):
+                kind = type(metrics[name]).__name__
+                raise InputError(
+                    f"metrics: {name}: {settings['_target_']} makes a {kind}: expected a torchmetrics.Metric"
+                )
+            continue
+        if unknown := sorted(set(settings) - {"crop", "weights"}):
+            raise InputError(f"metrics: {name} has no setting {unknown[0]}: there are crop and weights")
+        metrics[name] = validation_metric(name, **{"crop": cfg.scale, **settings})
+    return metrics
 
 
 def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
