@@ -38,7 +38,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from esrgan_lightning.data import PatchDataset, PhotoSet, UpdateSampler, pack
-from esrgan_lightning.data.batches import finish, normalised
+from esrgan_lightning.data.batches import degrade_and_augment, normalised
 from esrgan_lightning.data.degradations import Bicubic
 from esrgan_lightning.ops import imresize
 
@@ -130,7 +130,7 @@ def as_it_is(batch: Any) -> Any:
 
 
 def finished(batch: Any) -> Any:
-    return normalised(dict(finish(batch, Bicubic(), SCALE)))
+    return normalised(dict(degrade_and_augment(batch, Bicubic(), SCALE)))
 
 
 class Endless:

@@ -86,7 +86,7 @@ def main(folder, seed, kills, *overrides):
     torch.set_num_threads(1)
     chance, shared = random.Random(seed), mmap.mmap(-1, 3)
 
-    def tell(run, over):
+    def announce(run, over):
         values = {"started": bool(shared[2]), "from": shared[0], "reached": shared[1], "killed": not over}
         print(json.dumps({"run": run.name} | values))
         shared[:] = bytes(3)
@@ -106,11 +106,11 @@ def main(folder, seed, kills, *overrides):
             {"call": chance.randint(1, 25)} if chance.random() < 0.5 else {"seconds": chance.uniform(0, long)}
         )
         over = attempt(run, configs, shared, **how)
-        tell(run, over)
+        announce(run, over)
         done += not over
         number += over
     if not over:
-        tell(run, attempt(run, configs, shared))
+        announce(run, attempt(run, configs, shared))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import evaluate, find_set, load_models
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import describe_file, read_generator_file
-from esrgan_lightning.weights.interpolation import kinship, read_alike
+from esrgan_lightning.weights.interpolation import ancestry_warning, load_compatible
 
 CARD = (FOLDER / "MODEL_CARD.md").read_text("utf-8")
 FIGURES = json.loads((FOLDER / "figures.json").read_text("utf-8"))
@@ -150,9 +150,9 @@ def test_a_gan_training_starts_from_psnr(tmp_path, monkeypatch, capsys):
 def test_they_are_small_a_pair_and_finite():
     files = [bundled_weights(name) for name in ("psnr", "gan")]
     assert sum(file.stat().st_size for file in files) < 5_000_000
-    states, spec, records = read_alike(files)
+    states, spec, records = load_compatible(files)
     assert spec["arguments"]["scale"] == 4
-    assert kinship(*records) is None, "the GAN network was not trained from the PSNR network"
+    assert ancestry_warning(*records) is None, "the GAN network was not trained from the PSNR network"
     assert all(tensor.isfinite().all() for state in states for tensor in state.values())
     assert not all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 

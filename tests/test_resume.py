@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import Callback
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import write_image
-from esrgan_lightning.run.resume import MAY_CHANGE, decisive
+from esrgan_lightning.run.resume import MUTABLE_ON_RESUME, immutable_settings
 from esrgan_lightning.run.state import RUN_KEY
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import LINEAGE_KEY
@@ -314,9 +314,13 @@ def test_terms_that_are_off_are_not_compared():
     off = {"lpips": {"_target_": None}, "perceptual": {"_target_": "p"}, "adversarial": {"_target_": "a"}}
     weights = {"pixel": 1.0, "lpips": 1.0, "perceptual": 0.0, "adversarial": 0.0}
     then = {"loss": {"pixel": pixel, **off, "weights": weights}}
-    assert decisive(then) == decisive(now)
-    assert "loss.adversarial._target_" in decisive(then | {"discriminator": {}})  # it learns all the same
-    assert decisive({"loss": {**then["loss"], "weights": weights | {"perceptual": 1.0}}}) != decisive(now)
+    assert immutable_settings(then) == immutable_settings(now)
+    assert "loss.adversarial._target_" in immutable_settings(
+        then | {"discriminator": {}}
+    )  # it learns all the same
+    assert immutable_settings(
+        {"loss": {**then["loss"], "weights": weights | {"perceptual": 1.0}}}
+    ) != immutable_settings(now)
 
 
 @pytest.mark.parametrize(
@@ -421,5 +425,5 @@ def test_loggers_go_on(tmp_path, monkeypatch):
 def test_the_page_lists_what_may_change():
     """Breaks if docs/resume.md and the code disagree."""
     listed = re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+) \|", DOCS.read_text("utf-8"), flags=re.MULTILINE)
-    keys = {key.replace("data.conditions.", "conditions.") for key in MAY_CHANGE}
+    keys = {key.replace("data.conditions.", "conditions.") for key in MUTABLE_ON_RESUME}
     assert sorted(re.findall(r"`([\w.]+)`", " ".join(listed))) == sorted(keys)

@@ -12,13 +12,13 @@ from esrgan_lightning.cli import doctor as checks
 from esrgan_lightning.cli.app import app
 
 
-def ills(findings):
-    return {finding.what: finding.mend for finding in findings if finding.mend}
+def problems(findings):
+    return {finding.what: finding.fix for finding in findings if finding.fix}
 
 
 def test_this_machine_is_in_order_and_told_so():
     """The tests' own machine fulfils what pyproject.toml asks for."""
-    assert ills(checks.packages()) == {}
+    assert problems(checks.packages()) == {}
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == (1 if "to mend:" in done.output else 0)
     for shown in (
@@ -45,7 +45,7 @@ def test_a_compromised_lightning_and_a_missing_package_are_named(monkeypatch):
     known = {"pytorch-lightning": "2.6.2", "kornia": None}
     version = checks._version
     monkeypatch.setattr(checks, "_version", lambda name: known[name] if name in known else version(name))
-    found = ills(checks.packages())
+    found = problems(checks.packages())
     assert set(found) == {"pytorch-lightning", "kornia"}
     assert found["pytorch-lightning"].startswith('pip install "pytorch-lightning')
     assert "!=2.6.2" in found["pytorch-lightning"]
@@ -54,7 +54,7 @@ def test_a_compromised_lightning_and_a_missing_package_are_named(monkeypatch):
 def test_a_torch_that_cannot_be_imported_ends_nothing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
     report = checks.findings(tmp_path)
-    assert ills(report["Devices"]) == {"devices": "install the package anew"}
+    assert problems(report["Devices"]) == {"devices": "install the package anew"}
     assert [finding.what for finding in report["Room"]][:2] == ["memory", "shared memory"]
 
 
@@ -65,7 +65,7 @@ def test_a_driver_without_a_device_is_told(monkeypatch, cuda, words):
     monkeypatch.setattr(checks.shutil, "which", lambda name: f"/usr/bin/{name}")
     finding = checks._no_cuda(cuda)
     assert words in finding.found
-    assert finding.mend
+    assert finding.fix
 
 
 def test_little_room_is_told(monkeypatch, tmp_path):
@@ -75,7 +75,7 @@ def test_little_room_is_told(monkeypatch, tmp_path):
         checks.shutil, "disk_usage", lambda path: usage(0, 0, 2**26 if "shm" in str(path) else 10**9)
     )
     (tmp_path / "shm").mkdir()
-    found = ills(checks.room(tmp_path, tmp_path / "shm"))
+    found = problems(checks.room(tmp_path, tmp_path / "shm"))
     assert found.keys() == {"shared memory", "disk"}
     assert "--shm-size" in found["shared memory"]
 

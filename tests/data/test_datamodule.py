@@ -10,7 +10,7 @@ from PIL import Image
 
 from esrgan_lightning import data as builders
 from esrgan_lightning.data import PhotoSet, SRDataModule, UpdateSampler, packed
-from esrgan_lightning.data.batches import finish
+from esrgan_lightning.data.batches import degrade_and_augment
 from esrgan_lightning.data.degradations import Bicubic, BicubicNoise, RealESRGAN
 from esrgan_lightning.data.loaders import TimedLoader
 from esrgan_lightning.errors import InputError
@@ -108,7 +108,7 @@ def test_the_first_thousand_samples_are_the_same_for_any_workers_and_ranks(photo
         )
         found = {}
         for batch in loader:
-            finished = finish(batch, module.degradation, 4)
+            finished = degrade_and_augment(batch, module.degradation, 4)
             for i, number in enumerate(finished["number"]):
                 found[number] = hashlib.sha256(
                     finished["lr"][i].numpy().tobytes() + finished["hr"][i].numpy().tobytes()

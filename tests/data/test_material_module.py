@@ -9,7 +9,7 @@ from textures import CLASSES, write_minc, write_textures
 from torchvision.models import VGG19_Weights
 
 from esrgan_lightning.data import materials, minc
-from esrgan_lightning.data.loaders import shared_out
+from esrgan_lightning.data.loaders import eval_loader
 from esrgan_lightning.data.material_module import TrainingImages, WholeImages
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import read_rgb
@@ -110,7 +110,7 @@ def test_processes_share_out_the_validation_images(folder, world):
     data = module(folder)
     seen = collections.Counter()
     for rank in range(world):
-        for batch in shared_out(data.val_set, trainer(rank, world), batch_size=3):
+        for batch in eval_loader(data.val_set, trainer(rank, world), batch_size=3):
             seen.update(batch["name"])
     assert seen == collections.Counter(name for name, _ in data.materials.val)
 

@@ -6,14 +6,14 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from esrgan_lightning.data.placement import Placer
+from esrgan_lightning.data.placement import CropSampler
 
 SIZES = [np.array([(14, 15), (16, 13), (12, 12)])]
 
 
 def draws(numbers, seed=3, sizes=SIZES, patch=12, **settings):
     """One tuple (source, photo, top, left, turn) for each sample."""
-    at = Placer(seed, sizes, patch, **settings)(numbers)
+    at = CropSampler(seed, sizes, patch, **settings)(numbers)
     return list(zip(*(field.tolist() for field in astuple(at)), strict=True))
 
 

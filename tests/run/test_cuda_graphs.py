@@ -46,10 +46,10 @@ class Unseen(Callback):
                 optimizer.zero_grad(set_to_none=True)
             return learn(batch)
 
-        stage.learn, stage.waits_for_device, stage.logs_all = run, False, not self.recorded
+        stage.learn, stage.sync_each_step, stage.logs_all = run, False, not self.recorded
 
     def on_train_end(self, trainer, stage):
-        stage.settle()
+        stage.resolve_pending()
 
 
 class Weights(Callback):
@@ -134,20 +134,20 @@ def test_a_run_that_failed_leaves_nothing_to_the_next(monkeypatch):
 
     class Fail(Callback):
         def on_train_batch_end(self, trainer, stage, *_):
-            assert not stage.waits_for_device
+            assert not stage.sync_each_step
             raise KeyError("stop")
 
     class Graphs(CudaGraphs):
         def on_train_start(self, trainer, stage):
             self._replay = Replay(stage)
-            stage.learn, stage.waits_for_device, stage.logs_all = self._replay.learn, False, False
+            stage.learn, stage.sync_each_step, stage.logs_all = self._replay.learn, False, False
 
     monkeypatch.setattr(torch.cuda, "Stream", object)
     stage = psnr_stage(optimizer=fused_adam)
     with pytest.raises(KeyError, match="stop"):
         fit(stage, batches(2), callbacks=[Graphs(), Fail()], precision="32-true")
     assert stage.learn == stage.update
-    assert (stage.waits_for_device, stage.logs_all) == (True, True)
+    assert (stage.sync_each_step, stage.logs_all) == (True, True)
     trainer = fit(stage, batches(2), precision="32-true")
     assert (stage.skipped, trainer.global_step) == (0, 2)
 
@@ -209,7 +209,7 @@ def test_on_a_cpu_nothing_changes():
     stage = psnr_stage(optimizer=fused_adam)
     fit(stage, batches(1), callbacks=[CudaGraphs()])
     assert stage.learn == stage.update
-    assert stage.waits_for_device
+    assert stage.sync_each_step
 
 
 @pytest.mark.gpu

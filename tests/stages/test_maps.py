@@ -7,7 +7,7 @@ from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import SFTNet
-from esrgan_lightning.stages.base import enlarge
+from esrgan_lightning.stages.base import super_resolve
 
 
 class Watched(nn.Module):
@@ -73,9 +73,9 @@ def test_a_batch_without_maps_and_maps_without_use_are_refused():
     with pytest.raises(
         InputError, match=r"takes maps of bright, dark: give conditions=maps conditions\.dir=DIR"
     ):
-        enlarge(Watched(), batches(1)[0])
+        super_resolve(Watched(), batches(1)[0])
     with pytest.raises(InputError, match=r"takes no maps: .* generator=sft"):
-        enlarge(psnr_stage().generator, with_maps(1)[0])
+        super_resolve(psnr_stage().generator, with_maps(1)[0])
 
 
 def test_the_discriminator_never_sees_the_maps():

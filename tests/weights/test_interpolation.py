@@ -17,7 +17,7 @@ from esrgan_lightning.weights import (
     save_generator,
     state_hash,
 )
-from esrgan_lightning.weights.interpolation import kinship
+from esrgan_lightning.weights.interpolation import ancestry_warning
 
 SMALL = {"num_features": 4, "num_blocks": 1, "growth_channels": 2}
 
@@ -183,16 +183,16 @@ def test_a_blend_of_strangers_is_told():
     psnr = record("psnr")
     child = record("gan", {"init": record("psnr")})
     grandchild = record("gan2", {"init": child})
-    assert kinship(psnr, child) is None
-    assert kinship(psnr, grandchild) is None
-    assert kinship(psnr, record("mix", {"interpolation": {}})) is None
-    assert kinship(psnr, record("copy", sha256="psnr")) is None
-    assert "does not say" in kinship(psnr, record("foreign"))
-    assert "but from random weights" in kinship(psnr, record("alone", {"init": None}))
-    assert "gan2 was not trained from other, but from gan" in kinship(record("other"), grandchild)
+    assert ancestry_warning(psnr, child) is None
+    assert ancestry_warning(psnr, grandchild) is None
+    assert ancestry_warning(psnr, record("mix", {"interpolation": {}})) is None
+    assert ancestry_warning(psnr, record("copy", sha256="psnr")) is None
+    assert "does not say" in ancestry_warning(psnr, record("foreign"))
+    assert "but from random weights" in ancestry_warning(psnr, record("alone", {"init": None}))
+    assert "gan2 was not trained from other, but from gan" in ancestry_warning(record("other"), grandchild)
 
 
 @pytest.mark.parametrize("init", [3, "text", {"sha256": 5}, {"file": "a", "metadata": "text"}, [1]])
 def test_a_lineage_may_hold_anything(init):
     """It comes from a file, which may be a stranger's."""
-    assert "not trained from" in kinship(record("psnr"), record("gan", {"init": init}))
+    assert "not trained from" in ancestry_warning(record("psnr"), record("gan", {"init": init}))

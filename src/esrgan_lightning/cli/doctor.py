@@ -27,7 +27,7 @@ class Finding(NamedTuple):
 
     what: str
     found: str
-    mend: str | None = None
+    fix: str | None = None
 
 
 def packages(distribution: str = "esrgan-lightning") -> Iterator[Finding]:
@@ -193,7 +193,7 @@ def doctor(
     from rich.text import Text
 
     report = findings(Path.cwd())
-    ills = [finding for part in report.values() for finding in part if finding.mend]
+    problems = [finding for part in report.values() for finding in part if finding.fix]
     if as_json:
         content = {title: [each._asdict() for each in part] for title, part in report.items()}
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
@@ -201,13 +201,13 @@ def doctor(
         table = Table.grid(padding=(0, 2))
         for title, part in report.items():
             table.add_row(Text(title, style="bold"))
-            for what, found, mend in part:
-                table.add_row(f"  {what}", Text(found, overflow="fold", style="red" if mend else ""))
+            for what, found, fix in part:
+                table.add_row(f"  {what}", Text(found, overflow="fold", style="red" if fix else ""))
         Console().print(table)
         typer.echo()
-        for what, _, mend in ills:
-            typer.echo(f"to mend: {what}: {mend}")
-        if not ills:
+        for what, _, fix in problems:
+            typer.echo(f"to mend: {what}: {fix}")
+        if not problems:
             typer.echo("nothing to mend")
-    if ills:
+    if problems:
         raise typer.Exit(1)

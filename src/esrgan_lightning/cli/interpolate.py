@@ -29,7 +29,7 @@ def interpolate(
     scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
 ) -> None:
     """Blend models: θ = (1−α)·θ_PSNR + α·θ_GAN (ESRGAN §3.4), or Σ w·θ of several."""
-    from esrgan_lightning.weights.interpolation import blend_files, interpolate_files, kinship
+    from esrgan_lightning.weights.interpolation import ancestry_warning, blend_files, interpolate_files
 
     with one_line_errors("esrgan interpolate"):
         files = [model_path(model) for model in models]
@@ -47,7 +47,7 @@ def interpolate(
             else:
                 share = 0.8 if alpha is None else alpha
                 written = interpolate_files(files[0], files[1], share, output, scale=scale)
-                if warning := kinship(*written["interpolation"]["parents"]):
+                if warning := ancestry_warning(*written["interpolation"]["parents"]):
                     typer.echo(f"esrgan interpolate: warning: {warning}", err=True)
         except OSError as error:
             raise InputError(f"{output} cannot be written: {error.strerror}") from error
@@ -81,14 +81,14 @@ def alpha_sweep(
     from esrgan_lightning.evaluation.sets import TestPair
     from esrgan_lightning.ops import list_images, write_image
     from esrgan_lightning.ops.files import write_whole
-    from esrgan_lightning.weights.interpolation import kinship, read_alike
+    from esrgan_lightning.weights.interpolation import ancestry_warning, load_compatible
 
     with one_line_errors("esrgan alpha-sweep"):
         values, names = steps(alphas), [name.strip() for name in metrics.split(",")]
         files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
         ends = [model_path(psnr), model_path(gan)]
-        (first, second), spec, parents = read_alike(ends, scale=scale)
-        if warning := kinship(*parents):
+        (first, second), spec, parents = load_compatible(ends, scale=scale)
+        if warning := ancestry_warning(*parents):
             typer.echo(f"esrgan alpha-sweep: warning: {warning}", err=True)
         pairs = [TestPair(file, None, str(file)) for file in files]
         found = sweep_over(

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from esrgan_lightning.data.cache import packed
     from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
     from esrgan_lightning.data.datamodule import SRDataModule
-    from esrgan_lightning.data.loaders import UpdateSampler, shared_out, training_loader
+    from esrgan_lightning.data.loaders import UpdateSampler, eval_loader, training_loader
     from esrgan_lightning.data.material_module import MaterialDataModule, materials, minc
     from esrgan_lightning.data.packfile import Pack
     from esrgan_lightning.data.packing import pack
@@ -36,6 +36,7 @@ __all__ = [
     "WholeDataset",
     "downloaded",
     "embedded_photos",
+    "eval_loader",
     "folder",
     "folder_photos",
     "materials",
@@ -46,7 +47,6 @@ __all__ = [
     "paired",
     "paired_photos",
     "photos",
-    "shared_out",
     "streaming",
     "training_loader",
     "write_shards",
@@ -58,7 +58,7 @@ _MODULES = {
     "cache": ("packed",),
     "crops": ("Pair", "PatchDataset", "WholeDataset"),
     "datamodule": ("SRDataModule",),
-    "loaders": ("UpdateSampler", "shared_out", "training_loader"),
+    "loaders": ("UpdateSampler", "eval_loader", "training_loader"),
     "material_module": ("MaterialDataModule", "materials", "minc"),
     "packfile": ("Pack",),
     "packing": ("pack",),

@@ -39,7 +39,7 @@ class Batch(TypedDict):
     number: list[int]
 
 
-def finish(raw: RawBatch, degradation: Degradation, scale: int) -> Batch:
+def degrade_and_augment(raw: RawBatch, degradation: Degradation, scale: int) -> Batch:
     """Makes the LR, takes the margin away, flips and turns; uint8 in, uint8 out.
 
     The LR is made before the turn: MATLAB rounds after the rows, then after the columns, and so the LR of a

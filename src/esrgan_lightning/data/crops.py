@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from esrgan_lightning.data.batches import Batch, RawBatch, finish
+from esrgan_lightning.data.batches import Batch, RawBatch, degrade_and_augment
 from esrgan_lightning.data.conditions import MapFolder, PhotoMaps
 from esrgan_lightning.data.degradations import Degradation
 from esrgan_lightning.data.packfile import Pixels
-from esrgan_lightning.data.placement import Placer
+from esrgan_lightning.data.placement import CropSampler
 from esrgan_lightning.data.sources import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import modcrop
@@ -85,7 +85,7 @@ class PatchDataset(Dataset[Pair]):
         )
         self.maps = conditions.of_sets(self.sets, scale) if conditions else []
         sizes = [each.pack.sizes[each.chosen] // scale for each in self.sets]
-        self.placer = Placer(
+        self.placer = CropSampler(
             seed, sizes, patch_size // scale, weights=weights, flips=flips, rotations=rotations
         )
 
@@ -105,7 +105,7 @@ class PatchDataset(Dataset[Pair]):
 
     def __getitem__(self, n: int) -> Pair:
         """Sample n."""
-        batch = finish(self.raw([n]), self.degradation, self.scale)
+        batch = degrade_and_augment(self.raw([n]), self.degradation, self.scale)
         pair: Pair = {"lr": batch["lr"][0], "hr": batch["hr"][0], "name": batch["name"][0]}
         if "conditions" in batch:
             pair["conditions"] = batch["conditions"][0]
@@ -114,7 +114,7 @@ class PatchDataset(Dataset[Pair]):
     def __getitems__(self, numbers: list[int]) -> RawBatch | Batch:
         """A batch, for the loader."""
         raw = self.raw(numbers)
-        return finish(raw, self.degradation, self.scale) if self.complete else raw
+        return degrade_and_augment(raw, self.degradation, self.scale) if self.complete else raw
 
     def raw(self, numbers: Sequence[int]) -> RawBatch:
         """The crops of these samples as they lie in the photos."""

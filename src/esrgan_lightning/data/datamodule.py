@@ -8,11 +8,11 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from esrgan_lightning.data.batches import finish, normalised
+from esrgan_lightning.data.batches import degrade_and_augment, normalised
 from esrgan_lightning.data.conditions import Conditions, MapFolder
 from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
 from esrgan_lightning.data.degradations import Bicubic, Degradation
-from esrgan_lightning.data.loaders import shared_out, training_loader
+from esrgan_lightning.data.loaders import eval_loader, training_loader
 from esrgan_lightning.data.shards import Shards
 from esrgan_lightning.data.sources import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.errors import InputError
@@ -160,16 +160,16 @@ class SRDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Pair]:
         """Whole photos, one a batch, shared out over the processes."""
-        return shared_out(self.val_set, self.trainer)
+        return eval_loader(self.val_set, self.trainer)
 
     def test_dataloader(self) -> DataLoader[Pair]:
         """Whole photos, one a batch, shared out over the processes."""
-        return shared_out(self.test_set, self.trainer)
+        return eval_loader(self.test_set, self.trainer)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Finishes a training batch where its worker has not; then the precision of the weights, in [0,1]."""
         if "turns" in batch:
-            batch = dict(finish(batch, self.degradation, self.scale))  # type: ignore[arg-type]
+            batch = dict(degrade_and_augment(batch, self.degradation, self.scale))  # type: ignore[arg-type]
         dtype = cast(torch.dtype, self.trainer.lightning_module.dtype) if self.trainer else torch.float32
         batch = normalised(batch, dtype)
         if self.segmentation is not None:

@@ -120,7 +120,7 @@ def run_sampler(trainer: pl.Trainer | None, batch_size: int) -> UpdateSampler:
     )
 
 
-def shared_out(
+def eval_loader(
     dataset: Dataset[T],
     trainer: pl.Trainer | None,
     *,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
-from esrgan_lightning.data.loaders import shared_out, training_loader
+from esrgan_lightning.data.loaders import eval_loader, training_loader
 from esrgan_lightning.data.material_folders import Materials, check_images, class_folders, minc_folder
 from esrgan_lightning.data.placement import shuffled
 from esrgan_lightning.errors import InputError
@@ -152,7 +152,7 @@ class MaterialDataModule(pl.LightningDataModule):
 
     def _once(self, dataset: WholeImages) -> DataLoader[Sample]:
         share = self.batch_size // (self.trainer.world_size if self.trainer else 1)
-        return shared_out(dataset, self.trainer, batch_size=max(1, share), num_workers=self.num_workers)
+        return eval_loader(dataset, self.trainer, batch_size=max(1, share), num_workers=self.num_workers)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """uint8 → floats in [0,1], in the precision of the weights."""

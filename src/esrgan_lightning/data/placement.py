@@ -31,7 +31,7 @@ class Placements:
     turn: Integers
 
 
-class Placer:
+class CropSampler:
     """Places samples by their numbers.
 
     Photos come in shuffled rounds. Without weights each photo is taken once a round. With weights a round

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from litdata import StreamingDataLoader, StreamingDataset
 
-from esrgan_lightning.data.batches import Batch, RawBatch, finish
+from esrgan_lightning.data.batches import Batch, RawBatch, degrade_and_augment
 from esrgan_lightning.data.crops import check_patch, cut
 from esrgan_lightning.data.degradations import Degradation
 from esrgan_lightning.data.loaders import one_thread, run_sampler
@@ -142,7 +142,7 @@ class StreamedPatches:
             "number": list(number),
             "name": list(name),
         }
-        return finish(raw, self.degradation, self.scale) if self.complete else raw
+        return degrade_and_augment(raw, self.degradation, self.scale) if self.complete else raw
 
     def loader(self, trainer: pl.Trainer | None, *, batch_size: int, num_workers: int) -> "StreamedBatches":
         """The batches that are left of the run, this process's part of each.

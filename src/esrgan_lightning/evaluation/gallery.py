@@ -77,7 +77,9 @@ class Gallery:
         self.views[set_name] = views[: self.each]
 
 
-def look(name: str, lr: Tensor, pictures: Mapping[str, Tensor], hr: Tensor, *, side: int) -> View:
+def most_different_crop(
+    name: str, lr: Tensor, pictures: Mapping[str, Tensor], hr: Tensor, *, side: int
+) -> View:
     """The crop of an image in which its pictures differ most, and the whole of each.
 
     The place is that where the mean over the crop of the deviation between models, in luma, is largest; a

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation.gallery import View, look
+from esrgan_lightning.evaluation.gallery import View, most_different_crop
 from esrgan_lightning.evaluation.measures import Figure, load_figures
 from esrgan_lightning.evaluation.pictures import Pictures
 from esrgan_lightning.evaluation.sets import TestPair
@@ -75,7 +75,9 @@ class Bench:
                 metric: figure(sr[None], hr[None], self.scale).item()
                 for metric, figure in self.figures.items()
             }
-        return rows, None if self.crop is None else look(pair.name, lr, pictures, hr, side=self.crop)
+        return rows, None if self.crop is None else most_different_crop(
+            pair.name, lr, pictures, hr, side=self.crop
+        )
 
 
 def measured(bench: Bench, tasks: Sequence[Task], processes: int) -> Iterator[Outcome]:

@@ -39,6 +39,6 @@ def checked(conditions: Tensor | None, image: Tensor, generator: nn.Module, pass
     return to_float(batch).expand(size).to(image.device)
 
 
-def behind(colors: Tensor, conditions: Tensor | None) -> Tensor:
+def concat_conditions(colors: Tensor, conditions: Tensor | None) -> Tensor:
     """Colours, floating, and the maps behind them: (B,C,H,W) and (B,K,H,W) → (B,C+K,H,W)."""
     return colors if conditions is None else torch.cat([colors, conditions.to(colors.dtype)], 1)

@@ -12,7 +12,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.upscaler import Upscaler
 from esrgan_lightning.networks import build_network, conditions_of
 from esrgan_lightning.weights import interpolate
-from esrgan_lightning.weights.interpolation import kinship, read_alike
+from esrgan_lightning.weights.interpolation import ancestry_warning, load_compatible
 
 
 @final
@@ -76,9 +76,9 @@ class NetworkPair:
         Raises:
             InputError: Files that are no generators, not of one network, of another scale, or that take maps.
         """
-        states, spec, records = read_alike([psnr, gan], scale=scale)
+        states, spec, records = load_compatible([psnr, gan], scale=scale)
         pair = cls(states, spec, model_scale=scale, **settings)
-        pair.names, pair.warning = (psnr.name, gan.name), kinship(*records)
+        pair.names, pair.warning = (psnr.name, gan.name), ancestry_warning(*records)
         return pair
 
     def __call__(self, image: Tensor, alpha: float) -> Tensor:

@@ -40,7 +40,7 @@ def computing(device: torch.device, precision: Precision) -> Iterator[None]:
         convolutions.fp32_precision = before
 
 
-class Gate(NamedTuple):
+class PixelAdapter(NamedTuple):
     """Into a network and out again. Gray goes through three channels, colour through one in turn.
 
     Attributes:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.memory import out_of_memory
-from esrgan_lightning.inference.pixels import Gate, Precision, check_precision, computing
+from esrgan_lightning.inference.pixels import PixelAdapter, Precision, check_precision, computing
 from esrgan_lightning.inference.plan import Plan, Planner, Tile
 from esrgan_lightning.inference.rows.layers import steps_of
 from esrgan_lightning.inference.rows.stream import Stream
@@ -62,7 +62,7 @@ class Runner:
         self._align = int(getattr(generator, "fold", 1))
         parameter = next(generator.parameters(), None)
         dtype = torch.float32 if parameter is None else parameter.dtype
-        self._gate = Gate(device, dtype, self.channels)
+        self._adapter = PixelAdapter(device, dtype, self.channels)
         self.generator = generator.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._within = functools.partial(computing, device, precision)
         self._planner = Planner(
@@ -104,11 +104,11 @@ class Runner:
         def enlarge(piece: Tensor) -> Tensor:
             colors, maps = piece.tensor_split([piece.shape[1] - self._maps], 1)
             with self._within():
-                x = self._gate.enter(colors)
+                x = self._adapter.enter(colors)
                 # One image for each colour where the generator is one of gray.
                 given = [maps.to(x).repeat_interleave(len(x) // len(maps), 0)] if self._maps else []
                 sr = self.generator(x, *given)
-            return self._gate.leave(sr, colors)
+            return self._adapter.leave(sr, colors)
 
         tile = None if plan.mode == "whole" else plan.rows
         return upscale_tiled(
@@ -146,8 +146,8 @@ class Runner:
             # The last block of a folding network is one that can be mirrored.
             bottom = height if height - top - plan.rows < self._align else top + plan.rows
             image = colors[..., top:bottom, :]
-            for sr in streamed(self._gate.enter(image), bottom == height):
-                strip = self._gate.leave(sr[:, :, :left, : image.shape[3] * self.scale], image)
+            for sr in streamed(self._adapter.enter(image), bottom == height):
+                strip = self._adapter.leave(sr[:, :, :left, : image.shape[3] * self.scale], image)
                 left -= strip.shape[2]
                 strip = strip.to(image.device)
                 strip = strip if rest is None else torch.cat((rest, strip), 2)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference.conditions import behind, checked
+from esrgan_lightning.inference.conditions import checked, concat_conditions
 from esrgan_lightning.inference.ensemble import self_ensemble
 from esrgan_lightning.inference.images import filled, pil_colors
 from esrgan_lightning.inference.onnx_model import is_exported, load_exported
@@ -198,7 +198,7 @@ class Upscaler:
         exact = colors.dtype if colors.dtype == torch.float64 else torch.float32
         large = to_float(colors, exact)
         for _ in range(steps.passes):
-            small, image = large, behind(large, maps)
+            small, image = large, concat_conditions(large, maps)
             large = self_ensemble(self._network, image) if self.tta else self._network(image)
             large = self.back_projection(large, small) if self.back_projection else large
         large = steps.resized(large, steps.reduction, *colors.shape[-2:])

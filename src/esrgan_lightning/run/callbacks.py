@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from esrgan_lightning.ops import imresize, to_uint8, write_image
 from esrgan_lightning.ops.picture import comparison
-from esrgan_lightning.run.progress import tell
+from esrgan_lightning.run.progress import announce
 from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.psnr import PSNRStage
@@ -183,4 +183,4 @@ class RankAgreement(Callback):
         if len(set(hashes)) > 1:
             raise RuntimeError(f"the ranks' parameters differ after training: {hashes}")
         if trainer.is_global_zero:
-            tell(f"parameters equal on all {trainer.world_size} ranks: sha256 {mine}")
+            announce(f"parameters equal on all {trainer.world_size} ranks: sha256 {mine}")

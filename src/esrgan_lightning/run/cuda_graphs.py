@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.run.progress import tell
+from esrgan_lightning.run.progress import announce
 from esrgan_lightning.stages.base import Batch, Logged, Stage
 
 # Ordinary updates before the record: the optimisers make their state, cuDNN chooses its algorithms.
@@ -44,14 +44,14 @@ class CudaGraphs(Callback):
         if pl_module.device.type != "cuda":
             return
         if reason := why_not(stage, trainer):
-            tell(f"trainer.cuda_graphs: not here, for {reason}")
+            announce(f"trainer.cuda_graphs: not here, for {reason}")
             return
         self._replay = Replay(stage)
-        stage.learn, stage.waits_for_device = self._replay.run, False
+        stage.learn, stage.sync_each_step = self._replay.run, False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The last update is looked at."""
-        cast(Stage, pl_module).settle()
+        cast(Stage, pl_module).resolve_pending()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -103,7 +103,7 @@ class Replay:
 
     def give_up(self) -> None:
         """Gives the stage its own way back."""
-        self.stage.learn, self.stage.waits_for_device, self.stage.logs_all = self.learn, True, True
+        self.stage.learn, self.stage.sync_each_step, self.stage.logs_all = self.learn, True, True
 
     def run(self, batch: Batch) -> Logged:
         """What ``learn(batch)`` does and returns; the tensors are overwritten by the next run."""
@@ -115,7 +115,7 @@ class Replay:
             if self._in_a_row > _BEFORE:
                 self._record(batch)
         if self._graph is not None and self._constants != _constants(optimizers):
-            tell("trainer.cuda_graphs: given up, for a schedule moves more than the learning rate")
+            announce("trainer.cuda_graphs: given up, for a schedule moves more than the learning rate")
             self.give_up()
             self._forget_gradients()
             return self.learn(batch)
@@ -132,7 +132,7 @@ class Replay:
             for parameter, gradient in self._gradients:
                 parameter.grad = gradient
             self._stray = False
-        self.stage.terms, self.stage.taken = list(self._terms), list(self._taken)
+        self.stage.terms, self.stage.steps_applied = list(self._terms), list(self._steps_applied)
         return dict(self._logged)
 
     def _run_once(self, batch: Batch) -> Logged:
@@ -147,7 +147,7 @@ class Replay:
     def _record(self, batch: Batch) -> None:
         self._forget_gradients()  # what is recorded then sets them, and does not add
         self._batch = {name: x.clone() for name, x in batch.items() if isinstance(x, Tensor)}
-        self.stage.terms, self.stage.taken = [], []
+        self.stage.terms, self.stage.steps_applied = [], []
         optimizers = self.stage.trainer.optimizers
         graph = torch.cuda.CUDAGraph()
         torch.clear_autocast_cache()  # casts of the weights belong into the graph
@@ -167,7 +167,7 @@ class Replay:
                 f"for a value ({str(error).splitlines()[0]}); give trainer.cuda_graphs=false"
             ) from error
         torch.clear_autocast_cache()
-        self._terms, self._taken = list(self.stage.terms), list(self.stage.taken)
+        self._terms, self._steps_applied = list(self.stage.terms), list(self.stage.steps_applied)
         self._gradients = [(p, p.grad) for p in self.stage.parameters() if p.grad is not None]
         self._stray = False
         self._constants = _constants(optimizers)

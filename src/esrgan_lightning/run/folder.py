@@ -67,7 +67,7 @@ def clear_partial(run_dir: Path) -> None:
 
 
 @rank_zero_only
-def bring_along(source: Path, run_dir: Path, *, keep_until: int) -> None:
+def copy_resume_artifacts(source: Path, run_dir: Path, *, keep_until: int) -> None:
     """Copies what a run that goes on under another name needs of the old one: its figures and its best.
 
     Args:

@@ -14,8 +14,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.processes import launched_processes
-from esrgan_lightning.run.progress import tell
-from esrgan_lightning.run.resume import decisive
+from esrgan_lightning.run.progress import announce
+from esrgan_lightning.run.resume import immutable_settings
 from esrgan_lightning.run.trainer import TrainerSettings
 from esrgan_lightning.weights.provenance import json_hash
 from esrgan_lightning.weights.reader import read_contents
@@ -88,7 +88,7 @@ def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) ->
     psnr = psnr_config(cfg)
     settings = TrainerSettings.of(**cast(dict[str, Any], OmegaConf.to_container(psnr.trainer, resolve=True)))
     plain = cast(dict[str, Any], OmegaConf.to_container(psnr, resolve=True))
-    decides = decisive(plain) | {
+    decides = immutable_settings(plain) | {
         "trainer.max_updates": settings.max_updates,
         "trainer.precision": settings.resolved_precision(),
         "photos": data_hash,
@@ -96,7 +96,7 @@ def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) ->
     folder = FOLDER / json_hash(decides)[:16]
     model = folder / "generator.safetensors"
     if _finished(model, settings.max_updates):
-        rank_zero_only(tell)(f"init=auto: starting from {model}")
+        rank_zero_only(announce)(f"init=auto: starting from {model}")
         return model
     launcher, processes = launched_processes() or ("", 1)
     if processes > 1 or settings.num_nodes > 1:
@@ -108,7 +108,9 @@ def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) ->
         if not _finished(model, settings.max_updates):
             psnr.name = f"{FOLDER.name}/{folder.name}"
             psnr.resume = "last" if any((folder / "checkpoints").glob("*.ckpt")) else None
-            tell(f"init=auto: {'going on with' if psnr.resume else 'training'} the PSNR stage in {folder}")
+            announce(
+                f"init=auto: {'going on with' if psnr.resume else 'training'} the PSNR stage in {folder}"
+            )
             try:
                 train(psnr, folder, spawn=True)
             except InputError as error:
@@ -123,7 +125,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        tell(f"init=auto: another job trains {folder}: waiting for it")
+        announce(f"init=auto: another job trains {folder}: waiting for it")
         lock.acquire()
     try:
         yield

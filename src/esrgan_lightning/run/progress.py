@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback, RichProgressBar
 logger = logging.getLogger(__name__)
 
 
-def tell(message: str) -> None:
+def announce(message: str) -> None:
     """Says something that matters once: in the log where there is one; a spawned process has none set up."""
     logger.info(message) if logger.hasHandlers() else print(message, flush=True)
 

@@ -17,7 +17,7 @@ from esrgan_lightning.weights import LINEAGE_KEY
 from esrgan_lightning.weights.state import differences, first_few
 
 # What may change when a run is continued, with all that lies below a key; docs/resume.md explains each.
-MAY_CHANGE = (
+MUTABLE_ON_RESUME = (
     "name",
     "resume",
     "overwrite",
@@ -178,7 +178,7 @@ def check_continues(
         raise InputError(f"resume={saved.path} is of another stage or network: {difference}")
 
 
-def going_on(logger: type[Logger], saved: Saved) -> dict[str, Any]:
+def logger_resume_args(logger: type[Logger], saved: Saved) -> dict[str, Any]:
     """Arguments by which a logger goes on with a run's figures in the same folder."""
     if logger is TensorBoardLogger:
         return {"purge_step": saved.updates + 1}  # what the run had logged beyond its checkpoint
@@ -187,12 +187,12 @@ def going_on(logger: type[Logger], saved: Saved) -> dict[str, Any]:
     return {}
 
 
-def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+def immutable_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, by their dotted keys, that a run cannot change on its way."""
     return {
         key: value
         for key, value in _flat(dict(config) | {"loss": _terms(config)})
-        if not any(key == each or key.startswith(f"{each}.") for each in MAY_CHANGE)
+        if not any(key == each or key.startswith(f"{each}.") for each in MUTABLE_ON_RESUME)
     }
 
 
@@ -207,7 +207,7 @@ def _terms(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    before, after = decisive(old), decisive(new)
+    before, after = immutable_settings(old), immutable_settings(new)
     for key in before | after:
         if before.get(key) != after.get(key):
             yield key, before.get(key), after.get(key)

@@ -9,7 +9,7 @@ from torch import nn
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import network_spec
 from esrgan_lightning.networks.classifier import VGGClassifier, load_pretrained
-from esrgan_lightning.run.progress import tell
+from esrgan_lightning.run.progress import announce
 from esrgan_lightning.weights import load_state, read_generator_file, warm_start
 from esrgan_lightning.weights.checkpoint import resolve_spec
 from esrgan_lightning.weights.layouts import likely_scale
@@ -35,7 +35,7 @@ def start_from(generator: nn.Module, init: str | Path, *, partial: bool) -> dict
     """
     if partial:
         started = warm_start(generator, init)
-        rank_zero_only(tell)(f"init={init} init_partial=true: {started}")
+        rank_zero_only(announce)(f"init={init} init_partial=true: {started}")
         return started.lineage
     state, spec, _ = read_generator_file(init)
     own = network_spec(generator)

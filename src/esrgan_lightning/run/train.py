@@ -28,12 +28,12 @@ from esrgan_lightning.run.build import (
     plain,
 )
 from esrgan_lightning.run.checkpoints import LAST
-from esrgan_lightning.run.endings import StopCleanly, told_in_one_line
 from esrgan_lightning.run.initial import AUTO, psnr_model
 from esrgan_lightning.run.metrics_csv import MetricsCSV
 from esrgan_lightning.run.outcome import recorded
 from esrgan_lightning.run.processes import check_shared_name
-from esrgan_lightning.run.resume import Saved, check_continues, going_on, read_checkpoint
+from esrgan_lightning.run.resume import Saved, check_continues, logger_resume_args, read_checkpoint
+from esrgan_lightning.run.shutdown import GracefulShutdown, as_user_errors
 from esrgan_lightning.run.start import start_classifier, start_from
 from esrgan_lightning.run.state import RunState
 from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
@@ -106,7 +106,7 @@ def train(
     log = MetricsCSV(run_dir / "metrics.csv", keep_until=saved.updates if saved else None)
     loggers = [log, *_extra_loggers(cfg, run_dir, saved if goes_on_here else None)]
     state = RunState(config, saved.path if saved else None)
-    stop = StopCleanly(str(cfg.name), run_dir / "checkpoints" / LAST, max_minutes=settings.max_time)
+    stop = GracefulShutdown(str(cfg.name), run_dir / "checkpoints" / LAST, max_minutes=settings.max_time)
     trainer = build_trainer(
         settings,
         stage,
@@ -119,12 +119,12 @@ def train(
     if cfg.overwrite and not goes_on_here:  # not before everything has been found in order
         folders.clear(run_dir)
     if saved is not None and not goes_on_here:
-        folders.bring_along(saved.run_dir, run_dir, keep_until=saved.updates)
+        folders.copy_resume_artifacts(saved.run_dir, run_dir, keep_until=saved.updates)
     if trainer.is_global_zero:
         run_dir.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.create(plain(cfg)), run_dir / "config.yaml")
 
-    with recorded(run_dir), told_in_one_line(run_dir):
+    with recorded(run_dir), as_user_errors(run_dir):
         trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
         stop.pass_on(trainer)
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
@@ -164,7 +164,7 @@ def _extra_loggers(cfg: DictConfig, run_dir: Path, saved: Saved | None) -> list[
     if not cfg.logger.get("_target_"):
         return []
     make = build(cfg.logger, "logger")
-    given = going_on(make.func, saved) if saved else {}
+    given = logger_resume_args(make.func, saved) if saved else {}
     # The jobs of a sweep lie in runs/NAME/0, 1, …: one group, a name for each.
     if make.func is WandbLogger and run_dir.parent.name == make.keywords.get("name") == str(cfg.name):
         given = {

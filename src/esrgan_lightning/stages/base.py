@@ -27,9 +27,9 @@ from esrgan_lightning.stages.faults import (
     forget_broken_statistics,
 )
 from esrgan_lightning.stages.steps import (
-    apart,
     device_guarded_step,
     guarded_step,
+    no_gradient_sync,
     scaled_step,
     scaler_of,
     unscale_and_clip,
@@ -81,18 +81,18 @@ class Stage(pl.LightningModule):
         self.accumulate, self.clip_norm, self.max_skipped = accumulate, clip_norm, max_skipped
         self.provenance = dict(provenance or {})
         self.learn: Callable[[Batch], Logged] = self.update  # a callback may put a faster way in its place
-        self.waits_for_device = True  # after each step, to hear whether it was taken
+        self.sync_each_step = True  # after each step, to hear whether it was taken
         self.logs_all = True  # False: those updates alone that a logger reads
         self.logs = True  # whether the update at hand is one that is logged
         self.skipped = self.skipped_in_row = 0
         self.fault: Fault | None = None  # of the last update; whoever reports it takes it away
         self.completes_update = True  # whether the batch at hand is the update's last
         self.terms: list[Mapping[str, Tensor]] = []  # of each backward pass of the update
-        self.taken: list[Tensor | bool] = []  # of each step of the update
+        self.steps_applied: list[Tensor | bool] = []  # of each step of the update
         self._batches: list[Batch] = []  # of the update
         self._logged: Logged = {}
         self._norm = torch.tensor(torch.nan)  # of the last step's gradient, before clipping
-        self._open: int | None = None  # the update that is done, and not known to be sound
+        self._pending_update: int | None = None  # the update that is done, and not known to be sound
         self._broken: str | None = None  # the first parameter whose gradient was not finite
 
     def update(self, batch: Batch) -> Logged:
@@ -111,7 +111,7 @@ class Stage(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One :meth:`update`, counted and logged."""
-        self.settle()
+        self.resolve_pending()
         self.completes_update, self.logs = self.completes(batch_idx), self._is_read()
         self._batches.append(batch)
         self._logged = {name: value.detach() for name, value in self.learn(batch).items()}
@@ -152,7 +152,7 @@ class Stage(pl.LightningModule):
         self.terms.append({name: term.detach() for name, term in terms.items()})
         # A loss that is not finite can have finite gradients: NaN in all of them tells `step`, on every rank.
         share = loss.detach() * 0 + 1 / self.accumulate
-        with nullcontext() if self.completes_update else apart(self):
+        with nullcontext() if self.completes_update else no_gradient_sync(self):
             self.manual_backward(loss * share)
 
     def step(self, optimizer: LightningOptimizer) -> Tensor:
@@ -164,14 +164,14 @@ class Stage(pl.LightningModule):
         if not self.completes_update:
             return self._norm
         taken: Tensor | bool
-        if not self.waits_for_device:
+        if not self.sync_each_step:
             self._norm, taken = device_guarded_step(optimizer.optimizer, self.clip_norm)
         elif scaler_of(self):
             taken = scaled_step(self, optimizer)
         else:
             self._norm, taken = guarded_step(optimizer, self.clip_norm)
-        self.taken.append(taken)
-        if self.waits_for_device:  # else the gradients are looked at later
+        self.steps_applied.append(taken)
+        if self.sync_each_step:  # else the gradients are looked at later
             self._broken = self._broken or (None if taken or scaler_of(self) else first_broken(self))
             optimizer.zero_grad(set_to_none=True)
         return self._norm
@@ -189,21 +189,21 @@ class Stage(pl.LightningModule):
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
         progress.increment_completed()
-        self._open = self.trainer.global_step
-        if self.waits_for_device:
-            self.settle()
+        self._pending_update = self.trainer.global_step
+        if self.sync_each_step:
+            self.resolve_pending()
 
-    def settle(self) -> None:
+    def resolve_pending(self) -> None:
         """Hears whether the last update's steps were taken; stops after too many skipped in a row.
 
         Raises:
             NonFiniteError: ``max_skipped`` updates in a row were skipped.
         """
-        if self._open is None:
+        if self._pending_update is None:
             return
-        update, self._open = self._open, None
-        taken = all(bool(each) for each in self.taken)
-        if not (taken or self.waits_for_device):
+        update, self._pending_update = self._pending_update, None
+        taken = all(bool(each) for each in self.steps_applied)
+        if not (taken or self.sync_each_step):
             self._broken = first_broken(self)
         self.skipped_in_row = 0 if taken else self.skipped_in_row + 1
         self.skipped += not taken
@@ -222,7 +222,13 @@ class Stage(pl.LightningModule):
 
     def forget_update(self) -> None:
         """Drops what was noted of the update."""
-        self.terms, self.taken, self._batches, self._broken, self._open = [], [], [], None, None
+        self.terms, self.steps_applied, self._batches, self._broken, self._pending_update = (
+            [],
+            [],
+            [],
+            None,
+            None,
+        )
 
     def _log(self) -> None:
         for name, value in logged_means(self._logged).items():  # over the processes
@@ -241,7 +247,7 @@ class Stage(pl.LightningModule):
 
     def on_validation_model_zero_grad(self) -> None:
         """Before a validation it is known whether the last update was sound; its gradients may stay."""
-        self.settle()
+        self.resolve_pending()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics over all images."""
@@ -253,7 +259,7 @@ class Stage(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the lineage and the counters."""
-        self.settle()
+        self.resolve_pending()
         checkpoint[LINEAGE_KEY] = self.lineage()
         checkpoint["updates"] = {"skipped": self.skipped, "skipped_in_row": self.skipped_in_row}
 
@@ -303,7 +309,7 @@ class GeneratorStage(Stage):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One whole image → its SR, (1,C,H,W) in [0,1]."""
-        sr = enlarge(self.model, batch).float().clamp(0, 1)
+        sr = super_resolve(self.model, batch).float().clamp(0, 1)
         self.validation.update(sr=sr, hr=batch["hr"])
         return sr
 
@@ -312,7 +318,7 @@ class GeneratorStage(Stage):
         return {"spec": network_spec(self.generator), **super().lineage()}
 
 
-def enlarge(generator: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+def super_resolve(generator: nn.Module, batch: Mapping[str, Any]) -> Tensor:
     """generator(lr), or generator(lr, conditions): (B,C,h,w), (B,K,h,w) → (B,C,s·h,s·w), about [0,1].
 
     Args:

@@ -19,7 +19,7 @@ from esrgan_lightning.stages.base import (
     OptimizerFactory,
     ScheduleFactory,
     color_shift,
-    enlarge,
+    super_resolve,
 )
 from esrgan_lightning.stages.gan_fused import both_losses
 
@@ -106,7 +106,7 @@ class GANStage(GeneratorStage):
 
     def update(self, batch: Batch) -> Logged:
         """One update: each network takes its turn on the pictures that G made at the start."""
-        sr = enlarge(self.generator, batch)  # x_f = G(x_LR): (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
+        sr = super_resolve(self.generator, batch)  # x_f = G(x_LR): (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
         turns = [self._generator_turn, self._discriminator_turn]
         first, second = turns if self.order == "generator_first" else turns[::-1]
         logged = first(sr, batch) | second(sr, batch)
@@ -141,7 +141,7 @@ class GANStage(GeneratorStage):
 
     def _update_fused(self, batch: Batch) -> Logged:
         """:meth:`update` with one pass of D over each set of pictures: exact, as G's step moves neither."""
-        sr = enlarge(self.generator, batch)
+        sr = super_resolve(self.generator, batch)
         needed = self.losses.needs("adversarial")
         loss_g, loss_d, real, fake = both_losses(
             self.adversarial, self.discriminator, sr, batch["hr"], generator=needed, scale=self.loss_scale()

@@ -13,7 +13,7 @@ from esrgan_lightning.stages.base import (
     OptimizerFactory,
     ScheduleFactory,
     color_shift,
-    enlarge,
+    super_resolve,
 )
 
 
@@ -52,7 +52,7 @@ class PSNRStage(GeneratorStage):
 
     def update(self, batch: Batch) -> Logged:
         """Forward, loss, backward, step."""
-        sr = enlarge(self.generator, batch)  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
+        sr = super_resolve(self.generator, batch)  # (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
         loss, terms = self.losses(sr, batch["hr"])
         norm = self.descend(self.optimizers(), loss, terms)  # type: ignore[arg-type]
         self.follow()

@@ -22,7 +22,7 @@ def gradients_of(optimizer: Optimizer) -> list[Tensor]:
     return [p.grad for p in parameters_of(optimizer) if p.grad is not None]
 
 
-def apart(stage: pl.LightningModule) -> AbstractContextManager[None]:
+def no_gradient_sync(stage: pl.LightningModule) -> AbstractContextManager[None]:
     """Within the block a backward pass adds to this process's own gradients, and DDP waits."""
     strategy = stage.trainer.strategy
     return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()

@@ -14,7 +14,7 @@ from esrgan_lightning.networks import build_network
 from esrgan_lightning.ops.files import whole_file
 from esrgan_lightning.weights.checkpoint import resolve_spec, write_generator_file
 from esrgan_lightning.weights.files import LINEAGE_KEY
-from esrgan_lightning.weights.layouts import from_today
+from esrgan_lightning.weights.layouts import from_canonical
 from esrgan_lightning.weights.reader import read_contents
 from esrgan_lightning.weights.state import differences, require_finite
 
@@ -94,7 +94,7 @@ def convert_file(
             **lineage,
         }
     else:
-        content = dict(from_today(state, to))
+        content = dict(from_canonical(state, to))
     _save(content, out)
     return notes
 

@@ -104,7 +104,7 @@ def blend_files(
         InputError: As :func:`blend`; files that cannot be read.
     """
     files = [model_path(path) for path in paths]
-    states, spec, parents = read_alike(files, scale=scale)
+    states, spec, parents = load_compatible(files, scale=scale)
     try:
         state = blend(states, weights)
     except InputError as error:
@@ -137,7 +137,7 @@ def interpolate_files(
     return blend_files([path_a, path_b], [1 - alpha, alpha], out, scale=scale)
 
 
-def read_alike(
+def load_compatible(
     paths: Sequence[Path], *, scale: int | None = None
 ) -> tuple[list[dict[str, Tensor]], dict[str, Any], list[dict[str, Any]]]:
     """Generators of one kind: their state dicts, the spec of them all, and a record of each for provenance.
@@ -162,14 +162,14 @@ def read_alike(
     return [file.state for file in files], spec, parents
 
 
-def kinship(psnr: Mapping[str, Any], gan: Mapping[str, Any]) -> str | None:
+def ancestry_warning(psnr: Mapping[str, Any], gan: Mapping[str, Any]) -> str | None:
     """Whether the second network was trained from the first, as network interpolation presumes.
 
     Networks that have not the same start lie in different valleys, and what is between them is worse than
     both (ESRGAN §3.4 interpolates a GAN with the PSNR network that it was fine-tuned from).
 
     Args:
-        psnr: Record of the first: ``{"file", "sha256", "metadata"}``, as :func:`read_alike` gives it.
+        psnr: Record of the first: ``{"file", "sha256", "metadata"}``, as :func:`load_compatible` gives it.
         gan: Of the second; its provenance names what its training began from, and that one's what before.
 
     Returns:

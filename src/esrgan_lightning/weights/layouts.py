@@ -40,7 +40,7 @@ class Layout(NamedTuple):
         yield self.conv_last.format(index=3 * steps + 4)
 
 
-TODAY = Layout("conv_first", "body.{n}.rdb{m}.conv{k}", "conv_body", "conv_up{s}", "conv_hr", "conv_last")
+CANONICAL = Layout("conv_first", "body.{n}.rdb{m}.conv{k}", "conv_body", "conv_up{s}", "conv_hr", "conv_last")
 
 #: The ESRGAN authors' two releases. That of 2018 is a Sequential: after the body, at 1, each step takes three
 #: places (enlargement, convolution, activation), conv_hr and its activation two.
@@ -87,7 +87,7 @@ def count_steps(state: Mapping[str, Tensor]) -> int:
     return sum(re.fullmatch(r"(conv_up|upconv)\d\.weight", name) is not None for name in state)
 
 
-def to_today(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_canonical(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Today's names for a state dict of any layout.
 
     Names that the layout does not have stay, for the comparison with the network to tell.
@@ -96,14 +96,14 @@ def to_today(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if layout is None:
         return dict(state)
     sizes = count_blocks(state), count_steps(state)
-    todays = dict(zip(layout.names(*sizes), TODAY.names(*sizes), strict=True))
+    todays = dict(zip(layout.names(*sizes), CANONICAL.names(*sizes), strict=True))
     return {_renamed(name, todays): tensor for name, tensor in state.items()}
 
 
-def from_today(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
+def from_canonical(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
     """The names of :data:`LAYOUTS` for today's; nothing but the names changes."""
     sizes = count_blocks(state), count_steps(state)
-    theirs = dict(zip(TODAY.names(*sizes), LAYOUTS[layout].names(*sizes), strict=True))
+    theirs = dict(zip(CANONICAL.names(*sizes), LAYOUTS[layout].names(*sizes), strict=True))
     return {_renamed(name, theirs): tensor for name, tensor in state.items()}
 
 
@@ -193,7 +193,7 @@ def possible_scales(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     as x3.
 
     Args:
-        state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_today`).
+        state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_canonical`).
     """
     if any(key not in state or state[key].ndim != 4 for key in _NEEDED):
         return ()
@@ -221,7 +221,7 @@ def infer_spec(
     file: it is 0.2, as everywhere.
 
     Args:
-        state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_today`).
+        state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_canonical`).
         scale: What the scale is, where it cannot be told or is to be checked.
         source: The file, for the message.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.files import LINEAGE_KEY, plain_tensors, read_file
-from esrgan_lightning.weights.layouts import layout_of, select_state, to_today, where
+from esrgan_lightning.weights.layouts import layout_of, select_state, to_canonical, where
 from esrgan_lightning.weights.provenance import json_hash
 from esrgan_lightning.weights.state import state_hash
 
@@ -46,7 +46,7 @@ def read_contents(path: str | Path) -> Contents:
         )
     step = content.get("global_step", provenance.get("updates"))
     return Contents(
-        to_today(state),
+        to_canonical(state),
         None if spec is None else dict(spec),
         dict(provenance),
         layout_of(state),

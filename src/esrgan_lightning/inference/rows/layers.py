@@ -36,12 +36,12 @@ class Costs(NamedTuple):
 
 def can_stream(generator: nn.Module) -> bool:
     """Whether it is a network whose layers are all known as steps."""
-    return _stranger(generator) is None
+    return _unsupported_layer(generator) is None
 
 
 def require_streams(generator: nn.Module) -> None:
     """Raises InputError where :func:`can_stream` is false, naming what stands in the way."""
-    stranger = _stranger(generator)
+    stranger = _unsupported_layer(generator)
     if stranger is not None:
         raise InputError(
             f"tile=exact streams RRDBNet and SRResNet as they are, and not {stranger}: "
@@ -122,7 +122,7 @@ def _layers(modules: Sequence[nn.Module] | nn.Sequential) -> list[Step]:
     return steps
 
 
-def _stranger(generator: nn.Module) -> str | None:
+def _unsupported_layer(generator: nn.Module) -> str | None:
     """What stands in the way of streaming: the network itself or one of its layers."""
     if not isinstance(generator, RRDBNet | SRResNet):
         return type(generator).__name__

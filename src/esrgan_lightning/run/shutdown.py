@@ -19,7 +19,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.folder import latest_checkpoint
 from esrgan_lightning.run.processes import cause_in_process
-from esrgan_lightning.run.progress import tell
+from esrgan_lightning.run.progress import announce
 from esrgan_lightning.run.state import validation_due
 from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.stages.faults import NonFiniteError
@@ -30,7 +30,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def told_in_one_line(run_dir: Path) -> Iterator[None]:
+def as_user_errors(run_dir: Path) -> Iterator[None]:
     """Around ``fit``: a run that diverged or has no room left is told with the checkpoint to go back to.
 
     Lightning's warning of an "epoch" (here: the run) half done is left out: that is what resuming means.
@@ -58,7 +58,7 @@ def told_in_one_line(run_dir: Path) -> Iterator[None]:
         ) from error
 
 
-class StopCleanly(Callback):
+class GracefulShutdown(Callback):
     """After the update under way, and a validation that is due, saves and ends the run.
 
     All processes end after the same update, whichever of them got the signal. A second Ctrl-C ends at once.
@@ -115,7 +115,7 @@ class StopCleanly(Callback):
         trainer.limit_val_batches = 0  # Lightning would validate once more, which an unbroken run does not
         if trainer.is_global_zero:
             why = "trainer.max_time is up" if reason == TIME_IS_UP else signal.Signals(reason).name
-            tell(
+            announce(
                 f"{why}: stopping after update {trainer.global_step} of {trainer.max_steps}, saved as "
                 f"{self.saved_as}; the same command with name={self.name} resume=last goes on"
             )
