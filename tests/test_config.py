@@ -82,7 +82,7 @@ def test_the_material_stage_has_what_it_uses_and_nothing_else(data):
     cfg = compose("stage=material", f"data={data}", "data.root=DIR", "trainer=ddp", "schedule=milestones")
     assert set(cfg) == {
         "name", "seed", "init", "resume", "overwrite", "data", "network", "stage", "optimizer", "schedule",
-        "trainer", "logger", "objective",
+        "trainer", "logger", "callbacks", "objective",
     }  # fmt: skip
     assert cfg.trainer.keys() == compose().trainer.keys()
     assert not OmegaConf.missing_keys(cfg)

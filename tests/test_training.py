@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import inspect
 import re
 
 import pytest
@@ -11,14 +12,14 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from esrgan_lightning import load_generator
-from esrgan_lightning.config import compose
+from esrgan_lightning.config import check_keys, compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.measures import METRICS, load_figures, validation_metric
 from esrgan_lightning.metrics import NIQE, PSNRY, RMSEY
 from esrgan_lightning.run import folder
-from esrgan_lightning.run.build import build_metrics
+from esrgan_lightning.run.build import build_callbacks, build_metrics
 from esrgan_lightning.run.checkpoints import BestCheckpoint
-from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
+from esrgan_lightning.run.trainer import REFUSED, SAFE, TrainerSettings, build_trainer
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import read_generator_file
 
@@ -266,6 +267,71 @@ def test_names_with_a_meaning_for_hydra_are_refused(name):
     """Breaks if `init=runs/NAME/…` would then not be understood."""
     with pytest.raises(InputError, match="name="):
         folder.check_name(name)
+
+
+LIGHTNINGS = "pytorch_lightning.callbacks"
+
+
+def test_a_run_ends_early_where_a_callback_says_so(tmp_path):
+    """Breaks if callbacks= is ignored, PSNR counts as an error, or the run cannot go on."""
+    stop = (
+        f"+callbacks.es._target_={LIGHTNINGS}.EarlyStopping",
+        *("+callbacks.es.monitor=val/psnr_y", "+callbacks.es.patience=1", "+callbacks.es.min_delta=100"),
+    )
+    watch = (f"+callbacks.lr._target_={LIGHTNINGS}.LearningRateMonitor", "logger=[csv,tensorboard]")
+    length = ("trainer.max_updates=6", "trainer.val_interval=1")
+    found = train(config("psnr", *length, *stop, *watch), tmp_path)
+    assert "val/psnr_y" in found
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    validated = [row for row in rows if row["val/psnr_y"]]
+    # The first validation counts as the best, the second as the one without a gain.
+    assert [row["step"] for row in validated] == ["1", "2"]
+    assert {float(row["lr-Adam"]) for row in rows if row["lr-Adam"]} == {2e-4}
+    assert list((tmp_path / "tensorboard").iterdir())
+    train(config("psnr", *length, "trainer.max_updates=3", "resume=last"), tmp_path)
+    assert torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_a_metric_that_is_better_higher_stops_no_run_while_it_rises():
+    """Breaks if EarlyStopping has Lightning's own idea of better."""
+    target = f"+callbacks.es._target_={LIGHTNINGS}.EarlyStopping"
+    metrics = {"psnr_y": PSNRY(4), "rmse_y": RMSEY(4)}
+
+    def mode(*words):
+        (made,) = build_callbacks(compose(target, *words), metrics)
+        return made.mode
+
+    assert mode("+callbacks.es.monitor=val/psnr_y") == "max"
+    assert mode("+callbacks.es.monitor=val/rmse_y") == "min"
+    assert mode("+callbacks.es.monitor=val/psnr_y", "+callbacks.es.mode=min") == "min"
+
+
+def test_other_options_of_the_trainer_reach_it(tmp_path):
+    """Breaks if +trainer.KEY is accepted and ignored."""
+    others = ("+trainer.limit_val_batches=1", "+trainer.detect_anomaly=true", "+trainer.profiler=simple")
+    record = Anomaly()
+    train(config("psnr", *others, "trainer.max_updates=1"), tmp_path, callbacks=[record])
+    assert record.seen == (True, [1])
+    assert "run_training_batch" in (tmp_path / "fit-profile.txt").read_text()
+    taken = set(inspect.signature(pl.Trainer).parameters) - {"model_registry", "enable_autolog_hparams"}
+    own = {each.name for each in dataclasses.fields(TrainerSettings)}
+    assert taken - own - set(SAFE) - set(REFUSED) == set()  # each option is one or the other
+
+
+class Anomaly(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        self.seen = (torch.is_anomaly_enabled(), list(trainer.num_val_batches))
+
+
+def test_a_key_that_others_refer_to_is_no_unknown_key():
+    check_keys(compose("+width=8", "generator.num_features=${width}"))
+    with pytest.raises(InputError, match="width: there is no such key"):
+        check_keys(compose("+width=8", "+widths=3", "generator.num_features=${widths}"))
+    check_keys(compose("stage=material"))
+    check_keys(compose("stage=gan"))
+    with pytest.raises(InputError, match="discriminator_schedule"):
+        check_keys(compose("stage=psnr", "+discriminator_schedule.warmup=1"))
 
 
 def test_metrics_are_validated_by_name(tmp_path, monkeypatch):

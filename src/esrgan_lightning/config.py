@@ -1,5 +1,6 @@
 """The command line's configuration, for notebooks and tests."""
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from esrgan_lightning.errors import InputError
 
+_RUN = (
+    *("name", "seed", "init", "resume", "overwrite", "objective", "data", "stage", "optimizer", "schedule"),
+    *("trainer", "logger", "callbacks"),
+)
+_GENERATOR = (
+    *("preset", "scale", "init_partial", "init_settings", "generator", "loss", "degradation", "conditions"),
+    "metrics",
+)
+_DISCRIMINATOR = ("discriminator", "discriminator_optimizer", "discriminator_schedule")
 # Figures that are computed with before anyone looks at their type.
 _NUMBERS = (
     "seed",
@@ -85,6 +95,21 @@ def chosen_metrics(given: Any) -> dict[str, dict[str, Any]]:
     if not chosen:
         raise InputError("metrics has no value: metrics=[psnr_y,ssim_y]")
     return chosen
+
+
+def check_keys(cfg: DictConfig) -> None:
+    """Raises InputError where a key of a run's configuration would have no effect.
+
+    A key that others refer to, as ``generator.num_features=${width}`` does to ``width``, has one.
+    """
+    kind = ("network",) if cfg.stage.name == "material" else _GENERATOR
+    known = [*_RUN, *kind, *(_DISCRIMINATOR if "discriminator" in cfg else ())]
+    text = OmegaConf.to_yaml(cfg)
+    for key in map(str, cfg):
+        if key not in known and not re.search(rf"\$\{{{re.escape(key)}[.\[}}]", text):
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+            raise InputError(f"{key}: there is no such key: {hint}")
 
 
 def check_numbers(cfg: DictConfig) -> None:

@@ -110,6 +110,8 @@ def test_a_metrics_file_stands_behind_its_name_or_below_weights(root, monkeypatc
             "lpips has no setting crop: there is weights",
         ),
         (["models=bicubic", "sets=tiny", "+metric=[niqe]"], "metrics= is one list"),
+        (["models=bicubic", "sets=tiny", "+colour=red"], "colour: there is no such key"),
+        (["models=bicubic", "sets=tiny", "+plane.z=pi"], r"plane\.z: there is no such key"),
         (["models=[]"], r"models has no value: models=\[psnr,gan\]"),
         (["models=null"], "models has no value"),
         (["sets=tiny"], "models has no value"),

@@ -54,8 +54,6 @@ def test_a_sweep_into_folders_with_checkpoints_is_refused(call):
 
 def test_a_defect_in_one_job_keeps_its_traceback_and_the_other_jobs(call, monkeypatch, tmp_path):
     """Breaks if an out-of-memory error in the first job costs a night's other jobs."""
-    from esrgan_lightning import training
-
     done = []
 
     def train(cfg, run_dir, *, spawn):
@@ -65,7 +63,7 @@ def test_a_defect_in_one_job_keeps_its_traceback_and_the_other_jobs(call, monkey
             raise MemoryError("not enough memory for 1 GiB")
         return {"val/psnr_y": 20.0}
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr("esrgan_lightning.run.train.train", train)
     code, out, err = call("-m", "name=s", "seed=1,2,3")
     assert code == 1
     assert done == [tmp_path / "runs/s" / job for job in "012"]
@@ -87,7 +85,7 @@ def test_a_job_has_a_name_of_its_own_at_weights_and_biases(call, monkeypatch, tm
     """Breaks if the curves of a sweep all bear one name there, or its jobs are in no group."""
     monkeypatch.setenv("WANDB_SILENT", "true")
     sizes = (*tiny.PSNR, "trainer.max_updates=1")
-    code, _, err = call("-m", "name=brood", "logger=wandb", "logger.offline=true", *sizes)
+    code, _, err = call("-m", "name=brood", "logger=wandb", "logger.wandb.offline=true", *sizes)
     assert code == 0, err
     (file,) = (tmp_path / "runs/brood/0").glob("wandb/offline-run-*/*.wandb")
     # Protocol buffer, wandb_internal.RunRecord: run_group is field 6, display_name field 8.

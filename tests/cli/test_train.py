@@ -89,6 +89,28 @@ REFUSED = {
     "resume from nothing": (["resume=last"], "resume=last: no checkpoint"),
     "resume from what is none": (["resume=weights.pth"], "no checkpoint of a training run"),
     "unknown key": (["traner.max_updates=3"], "traner"),
+    "unknown key, added at the top": (["+sede=3"], "sede: there is no such key: did you mean seed?"),
+    "earlier words for metrics": (["+metric=[niqe]"], "metrics= is one list: metrics=[psnr_y,ssim_y,niqe]"),
+    "unknown key of the trainer": (["+trainer.max_update=3"], "trainer.max_update: there is no such key"),
+    "an option that the library sets": (["+trainer.max_epochs=3"], "give trainer.max_updates"),
+    "unknown profiler": (["+trainer.profiler=fast"], "trainer.profiler=fast: choose simple, advanced"),
+    "logger without a class": (["+logger.mine.project=x"], "logger.mine has no _target_"),
+    "logger that is none": (["+logger.mine._target_=torch.nn.ReLU"], "expected a Logger"),
+    "a key of earlier loggers": (["logger=wandb", "logger.offline=true"], "mean logger.wandb.offline?"),
+    "callback without a class": (["+callbacks.es.monitor=val/psnr_y"], "callbacks.es has no _target_"),
+    "callback that is none": (["+callbacks.es._target_=torch.nn.ReLU"], "expected a Callback"),
+    "callback that is nowhere": (["+callbacks.es._target_=no.Such"], "callbacks.es._target_ cannot be had"),
+    "callback that watches nothing": (
+        [
+            "+callbacks.es._target_=pytorch_lightning.callbacks.EarlyStopping",
+            "+callbacks.es.monitor=val/vmaf",
+        ],
+        "callbacks.es.monitor=val/vmaf is none of the metrics: val/psnr_y, val/ssim_y",
+    ),
+    "key of a callback that it lacks": (
+        ["+callbacks.lr._target_=pytorch_lightning.callbacks.LearningRateMonitor", "+callbacks.lr.foo=1"],
+        "callbacks.lr: ",
+    ),
     "unknown preset": (["preset=papr"], "There are basicsr, demo, mini, paper, and what a --config-dir"),
     "weight of a term that is off": (["loss.weights.lpips=1"], "choose it with loss/lpips=…"),
     "unknown key, added": (["+generator.depth=3"], "depth"),
@@ -189,7 +211,7 @@ def test_names_with_spaces_and_folders_work(call, tmp_path):
 def test_loggers_write_inside_the_runs_folder_and_end(call, tmp_path, monkeypatch, logger):
     """Breaks if a logger writes elsewhere, needs a network, or is left open for the next run."""
     monkeypatch.setenv("WANDB_SILENT", "true")
-    offline = ["logger.offline=true"] if logger == "wandb" else []
+    offline = ["logger.wandb.offline=true"] if logger == "wandb" else []
     for name in ("a", "b") if logger == "tensorboard" else ("a",):
         code, _, err = call(f"logger={logger}", *offline, f"name={name}", *tiny.PSNR)
         assert code == 0, err

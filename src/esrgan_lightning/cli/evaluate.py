@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
 from esrgan_lightning.cli.plane import asked_plane, blends, write_plane
-from esrgan_lightning.config import chosen_metrics
+from esrgan_lightning.config import chosen_metrics, compose
 from esrgan_lightning.errors import InputError
 
 
@@ -42,6 +42,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         read_results,
     )
 
+    _check_keys(cfg)
     names = as_list(cfg, "models", "[psnr,gan]")
     if cfg.bicubic and BICUBIC not in names:
         names.insert(0, BICUBIC)
@@ -92,6 +93,17 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         if comparison.failed:
             sys.exit(1)
     return results
+
+
+def _check_keys(cfg: DictConfig) -> None:
+    known: Any = OmegaConf.to_container(compose(config="evaluate"))
+    given: Any = OmegaConf.to_container(cfg)
+    for key, value in given.items():
+        below = known.get(key)
+        names = value if isinstance(value, dict) and isinstance(below, dict) else {}
+        wrong = [key] if key not in known else [f"{key}.{name}" for name in names if name not in below]
+        if wrong:
+            raise InputError(f"{wrong[0]}: there is no such key (`esrgan-evaluate --cfg job` shows all)")
 
 
 def _output(given: str) -> tuple[Path, bool]:

@@ -10,6 +10,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
+from pytorch_lightning.callbacks import Callback
 from torch import nn
 from torchmetrics import Metric
 
@@ -144,6 +145,36 @@ def build_metrics(cfg: DictConfig) -> dict[str, Metric]:
             raise InputError(f"metrics: {name} has no setting {unknown[0]}: there are crop and weights")
         metrics[name] = validation_metric(name, **{"crop": cfg.scale, **settings})
     return metrics
+
+
+def build_callbacks(cfg: DictConfig, metrics: Mapping[str, Metric]) -> list[Callback]:
+    """The callbacks that ``cfg.callbacks`` names.
+
+    One that monitors ``val/NAME`` is told which way is better, unless its ``mode`` is given: Lightning's own
+    default takes every figure for an error.
+    """
+    callbacks = []
+    for name, node in cfg.callbacks.items():
+        key, extra = f"callbacks.{name}", {}
+        monitor = str(node.get("monitor")) if isinstance(node, DictConfig) else ""
+        if monitor.startswith("val/"):
+            known = {f"val/{metric}": each.higher_is_better for metric, each in metrics.items()}
+            if monitor not in known:
+                raise InputError(f"{key}.monitor={monitor} is none of the metrics: {', '.join(known)}")
+            if "mode" not in node and known[monitor] is not None:
+                extra["mode"] = "max" if known[monitor] else "min"
+        made = build_target(node, key, f"+{key}._target_=pytorch_lightning.callbacks.EarlyStopping", **extra)
+        if not isinstance(made, Callback):
+            raise InputError(f"{key}._target_={node._target_}: expected a Callback of Lightning's")
+        callbacks.append(made)
+    return callbacks
+
+
+def build_target(node: Any, key: str, example: str, **extra: Any) -> Any:
+    """:func:`build` of a part that a user has named; one without a class would have no effect."""
+    if not isinstance(node, DictConfig) or not node.get("_target_"):
+        raise InputError(f"{key} has no _target_: {example}")
+    return build(node, key, **extra)
 
 
 def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:

@@ -54,7 +54,11 @@ def check_free(run_dir: Path) -> None:
 @rank_zero_only
 def clear(run_dir: Path) -> None:
     """Deletes what an earlier run has written, and nothing else."""
-    for path in (*(run_dir / name for name in WRITTEN), *run_dir.glob("nonfinite_update_*.safetensors")):
+    for path in (
+        *(run_dir / name for name in WRITTEN),
+        *run_dir.glob("nonfinite_update_*.safetensors"),
+        *run_dir.glob("fit-profile*"),
+    ):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.checkpoints import LAST, damage, earlier_checkpoints
 from esrgan_lightning.run.state import RUN_KEY
+from esrgan_lightning.run.trainer import SAFE
 from esrgan_lightning.weights import LINEAGE_KEY
 from esrgan_lightning.weights.state import differences, first_few
 
@@ -25,6 +26,7 @@ MUTABLE_ON_RESUME = (
     "init_partial",
     "init_settings",
     "logger",
+    "callbacks",
     "objective",
     "metrics",
     "trainer.max_updates",
@@ -43,6 +45,7 @@ MUTABLE_ON_RESUME = (
     "trainer.gpu_kernels",
     "trainer.cast_features",
     "trainer.deterministic",
+    *(f"trainer.{key}" for key in SAFE),
     "stage.max_skipped",
     "data.num_workers",
     "data.prepare",

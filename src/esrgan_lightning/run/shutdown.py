@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
 from torch.multiprocessing.spawn import ProcessRaisedException
 
@@ -43,12 +44,16 @@ def as_user_errors(run_dir: Path) -> Iterator[None]:
             warnings.filterwarnings(
                 "ignore", ".*resuming from a checkpoint that ended before the epoch ended"
             )
+            # A run may go on without a callback that it had: docs/resume.md.
+            warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided")
             yield
     except (NonFiniteError, ProcessRaisedException) as error:
         cause = cause_in_process(error) if isinstance(error, ProcessRaisedException) else error
         if not isinstance(cause, NonFiniteError):
             raise cause or error from None
         raise InputError(f"{cause}; last good checkpoint: {latest_checkpoint(run_dir)}") from error
+    except MisconfigurationException as error:  # a callback that does not go with the stages
+        raise InputError(f"callbacks: {error}") from error
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise

@@ -1,6 +1,7 @@
 """One training run, from a composed configuration to its metrics."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -12,17 +13,19 @@ from torch import nn
 
 import esrgan_lightning
 from esrgan_lightning.bundled import model_path
-from esrgan_lightning.config import check_numbers
+from esrgan_lightning.config import check_keys, check_numbers
 from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.classifier import VGGClassifier
 from esrgan_lightning.run import folder as folders
 from esrgan_lightning.run.build import (
     build,
+    build_callbacks,
     build_data,
     build_material_stage,
     build_network,
     build_stage,
+    build_target,
     data_hash,
     is_material,
     plain,
@@ -66,6 +69,7 @@ def train(
         SystemExit: SIGTERM did.
     """
     folders.check_name(cfg.name)
+    check_keys(cfg)
     check_numbers(cfg)
     run_dir = Path(run_dir or Path("runs") / str(cfg.name))
     settings = TrainerSettings.of(**plain(cfg.trainer))
@@ -112,7 +116,7 @@ def train(
         stage,
         run_dir,
         loggers,
-        [state, stop, *callbacks],
+        [state, stop, *build_callbacks(cfg, dict(stage.validation.metrics.items())), *callbacks],
         batch_size=getattr(data, "batch_size", 1),
         spawn=spawn,
     )
@@ -161,15 +165,21 @@ def _init(cfg: DictConfig, *, resumed: bool) -> str | None:
 
 
 def _extra_loggers(cfg: DictConfig, run_dir: Path, saved: Saved | None) -> list[Logger]:
-    if not cfg.logger.get("_target_"):
-        return []
-    make = build(cfg.logger, "logger")
-    given = logger_resume_args(make.func, saved) if saved else {}
-    # The jobs of a sweep lie in runs/NAME/0, 1, …: one group, a name for each.
-    if make.func is WandbLogger and run_dir.parent.name == make.keywords.get("name") == str(cfg.name):
-        given = {
-            "group": make.keywords.get("group") or cfg.name,
-            **given,
-            "name": f"{cfg.name}/{run_dir.name}",
-        }
-    return [make(save_dir=run_dir, **given)]
+    loggers: list[Logger] = []
+    for name, node in cfg.logger.items():
+        make = build_target(node, f"logger.{name}", "logger=[tensorboard,wandb]")
+        if isinstance(make, Logger):  # it has been told all that it needs
+            loggers.append(make)
+            continue
+        if not isinstance(make, partial):
+            raise InputError(f"logger.{name}._target_={node._target_}: expected a Logger of Lightning's")
+        given = logger_resume_args(cast(type[Logger], make.func), saved) if saved else {}
+        # The jobs of a sweep lie in runs/NAME/0, 1, …: one group, a name for each.
+        if make.func is WandbLogger and run_dir.parent.name == make.keywords.get("name") == str(cfg.name):
+            given = {
+                "group": make.keywords.get("group") or cfg.name,
+                **given,
+                "name": f"{cfg.name}/{run_dir.name}",
+            }
+        loggers.append(make(save_dir=run_dir, **given))
+    return loggers

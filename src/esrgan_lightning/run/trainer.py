@@ -1,7 +1,7 @@
 """Lightning's trainer as the stages use it: intervals in updates, what a run writes, its processes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.callbacks import (
@@ -32,10 +33,38 @@ from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.material import MaterialStage, save_features
 
+# Other options of Lightning's Trainer that change nothing of what is trained.
+SAFE = ("profiler", "limit_val_batches", "detect_anomaly", "inference_mode", "enable_model_summary")
+_COUNTED = "a run is counted in updates: give trainer.max_updates"
+_SHARED_OUT = "samples are shared out by their numbers, so that a run resumes exactly"
+REFUSED = {
+    **dict.fromkeys(("max_steps", "min_steps", "max_epochs", "min_epochs"), _COUNTED),
+    "fast_dev_run": "it leaves out what a run writes: give trainer.max_updates=1",
+    "limit_train_batches": _COUNTED,
+    "overfit_batches": "give data.train_count for fewer photos",
+    **dict.fromkeys(("val_check_interval", "check_val_every_n_epoch"), "give trainer.val_interval"),
+    "num_sanity_val_steps": "give a small trainer.val_interval to try validation out",
+    "log_every_n_steps": "give trainer.log_interval",
+    "accumulate_grad_batches": "give stage.accumulate",
+    **dict.fromkeys(("gradient_clip_val", "gradient_clip_algorithm"), "give stage.clip_norm"),
+    "logger": "give logger=[tensorboard,wandb]",
+    "callbacks": "give +callbacks.NAME._target_=…",
+    "plugins": "checkpoints are written by the library's own",
+    "enable_checkpointing": "give trainer.checkpoint_interval and trainer.keep_last",
+    "default_root_dir": "give name=, the run's folder below runs",
+    "benchmark": "it follows trainer.deterministic",
+    "enable_progress_bar": "there is a bar on a terminal, and lines elsewhere",
+    "barebones": "it leaves out what a run writes",
+    **dict.fromkeys(("use_distributed_sampler", "reload_dataloaders_every_n_epochs"), _SHARED_OUT),
+    **dict.fromkeys(("limit_test_batches", "limit_predict_batches"), "training neither tests nor predicts"),
+}
+
 
 @dataclass(frozen=True)
 class TrainerSettings:
     """The keys of ``trainer``; what they mean stands in ``conf/trainer/auto.yaml``.
+
+    ``others`` are options of Lightning's Trainer by their own names, those of :data:`SAFE`.
 
     Raises:
         InputError: a number of updates that is no whole number from 1 on, an unknown accelerator or strategy.
@@ -60,14 +89,18 @@ class TrainerSettings:
     log_interval: int
     deterministic: bool
     monitor: str
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, **settings: Any) -> "TrainerSettings":
         """The settings, after a look for names that do not exist."""
-        names = [field.name for field in fields(cls)]
-        if unknown := sorted(set(settings) - set(names)):
-            raise InputError(f"trainer.{unknown[0]}: there is no such key; there are {', '.join(names)}")
-        return cls(**settings)
+        names = [each.name for each in fields(cls) if each.name != "others"]
+        others = {key: settings.pop(key) for key in SAFE if key in settings}
+        for key in sorted(set(settings) - set(names)):
+            if key in REFUSED:
+                raise InputError(f"trainer.{key} is not for you to set: {REFUSED[key]}")
+            raise InputError(f"trainer.{key}: there is no such key; there are {', '.join([*names, *SAFE])}")
+        return cls(**settings, others=others)
 
     def __post_init__(self) -> None:
         counts = (
@@ -146,7 +179,8 @@ def build_trainer(
     callbacks: list[Callback] = [
         BestCheckpoint(folder, monitor=settings.monitor, higher_is_better=higher),
         LastCheckpoint(folder, every=settings.checkpoint_interval, keep=settings.keep_last),
-        *([CudaGraphs()] if settings.cuda_graphs else []),
+        # A recorded update cannot be looked into.
+        *([CudaGraphs()] if settings.cuda_graphs and not settings.others.get("detect_anomaly") else []),
         NonFiniteBatch(run_dir),
         Throughput(batch_size),
         *written,
@@ -179,9 +213,9 @@ def build_trainer(
             use_distributed_sampler=False,  # the data module shares samples out by their numbers
             deterministic=settings.deterministic,
             benchmark=not settings.deterministic,
-            enable_model_summary=False,
             enable_progress_bar=isinstance(shown, ProgressBar),
             default_root_dir=run_dir,
+            **{"enable_model_summary": False, **settings.others, **_profiler(settings, run_dir)},
         )
     except MisconfigurationException as error:  # such as four devices where there is one
         raise InputError(f"trainer: {error}") from error
@@ -195,6 +229,17 @@ def build_trainer(
         precision=settings.resolved_precision(),
     )
     return trainer
+
+
+def _profiler(settings: TrainerSettings, run_dir: Path) -> dict[str, Profiler]:
+    """Lightning's profilers by their names; what they find lies in the run's folder."""
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+    name = settings.others.get("profiler")
+    if name is None:
+        return {}
+    if name not in kinds:
+        raise InputError(f"trainer.profiler={name}: choose {', '.join(kinds)}")
+    return {"profiler": kinds[name](dirpath=run_dir, filename="profile")}
 
 
 def _strategy(settings: TrainerSettings, stage: Stage, *, spawn: bool) -> str:
