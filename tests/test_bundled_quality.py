@@ -10,8 +10,6 @@ from esrgan_lightning.bundled import bundled_names
 from esrgan_lightning.ops import imresize, read_image
 
 pytestmark = pytest.mark.slow
-# Of the pair that is bundled now; strict, so that the pair which mends it takes this line away.
-today = pytest.mark.xfail(strict=True, reason="the bundled pair tints, draws a grid and errs at borders")
 
 
 @cache
@@ -57,27 +55,40 @@ def test_the_measure_sees_a_grid():
     assert of_sr > 0.1
 
 
-@today
-@pytest.mark.parametrize("name", bundled_names())
-def test_no_tint_and_no_grid(name, shared):
-    """↓SR − LR of each photo below a level in each channel; as little of a grid as the photos have."""
-    found = []
-    for file in sorted(shared("data/Kodak").glob("*.png")):
+@cache
+def seen(name, folder):
+    """(largest mean of ↓SR − LR over a channel by photo, mean of HR's and SR's correlation)."""
+    tints, found = {}, []
+    for file in sorted(folder.glob("*.png")):
         hr = read_image(file)
         lr = imresize(hr, 0.25)
         sr = upscaler(name).upscale(lr)
-        tint = (imresize(sr.double(), 0.25) - lr).mean((1, 2))
-        assert tint.abs().max() < 1, (file.name, tint)
+        tints[file.name] = float((imresize(sr.double(), 0.25) - lr).mean((1, 2)).abs().max())
         found += grid(hr, sr)
-    of_hr, of_sr = torch.tensor(found).mean(0)
+    return tints, torch.tensor(found).mean(0)
+
+
+@pytest.mark.parametrize("name", bundled_names())
+def test_no_tint(name, shared):
+    tints, _ = seen(name, shared("data/Kodak"))
+    assert len(tints) == 24
+    assert {file: tint for file, tint in tints.items() if tint >= 1} == {}
+
+
+# Strict, so that the network which mends it takes the mark away.
+weaves = pytest.mark.xfail(strict=True, reason="the bundled GAN network stands at -0.11")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[weaves] if name == "gan" else []) for name in bundled_names()]
+)
+def test_no_grid(name, shared):
+    _, (of_hr, of_sr) = seen(name, shared("data/Kodak"))
     assert abs(of_sr - of_hr) < 0.08
 
 
-@today
 @pytest.mark.parametrize("name", bundled_names())
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_flat_pictures_stay_flat(name, level):
     lr = torch.full((3, 48, 56), level, dtype=torch.uint8)
-    error = (upscaler(name).upscale(lr).int() - level).abs()
-    assert error[:, 64:-64, 64:-64].max() <= 1
-    assert error.max() <= 3
+    assert (upscaler(name).upscale(lr).int() - level).abs().max() <= 1

@@ -37,7 +37,7 @@ def test_json_says_the_same():
     done = CliRunner().invoke(app, ["doctor", "--json"])
     report = json.loads(done.output)
     assert list(report) == ["Packages", "Devices", "Room", "Stores"]
-    assert {"what": "torch", "found": torch.__version__.split("+")[0], "mend": None} in report["Packages"]
+    assert {"what": "torch", "found": torch.__version__.split("+")[0], "fix": None} in report["Packages"]
 
 
 def test_a_compromised_lightning_and_a_missing_package_are_named(monkeypatch):

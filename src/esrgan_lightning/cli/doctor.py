@@ -23,7 +23,7 @@ _SHOWN = (
 
 
 class Finding(NamedTuple):
-    """One line of the report; ``mend`` is what to do about it, None where all is well."""
+    """One line of the report; ``fix`` is what to do about it, None where all is well."""
 
     what: str
     found: str
