@@ -31,7 +31,6 @@ DOCS = (
     "comparison",
     "data",
     "evaluation",
-    "exact",
     "experiments",
     "export",
     "ideas/colors",
@@ -148,7 +147,8 @@ def stocked(tmp_path_factory):
     save_file(alexnet(weights=None).features.state_dict(prefix="features."), home / "alexnet.safetensors")
     everything = "\n".join([README, *PAGES])
     for text in [*blocks("yaml", everything), *blocks("python", everything)]:
-        if named := re.match(r"# (\S+\.(?:yaml|py))\n", text):  # the first line names the file
+        # A comment names the file; Hydra looks for its own comment in the first line alone.
+        if named := re.match(r"(?:# @package .*\n)?# (\S+\.(?:yaml|py))\n", text):
             file = home / named[1]
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
@@ -198,8 +198,9 @@ def sizes_for(command: str) -> list[str]:
         return [*tiny.MATERIAL, *(["trainer.max_updates=3"] if "resume=" in command else [])]
     gan = "stage=gan" in command
     sizes = tiny.fitting(tiny.GAN if gan else tiny.PSNR, shlex.split(command))
-    if "loss/perceptual=efficientnet_lite0" in command:  # small enough to be computed for real
-        sizes.remove("loss.weights.perceptual=0")
+    # EfficientNet is small enough to be computed for real; a term that is off has no weight.
+    if "loss/perceptual=efficientnet_lite0" in command or "loss/perceptual=none" in command:
+        sizes = [size for size in sizes if size != "loss.weights.perceptual=0"]
     if "init=auto" in command:
         sizes.append("+init_settings.trainer.max_updates=2")
     if "resume=" in command:

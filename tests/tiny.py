@@ -30,6 +30,12 @@ _LACKS = {
     "generator=srresnet": ("generator.growth_channels",),
     "generator=sft": ("generator.growth_channels",),
     "generator=srcnn": ("generator.growth_channels", "generator.num_blocks"),
+    # It starts from the bundled weights, which have their sizes.
+    "generator=rrdb_bundled": (
+        "generator.num_features",
+        "generator.num_blocks",
+        "generator.growth_channels",
+    ),
     "generator=enlarger": ("generator.growth_channels", "generator.num_blocks"),  # docs/your_parts.md
 }
 

@@ -205,7 +205,7 @@ def test_a_click_on_the_map_moves_the_part(home, visitor, tmp_path):
     area.click(position={"x": box["width"] * 0.98, "y": box["height"] * 0.98})
     second = settled(visitor, other_than=first)
     corner = read_image(path)[:, -144:, -144:]
-    right = view.shown(Upscaler(home / "gan.safetensors").upscale(corner)[:, -512:, -512:], 768)
+    right = view.shown(Upscaler(home / "gan.safetensors", pre_pad=8).upscale(corner)[:, -512:, -512:], 768)
     np.testing.assert_array_equal(pixels(visitor, second[1]), right.permute(1, 2, 0).numpy())
 
 
@@ -219,7 +219,7 @@ def test_the_whole_comes_home(home, visitor, tmp_path):
         visitor.locator("#download").click()
     assert waiting.value.suggested_filename == "mine_x4_alpha1.png"
     waiting.value.save_as(tmp_path / "got.png")
-    right = Upscaler(home / "gan.safetensors").upscale(read_image(path))
+    right = Upscaler(home / "gan.safetensors", pre_pad=8).upscale(read_image(path))
     assert torch.equal(read_image(tmp_path / "got.png"), right)
 
 
