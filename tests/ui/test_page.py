@@ -157,7 +157,7 @@ def upload(page, path: Path) -> list[str]:
 
 def expected(home, path: Path, alpha: float, side: int = 128):
     """What the page is to show of the middle of a photo, made without it."""
-    pair = NetworkPair.read(home / "psnr.safetensors", home / "gan.safetensors")
+    pair = NetworkPair.read(home / "psnr.safetensors", home / "gan.safetensors", pre_pad=8)
     picture = view.as_picture(read_image(path), is_hr=False, scale=4)
     both = view.compare(picture, view.part_at(picture, 0.5, 0.5, side), pair, alpha)
     return [view.shown(each, 768).permute(1, 2, 0).numpy() for each in both]
