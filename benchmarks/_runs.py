@@ -19,7 +19,6 @@ from esrgan_lightning.losses import PerceptualLoss
 from esrgan_lightning.networks.blocks import scaled_msra_init
 from esrgan_lightning.run.build import build_stage
 from esrgan_lightning.run.cuda_graphs import CudaGraphs
-from esrgan_lightning.run.speed import speed_up
 from esrgan_lightning.run.trainer import TrainerSettings
 from esrgan_lightning.stages import GANStage, PSNRStage
 
@@ -51,18 +50,6 @@ def batch_of(size: int, *, side: int = 32) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(0)
     lr, hr = (torch.rand(size, 3, n, n, generator=random) for n in (side, 4 * side))
     return {"lr": lr, "hr": hr}
-
-
-def prepare(stage: PSNRStage | GANStage, settings: TrainerSettings) -> None:
-    """What ``train`` does to a stage for its speed."""
-    speed_up(
-        stage,
-        channels_last=settings.channels_last,
-        compiled=settings.compile,
-        cast_features=settings.cast_features,
-        gpu_kernels=settings.gpu_kernels,
-        precision=settings.resolved_precision(),
-    )
 
 
 def fit(

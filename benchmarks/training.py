@@ -29,10 +29,10 @@ import torch
 from _contest import OURS, Contest
 from _measure import gemm_peak, paired_ratio, synchronize
 from _rivals import Rival, basicsr, plain
-from _runs import DEVICE, DTYPES, Clock, CountOperations, batch_of, build, fit, prepare, repeated
+from _runs import DEVICE, DTYPES, Clock, CountOperations, batch_of, build, fit, repeated
 
 from esrgan_lightning.run.metrics_csv import MetricsCSV
-from esrgan_lightning.run.trainer import build_trainer
+from esrgan_lightning.run.trainer import build_trainer, prepare
 from esrgan_lightning.stages import GANStage, PSNRStage
 
 # Milliseconds: Lightning's share is then what is seen.

@@ -13,6 +13,7 @@ import tifffile
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageCms
+from raw_images import ADAM7, chunk
 from torch import nn
 
 from esrgan_lightning import Upscaler
@@ -58,10 +59,6 @@ def saved(image, kind, **options):
     return file.getvalue()
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def png(width, height, *, depth=8, color=2, interlace=0, extra=b"", data=b""):
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
@@ -73,17 +70,8 @@ def frames(kind):
 
 def interlaced():
     """Adam7 by hand, 8×8 gray: seven passes, each row behind the number of its filter."""
-    passes = [
-        (0, 0, 8, 8),
-        (0, 4, 8, 8),
-        (4, 0, 8, 4),
-        (0, 2, 4, 4),
-        (2, 0, 4, 2),
-        (0, 1, 2, 2),
-        (1, 0, 2, 1),
-    ]
     image = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
-    rows = [image[top::down, left::right] for top, left, down, right in passes]
+    rows = [image[top::down, left::right] for top, left, down, right in ADAM7]
     data = b"".join(b"\0" + row.tobytes() for part in rows for row in part)
     return png(8, 8, color=0, interlace=1, data=zlib.compress(data))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms
+from raw_images import ADAM7, TURNS, chunk
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.images import pil_colors
@@ -18,16 +19,6 @@ from esrgan_lightning.ops.image import read_photo
 
 H, W = 24, 32
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-TURNS = {
-    1: lambda x: x,
-    2: lambda x: x[:, ::-1],
-    3: lambda x: x[::-1, ::-1],
-    4: lambda x: x[::-1],
-    5: lambda x: x.swapaxes(0, 1),
-    6: lambda x: np.rot90(x, -1),
-    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
-    8: lambda x: np.rot90(x),
-}
 EXTRA = {"straight": "unassalpha", "premultiplied": "assocalpha", "unspecified": "unspecified"}
 
 
@@ -60,10 +51,6 @@ def by_opencv(data):
     return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.shape[2] > 1 else pixels
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def exif(turn, order=">"):
     head = b"MM\0*" if order == ">" else b"II*\0"
     return head + struct.pack(f"{order}IHHHIHHI", 8, 1, 0x112, 3, 1, turn, 0, 0)
@@ -73,17 +60,8 @@ def png(pixels, before=b"", after=b"", interlaced=False):
     """(H,W,C) with chunks before and behind the pixels; the seven passes of Adam7 if it is interlaced."""
     deep = pixels.dtype == np.uint16
     color = {1: 0, 2: 4, 3: 2, 4: 6}[pixels.shape[2]]
-    starts = (
-        (0, 0, 8, 8),
-        (0, 4, 8, 8),
-        (4, 0, 8, 4),
-        (0, 2, 4, 4),
-        (2, 0, 4, 2),
-        (0, 1, 2, 2),
-        (1, 0, 2, 1),
-    )
     data = b""
-    for top, left, down, right in starts if interlaced else ((0, 0, 1, 1),):
+    for top, left, down, right in ADAM7 if interlaced else ((0, 0, 1, 1),):
         rows = pixels[top::down, left::right].astype(">u2" if deep else "u1")
         data += b"".join(b"\0" + row.tobytes() for row in rows)
     head = struct.pack(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from raw_images import TURNS
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import codecs, image_size, list_images, read_image, read_rgb, write_image
@@ -82,18 +83,6 @@ def test_a_transparent_colour_becomes_alpha(tmp_path):
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "rgb.png", transparency=(1, 2, 3))
     assert read_image(tmp_path / "gray.png").flatten().tolist() == [7, 0]
     assert read_image(tmp_path / "rgb.png").flatten().tolist() == [1, 2, 3, 0]
-
-
-TURNS = {  # what the EXIF standard says of (H, W, C): 1 is upright, 6 lies on its left side, …
-    1: lambda x: x,
-    2: lambda x: x[:, ::-1],
-    3: lambda x: x[::-1, ::-1],
-    4: lambda x: x[::-1],
-    5: lambda x: x.swapaxes(0, 1),
-    6: lambda x: np.rot90(x, -1),
-    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
-    8: lambda x: np.rot90(x),
-}
 
 
 @pytest.mark.parametrize("orientation", TURNS)

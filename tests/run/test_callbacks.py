@@ -19,7 +19,7 @@ from esrgan_lightning.run.callbacks import (
     parameter_hash,
     save_model,
 )
-from esrgan_lightning.run.checkpoints import BestCheckpoint, LastCheckpoint
+from esrgan_lightning.run.checkpoints import LastCheckpoint
 from esrgan_lightning.weights import load_generator, read_generator_file
 
 STAGES = pytest.mark.parametrize("make", [psnr_stage, gan_stage], ids=["psnr", "gan"])
@@ -50,30 +50,6 @@ def test_last_checkpoint_at_each_interval_and_at_the_end(make, tmp_path):
     # Looked at before the checkpoint of the same batch, as checkpoints come last.
     assert watch.saved == [None, None, None, None, 2, 2, 2, 2, 4, 4]
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 5
-
-
-def test_best_checkpoint_is_the_highest_and_alone(tmp_path):
-    """Breaks if the best is the lowest, the latest, or one of many."""
-    scores = iter([20.0, 22.0, 21.0])
-
-    class Scores(nn.Module):
-        def update(self, sr, hr):
-            pass
-
-        def log(self, stage):
-            stage.log("val/psnr_y", next(scores))
-
-    stage = psnr_stage()
-    stage.validation = Scores()
-    fit(
-        stage,
-        batches(3),
-        validate=1,
-        val_check_interval=1,
-        callbacks=[BestCheckpoint(tmp_path)],
-        enable_checkpointing=True,
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000002.ckpt"]
 
 
 @STAGES

@@ -88,6 +88,12 @@ def best_of(folder, values, **settings):
     return best
 
 
+def test_the_best_is_the_highest_and_alone(tmp_path):
+    """Breaks if the best is the lowest, the latest, or one of many."""
+    best_of(tmp_path, [20.0, 22.0, 21.0])
+    assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000002.ckpt"]
+
+
 def test_of_equal_scores_the_earliest_stays(tmp_path):
     """Breaks if a score that is no better replaces a checkpoint."""
     assert best_of(tmp_path, [20.0, 20.5, 20.5, 20.25]).score == 20.5

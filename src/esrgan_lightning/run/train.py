@@ -31,13 +31,12 @@ from esrgan_lightning.run.build import (
     plain,
 )
 from esrgan_lightning.run.checkpoints import LAST
-from esrgan_lightning.run.initial import AUTO, psnr_model
+from esrgan_lightning.run.initial import AUTO, psnr_model, start_classifier, start_from
 from esrgan_lightning.run.metrics_csv import MetricsCSV
 from esrgan_lightning.run.outcome import recorded
 from esrgan_lightning.run.processes import check_shared_name
 from esrgan_lightning.run.resume import Saved, check_continues, logger_resume_args, read_checkpoint
 from esrgan_lightning.run.shutdown import GracefulShutdown, as_user_errors
-from esrgan_lightning.run.start import start_classifier, start_from
 from esrgan_lightning.run.state import RunState
 from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.stages.base import Stage

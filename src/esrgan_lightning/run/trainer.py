@@ -220,6 +220,12 @@ def build_trainer(
     except MisconfigurationException as error:  # such as four devices where there is one
         raise InputError(f"trainer: {error}") from error
     check_launch(trainer, spawn=spawn)
+    prepare(stage, settings)
+    return trainer
+
+
+def prepare(stage: Stage, settings: TrainerSettings) -> None:
+    """Makes the stage as fast as the settings say."""
     speed_up(
         stage,
         channels_last=settings.channels_last,
@@ -228,7 +234,6 @@ def build_trainer(
         gpu_kernels=settings.gpu_kernels,
         precision=settings.resolved_precision(),
     )
-    return trainer
 
 
 def _profiler(settings: TrainerSettings, run_dir: Path) -> dict[str, Profiler]:
