@@ -196,9 +196,18 @@ def test_the_wheel_runs_on_each_supported_python(wheel, foreign, version):
     run(uv, "venv", "-q", "-p", python, "venv", cwd=foreign)
     commands = foreign / "venv/bin"
     lock = ROOT / "requirements.lock"
-    run(uv, "pip", "install", "-q", "-p", commands / "python", "-c", lock, wheel, cwd=foreign)
+    install = (uv, "pip", "install", "-q", "-p", commands / "python", "-c", lock)
+    run(*install, wheel, cwd=foreign)
     told = run(commands / "python", "--version", cwd=foreign)
     assert told.startswith(f"Python {version}.")
+    run(
+        commands / "python",
+        "-c",
+        "from PIL import Image; Image.new('RGB', (24, 16)).save('a.png')",
+        cwd=foreign,
+    )
+    run(commands / "esrgan", "upscale", "a.png", cwd=foreign)
+    run(*install, f"{wheel}[demo]", cwd=foreign)
     run(commands / "esrgan-train", "stage=psnr", "preset=demo", "name=p", *tiny.PSNR, cwd=foreign)
     init = "init=runs/p/generator.safetensors"
     run(commands / "esrgan-train", "stage=gan", "preset=demo", "name=g", init, *tiny.GAN, cwd=foreign)

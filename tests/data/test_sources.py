@@ -25,7 +25,7 @@ def test_embedded_photos_exist_and_the_held_out_ones_are_not_trained_on():
 
 
 def test_a_missing_package_says_what_to_install():
-    with pytest.raises(InputError, match=r"data=photos needs the package nowhere.*data=folder"):
+    with pytest.raises(InputError, match=r"data=photos, unlike data=folder .* the extra demo"):
         embedded_photos([("nowhere", "data", "x.png")])
 
 

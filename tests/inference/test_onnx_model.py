@@ -150,5 +150,5 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_a_missing_extra_is_named(exports, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r"pip install 'esrgan-lightning\[onnx\]'"):
+    with pytest.raises(InputError, match=r'pip install "\.\[onnx\]"'):
         load_exported(exports / "net.onnx")

@@ -16,12 +16,11 @@ import numpy as np
 from esrgan_lightning.data.cache import cache_folder
 from esrgan_lightning.data.packfile import Pack
 from esrgan_lightning.data.packing import progress
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, needs_extra
 
 if TYPE_CHECKING:
     from litdata import StreamingDataset
 
-EXTRA = 'pip install "esrgan-lightning[streaming]"'
 INDEX = "index.json"
 #: What ``config["esrgan_lightning"]["format"]`` of an index says.
 FORMAT = "esrgan-lightning shards 2"
@@ -68,7 +67,7 @@ def write_shards(
     try:
         from litdata.streaming.writer import BinaryWriter
     except ImportError as error:
-        raise InputError(f"shards are written by litdata: {EXTRA}") from error
+        raise needs_extra("shards need", "streaming") from error
     folder = Path(folder)
     _check_settings(tile, overlap, chunk_mb, seed)
     given = [each if isinstance(each, Pack) else Pack(each) for each in packs]
@@ -188,7 +187,7 @@ class Shards:
         try:
             from litdata import StreamingDataset
         except ImportError as error:
-            raise InputError(f"{self.url} needs litdata: {EXTRA}") from error
+            raise needs_extra(f"{self.url} needs", "streaming") from error
         text = self._index(StreamingDataset)
         try:
             index = json.loads(text)

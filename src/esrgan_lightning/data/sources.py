@@ -14,7 +14,7 @@ from torch import Tensor
 
 from esrgan_lightning.data.packfile import Pack, Pixels
 from esrgan_lightning.data.pairing import pair_files
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.ops import image_size, list_images, read_rgb
 
 
@@ -172,10 +172,7 @@ HELD_OUT_PHOTOS = (
 def _inside_package(package: str, folder: str, name: str) -> Path:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            f"data=photos needs the package {package}: pip install scikit-image scikit-learn, "
-            "or use your own photos with data=folder data.train_dir=DIR"
-        )
+        raise needs_extra("data=photos, unlike data=folder data.train_dir=DIR, needs", "demo")
     path = Path(spec.submodule_search_locations[0], folder, name)
     if not path.is_file():
         raise InputError(f"the installed {package} has no photo {name}: use data=folder data.train_dir=DIR")

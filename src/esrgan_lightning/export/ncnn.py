@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.export.archives import write_traced
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.networks.rrdb import pad_to_fold
@@ -35,7 +35,7 @@ def write_ncnn(generator: nn.Module, path: Path, *, half: bool, channels: int) -
     try:
         from pnnx import EXEC_PATH
     except ImportError as error:
-        raise InputError("ncnn files need the extra ncnn: pip install 'esrgan-lightning[ncnn]'") from error
+        raise needs_extra("ncnn files need", "ncnn") from error
     folder = path.parent / "pnnx"
     folder.mkdir()
     write_traced(_Aligned(generator), torch.zeros(1, channels, 16, 20), folder / "net.pt", {})

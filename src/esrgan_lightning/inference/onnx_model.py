@@ -8,7 +8,7 @@ from typing import Any, Self, final
 import torch
 from torch import Tensor, nn
 
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, needs_extra
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def onnx_packages() -> tuple[Any, Any]:
         import onnxruntime
         import onnxscript  # noqa: F401 (torch's exporter needs it)
     except ImportError as error:
-        raise InputError("ONNX files need the extra onnx: pip install 'esrgan-lightning[onnx]'") from error
+        raise needs_extra("ONNX files need", "onnx") from error
     return onnx, onnxruntime
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.metrics.niqe import niqe
 from esrgan_lightning.ops import rgb_to_y, shave, to_uint8
 
@@ -49,10 +49,7 @@ class MaModel:
         try:
             from pyiqa.archs.nrqm_arch import NRQM
         except ImportError as error:
-            raise InputError(
-                "Ma's score and PI need the extra pi, for noncommercial use only: "
-                "pip install 'esrgan-lightning[pi]'"
-            ) from error
+            raise needs_extra("Ma's score and PI need, for noncommercial use only,", "pi") from error
         logger.warning("Ma's score is computed by pyiqa: licensed for noncommercial use only")
         probe = torch.randint(0, 256, (1, 1, SMALLEST, SMALLEST), generator=torch.Generator().manual_seed(0))
         try:  # a file that holds something else fails in as many ways as there are files

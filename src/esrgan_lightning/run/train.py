@@ -15,7 +15,7 @@ import esrgan_lightning
 from esrgan_lightning.bundled import model_path
 from esrgan_lightning.config import check_keys, check_numbers
 from esrgan_lightning.data import MaterialDataModule
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.networks.classifier import VGGClassifier
 from esrgan_lightning.run import folder as folders
 from esrgan_lightning.run.build import (
@@ -180,5 +180,8 @@ def _extra_loggers(cfg: DictConfig, run_dir: Path, saved: Saved | None) -> list[
                 **given,
                 "name": f"{cfg.name}/{run_dir.name}",
             }
-        loggers.append(make(save_dir=run_dir, **given))
+        try:
+            loggers.append(make(save_dir=run_dir, **given))
+        except ModuleNotFoundError as error:
+            raise needs_extra(f"logger={name} needs", name) from error
     return loggers

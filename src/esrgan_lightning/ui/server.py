@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.inference import NetworkPair
 
 
@@ -42,7 +42,7 @@ def serve(
         with _own_folder():
             _run(pair, runs, examples, host, port, browser, ready)
     except ImportError as error:
-        raise InputError('esrgan ui needs Gradio: pip install "esrgan-lightning[ui]"') from error
+        raise needs_extra("esrgan ui needs", "ui") from error
 
 
 def _check_address(host: str, port: int) -> None:
