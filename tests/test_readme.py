@@ -42,6 +42,7 @@ DOCS = (
     "models",
     "performance",
     "python",
+    "service",
     "sft",
     "streaming",
     "sweeps",

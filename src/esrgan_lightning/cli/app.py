@@ -14,6 +14,7 @@ from esrgan_lightning.cli.metrics import app as metrics
 from esrgan_lightning.cli.models import convert, inspect, models
 from esrgan_lightning.cli.report import report
 from esrgan_lightning.cli.segment import segment
+from esrgan_lightning.cli.serve import serve
 from esrgan_lightning.cli.ui import ui
 from esrgan_lightning.cli.upscale import upscale
 
@@ -31,6 +32,7 @@ app.command()(report)
 app.command()(segment)
 app.command()(doctor)
 app.command()(ui)
+app.command()(serve)
 
 
 @app.callback()

@@ -1,0 +1,62 @@
+"""``esrgan serve``."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from esrgan_lightning.bundled import model_path
+from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.cli.models import MODEL_HELP, complete_model
+from esrgan_lightning.errors import needs_extra
+
+
+class Host(StrEnum):
+    """Where LitServe can listen."""
+
+    OWN = "127.0.0.1"
+    ALL = "0.0.0.0"
+    ALL_6 = "::"
+
+
+def serve(
+    model: Annotated[
+        str, typer.Option("-m", "--model", help=f"{MODEL_HELP}.", autocompletion=complete_model)
+    ] = "gan",
+    host: Annotated[Host, typer.Option(help="Address to listen at: this machine alone, or all.")] = Host.OWN,
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port to listen at.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes on each device.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    devices: Annotated[int | None, typer.Option(min=1, help="How many GPUs (default: all).")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images of equal size that go together.")] = 8,
+    max_pixels: Annotated[float, typer.Option(help="Largest image, in millions of pixels.")] = 4.0,
+    max_upload: Annotated[float, typer.Option(help="Largest request, in MB.")] = 25.0,
+    queue: Annotated[int, typer.Option(min=1, help="Requests at a time; more get 503.")] = 64,
+    timeout: Annotated[float, typer.Option(help="Seconds a request may wait; then it gets 504.")] = 120.0,
+) -> None:
+    """Serve a network by HTTP: POST an image to /upscale, get a PNG."""
+    with one_line_errors("esrgan serve"):
+        path = model_path(model, key="-m ")
+        try:
+            from esrgan_lightning.service import Limits, UpscaleAPI
+            from esrgan_lightning.service import serve as run
+        except ImportError as error:
+            raise needs_extra("esrgan serve needs", "serve") from error
+        import torch
+
+        from esrgan_lightning.inference import Upscaler
+
+        Upscaler(path, device="cpu")  # what is wrong with it is told here, in one line
+        threads = max(1, torch.get_num_threads() // workers)
+        api = UpscaleAPI(str(path), batch=batch, threads=threads, max_pixels=int(max_pixels * 1e6))
+        limits = Limits(upload=max_upload, queue=queue, seconds=timeout)
+        typer.echo(f"POST images to http://{host.value}:{port}/upscale (Ctrl-C ends it)", err=True)
+        run(
+            api,
+            limits=limits,
+            host=host.value,
+            port=port,
+            accelerator=device,
+            devices=devices or "auto",
+            workers=workers,
+        )
