@@ -7,11 +7,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from spandrel import ModelLoader
 
+from esrgan_lightning.bundled import bundled_names
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet, SRResNet
 from esrgan_lightning.weights import convert_file, load_generator, save_generator
 from esrgan_lightning.weights.conversion import TARGETS
 
+EXACT = [layout for layout in TARGETS if layout != "chainner"]
 SMALL = {"num_features": 6, "num_blocks": 2, "growth_channels": 3}
 
 
@@ -29,7 +31,7 @@ def saved(tmp_path, **settings):
     return tmp_path / "own.safetensors"
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.product(TARGETS, repeat=2)))
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(EXACT, repeat=2)))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_round_trips_to_the_bit(tmp_path, first, second, dtype):
     """Breaks if a conversion widens half precision, as loading does, or changes an order of tensors."""
@@ -53,7 +55,7 @@ def test_spec_and_provenance_go_along_where_there_is_room(tmp_path):
         assert (tmp_path / f"{layout}.safetensors").read_bytes() == start.read_bytes()
 
 
-@pytest.mark.parametrize("layout", ["safetensors", "basicsr", "esrgan2018"])
+@pytest.mark.parametrize("layout", ["safetensors", "basicsr", "esrgan2018", "chainner"])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -83,6 +85,31 @@ def test_spandrel_makes_the_same_picture(tmp_path, layout, settings):
     torch.testing.assert_close(theirs.model(x), net(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("layout", ["basicsr", "esrgan2018", "chainner", "mmagic"])
+@pytest.mark.parametrize("beta", [0.0, 0.1, 0.5, 1.0])
+@torch.no_grad()
+def test_beta_goes_into_the_weights(tmp_path, layout, beta):
+    """A reader builds a network of 0.2: its picture is that of the network that was trained with β."""
+    net = network(residual_scaling=beta)
+    save_generator(tmp_path / "own.safetensors", net)
+    assert f"β = {beta:g}" in convert_file(tmp_path / "own.safetensors", tmp_path / "g.pth", layout)[0]
+    theirs = load_generator(tmp_path / "g.pth")
+    assert theirs.spec["arguments"]["residual_scaling"] == 0.2
+    x = torch.rand(1, 3, 8, 9)
+    wanted = net(x)
+    torch.testing.assert_close(theirs(x), wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("name", bundled_names())
+@torch.no_grad()
+def test_chainner_reads_the_bundled_networks(tmp_path, name):
+    """They grow by 16 channels, its loader by 32."""
+    convert_file(name, tmp_path / "g.pth", "chainner")
+    theirs = ModelLoader().load_from_file(tmp_path / "g.pth")
+    x = torch.rand(1, 3, 12, 10)
+    torch.testing.assert_close(theirs.model(x), load_generator(name)(x), rtol=1e-4, atol=1e-5)
+
+
 def test_mmagic_reads_its_names(tmp_path):
     """Its checkpoints hold a state dict of the whole model: the generator's part of it."""
     convert_file(saved(tmp_path), tmp_path / "m.pth", "mmagic")
@@ -94,8 +121,8 @@ def test_mmagic_reads_its_names(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "layout", "says"),
     [
-        ({"residual_scaling": 1.0}, "basicsr", r"residual scaling β = 1\.0.*--to safetensors"),
-        ({"residual_scaling": 1.0}, "esrgan2018", "the picture would be another"),
+        ({"growth_channels": 33}, "chainner", r"grows by 33 channels.*--to basicsr"),
+        ({"scale": 3}, "chainner", "is x3, which chaiNNer's loader takes for x2"),
         ({"scale": 2}, "esrgan2018", "pixel-unshuffle, x2.*--to basicsr"),
     ],
 )
@@ -106,9 +133,10 @@ def test_what_a_layout_cannot_say_is_refused(tmp_path, settings, layout, says):
 
 
 def test_what_the_reader_has_to_be_told_is_noted(tmp_path):
-    (note,) = convert_file(saved(tmp_path, scale=3), tmp_path / "x3.pth", "esrgan2018")
+    growth, note = convert_file(saved(tmp_path, scale=3), tmp_path / "x3.pth", "esrgan2018")
+    assert "told 3 growth channels" in growth
     assert "tell its reader scale 3" in note
-    (note,) = convert_file(saved(tmp_path, scale=8), tmp_path / "x8.pth", "basicsr")
+    _, note = convert_file(saved(tmp_path, scale=8), tmp_path / "x8.pth", "basicsr")
     assert "does not load this one (x8)" in note
     with pytest.raises(InputError, match=r"scale 2 or scale 3.*--scale"):
         convert_file(tmp_path / "x3.pth", tmp_path / "back.safetensors", "safetensors")

@@ -1,8 +1,11 @@
 """Files that are broken or hostile: one InputError with the file's name and a remedy, and nothing is run."""
 
+import argparse
 import os
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -11,11 +14,13 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.weights import (
     LINEAGE_KEY,
+    describe_file,
     load_generator,
     load_state,
     read_generator_file,
     save_generator,
 )
+from esrgan_lightning.weights.layouts import from_canonical
 
 SMALL = {"num_features": 4, "num_blocks": 1, "growth_channels": 2}
 
@@ -151,3 +156,74 @@ def test_a_readable_file_of_the_old_pth_kind(tmp_path):
     torch.save({"params_ema": net.state_dict()}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     loaded = load_generator(tmp_path / "old.pth").state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 67\n",
+            "pointer of Git LFS.*git lfs pull",
+        ),
+        (b"\n<!DOCTYPE html><html></html>", "a web page, not the file"),
+        (b'{"message": "Not Found"}', "text"),
+        (b"\x1f\x8b\x08\0", "unpack it"),
+        (b"", "is empty: get it again"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_what_a_download_gave_instead(tmp_path, content, says, ending):
+    (tmp_path / f"net{ending}").write_bytes(content)
+    refused(tmp_path / f"net{ending}", says)
+
+
+@pytest.mark.parametrize("name", ["g.pth", "G.PTH", "g.pth.tar", "G.SafeTensors", "g.ckpt", "g.bin", "g"])
+@pytest.mark.parametrize("write", [save_file, torch.save])
+def test_the_content_tells_the_format(tmp_path, name, write):
+    state = RRDBNet(**SMALL).state_dict()
+    write(state, tmp_path / name)
+    assert torch.equal(load_generator(tmp_path / name).state_dict()["conv_hr.bias"], state["conv_hr.bias"])
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_trainers_options_beside_the_tensors(tmp_path, zipped):
+    """They are passed over: torch refuses the whole file for them."""
+    state, options = RRDBNet(**SMALL).state_dict(), argparse.Namespace(lr=1e-4)
+    content = {"model_state_dict": state, "args": options, "best": np.float64(1)}
+    if zipped:
+        content["path"] = Path("a")
+    torch.save(content, tmp_path / "g.pth", _use_new_zipfile_serialization=zipped)
+    assert load_generator(tmp_path / "g.pth").state_dict().keys() == state.keys()
+    torch.save({"model_state_dict": {"a": options}}, tmp_path / "g.pth")
+    refused(tmp_path / "g.pth", r"found a \(StandIn\) where tensors belong")
+
+
+@pytest.mark.parametrize("key", ["model_state_dict", "net_g", "params-ema", "generator"])
+@pytest.mark.parametrize("prefix", ["", "netG.", "model."])
+@pytest.mark.parametrize("layout", [None, "esrgan2018"])
+def test_keys_of_other_trainers(tmp_path, key, prefix, layout):
+    net = RRDBNet(**SMALL)
+    state = from_canonical(net.state_dict(), layout) if layout else net.state_dict()
+    torch.save({key: {f"{prefix}{name}": x for name, x in state.items()}, "epoch": 3}, tmp_path / "g.pth")
+    assert load_generator(tmp_path / "g.pth").state_dict().keys() == net.state_dict().keys()
+    assert describe_file(tmp_path / "g.pth")["arguments"]["num_features"] == 4
+
+
+@pytest.mark.parametrize("change", ["missing", "shape", "nan", "surplus"])
+@pytest.mark.parametrize("scale", [3, 4])
+def test_inspect_refuses_what_does_not_load(tmp_path, change, scale):
+    state = RRDBNet(**SMALL, scale=scale).state_dict()
+    if change == "missing":
+        del state["conv_hr.bias"]
+    elif change == "shape":
+        state["conv_hr.weight"] = state["conv_hr.weight"][:2].clone()
+    elif change == "nan":
+        state["conv_hr.bias"].fill_(float("nan"))
+    else:
+        state["mean"] = torch.zeros(3)
+    save_file(state, tmp_path / "g.safetensors")
+    with pytest.raises(InputError) as loaded:
+        load_generator(tmp_path / "g.safetensors", scale=scale)
+    with pytest.raises(InputError) as described:
+        describe_file(tmp_path / "g.safetensors")
+    assert str(described.value) == str(loaded.value)

@@ -78,12 +78,12 @@ def _shown(row: Mapping[str, float] | None) -> str:
 def convert(
     model: Annotated[str, typer.Argument(help=f"The model: {MODEL_HELP}.", autocompletion=complete_model)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
-    to: Annotated[str, typer.Option("--to", help="safetensors, basicsr, esrgan2018 or mmagic.")],
+    to: Annotated[str, typer.Option("--to", help="safetensors, basicsr, esrgan2018, mmagic or chainner.")],
     scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     half: Annotated[bool, typer.Option("--half", help="Round to float16: half the size.")] = False,
 ) -> None:
-    """Write a generator as other tools read it; without --half the tensors stay the same to the bit."""
+    """Write a generator as other tools read it; the picture stays the same."""
     from esrgan_lightning.weights.conversion import convert_file
 
     with one_line_errors("esrgan convert"):

@@ -93,18 +93,27 @@ def load_generator(
     """
     path = model_path(path)
     state, spec, _ = read_generator_file(path)
-    spec = resolve_spec(state, spec, scale=scale, source=path)
-    require_finite(state, path)
-    try:
-        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-            generator = build_network(spec)
-    except (InputError, RuntimeError, TypeError) as error:  # sizes too large, values of another type
-        raise InputError(f"{path}: {error}") from error
-    if difference := differences(generator.state_dict(), state):
-        raise InputError(f"{path}: the tensors are not those of {spec['architecture']}: {difference}")
+    generator = empty_network(state, resolve_spec(state, spec, scale=scale, source=path), path)
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     generator.load_state_dict(state, assign=True)
     return generator.to(device).eval()
+
+
+def empty_network(state: Mapping[str, Tensor], spec: Mapping[str, Any], source: object) -> nn.Module:
+    """The network of a file on the meta device: no memory and no random numbers for what is replaced at once.
+
+    Raises:
+        InputError: ``state`` does not fit it whole, or holds what is not finite.
+    """
+    require_finite(state, source)
+    try:
+        with torch.device("meta"):
+            network = build_network(spec)
+    except (InputError, RuntimeError, TypeError) as error:  # sizes too large, values of another type
+        raise InputError(f"{source}: {error}") from error
+    if difference := differences(network.state_dict(), state):
+        raise InputError(f"{source}: the tensors are not those of {spec['architecture']}: {difference}")
+    return network
 
 
 def resolve_spec(

@@ -10,13 +10,11 @@ from torch import Tensor
 
 from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks import build_network
 from esrgan_lightning.ops.files import whole_file
-from esrgan_lightning.weights.checkpoint import resolve_spec, write_generator_file
+from esrgan_lightning.weights.checkpoint import empty_network, resolve_spec, write_generator_file
 from esrgan_lightning.weights.files import LINEAGE_KEY
 from esrgan_lightning.weights.layouts import from_canonical
 from esrgan_lightning.weights.reader import read_contents
-from esrgan_lightning.weights.state import differences, require_finite
 
 #: What is written, by name → the endings of its files.
 TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -25,8 +23,12 @@ TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "basicsr": (".pth", ".pt"),
         "esrgan2018": (".pth", ".pt"),
         "mmagic": (".pth", ".pt"),
+        "chainner": (".pth", ".pt"),
     }
 )
+
+# What readers take for granted: β, and of chaiNNer's loader the growth channels.
+_BETA, _GROWTH = 0.2, 32
 
 
 def convert_file(
@@ -38,9 +40,12 @@ def convert_file(
     overwrite: bool = False,
     half: bool = False,
 ) -> list[str]:
-    """Writes a generator's file in another layout; no tensor changes, in value or in type, but by ``half``.
+    """Writes a generator's file in another layout, for the programs that read it.
 
     ``safetensors`` is this library's, with spec and provenance, under names that all tools below read.
+    What the readers of the others take for granted is brought about exactly, but for rounding: a residual
+    scaling β other than 0.2 goes into the weights, and for ``chainner`` zeros fill the growth channels up to
+    32. ``chainner`` has the names of 2018 and is for chaiNNer and whatever else loads by spandrel.
     ``basicsr`` is ``{"params": …}`` for BasicSR and Real-ESRGAN, ``mmagic`` a checkpoint with
     ``generator.…``; both carry spec and provenance under a key that the tools pass over. ``esrgan2018`` is
     the bare Sequential of the ESRGAN authors' first release.
@@ -69,9 +74,10 @@ def convert_file(
         raise InputError(f"{out} exists: choose another name, or replace it by --overwrite")
     contents = read_contents(path)
     spec = resolve_spec(contents.state, contents.spec, scale=scale, source=path)
-    _check_complete(contents.state, spec, path)
-    state = contents.state
-    require_finite(state, path)
+    empty_network(contents.state, spec, path)  # what lacks a tensor would become another that lacks it
+    state, notes = contents.state, [] if to == "safetensors" else _check_holds(to, spec, path)
+    if to != "safetensors":
+        state, spec = _fitted(state, spec, growth=_GROWTH if to == "chainner" else 0)
     if half:
         state = {name: each.half() if each.is_floating_point() else each for name, each in state.items()}
         if not all(each.isfinite().all() for each in state.values()):
@@ -81,8 +87,7 @@ def convert_file(
         provenance = {**provenance, "updates": contents.updates}
     if to == "safetensors":
         write_generator_file(out, state, spec, provenance)
-        return []
-    notes = _check_holds(to, spec, path)
+        return notes
     lineage = {LINEAGE_KEY: {"spec": spec, "provenance": provenance}}
     content: dict[str, Any]
     if to == "basicsr":
@@ -94,20 +99,9 @@ def convert_file(
             **lineage,
         }
     else:
-        content = dict(from_canonical(state, to))
+        content = dict(from_canonical(state, "esrgan2018"))
     _save(content, out)
     return notes
-
-
-def _check_complete(state: Mapping[str, Tensor], spec: Mapping[str, Any], path: Path) -> None:
-    """A file that lacks a tensor would become another one that lacks it."""
-    try:
-        with torch.device("meta"):
-            network = build_network(spec)
-    except (InputError, RuntimeError, TypeError) as error:
-        raise InputError(f"{path}: {error}") from error
-    if difference := differences(network.state_dict(), state):
-        raise InputError(f"{path}: the tensors are not those of {spec['architecture']}: {difference}")
 
 
 def _check_holds(to: str, spec: Mapping[str, Any], path: Path) -> list[str]:
@@ -117,11 +111,19 @@ def _check_holds(to: str, spec: Mapping[str, Any], path: Path) -> list[str]:
         raise InputError(
             f"{path} holds {spec['architecture']}, and {to} knows RRDB networks: --to safetensors"
         )
-    beta = arguments.get("residual_scaling", 0.2)
-    if beta != 0.2:
+    notes = []
+    beta, growth = arguments.get("residual_scaling", _BETA), arguments.get("growth_channels", _GROWTH)
+    if beta != _BETA:
+        notes.append(f"β = {beta:g} went into the weights, as readers of {to} take {_BETA:g}")
+    if to == "chainner" and growth > _GROWTH:
         raise InputError(
-            f"{path} has residual scaling β = {beta}, no file of {to} can say so, and its readers take 0.2: "
-            "the picture would be another; --to safetensors keeps it"
+            f"{path} grows by {growth} channels, and chaiNNer's loader knows {_GROWTH}: --to basicsr"
+        )
+    if to == "chainner" and arguments["scale"] == 3:
+        raise InputError(f"{path} is x3, which chaiNNer's loader takes for x2: --to basicsr or safetensors")
+    if to != "chainner" and growth != _GROWTH:
+        notes.append(
+            f"its readers have to be told {growth} growth channels; chaiNNer's loader cannot: --to chainner"
         )
     scale, folds = arguments["scale"], bool(arguments.get("unshuffle"))
     if to == "esrgan2018":
@@ -130,15 +132,50 @@ def _check_holds(to: str, spec: Mapping[str, Any], path: Path) -> list[str]:
                 f"{path} folds its input first (pixel-unshuffle, x{scale}), which the network of 2018 does "
                 "not: --to basicsr or safetensors"
             )
-        return (
-            [f"x3 and x2 look alike in this layout: tell its reader scale {scale}"] if scale in (2, 3) else []
+        if scale in (2, 3):
+            notes.append(f"x3 and x2 look alike in this layout: tell its reader scale {scale}")
+    elif to != "chainner" and scale != 4 and not folds:
+        notes.append(
+            f"{to}'s own network has two enlargements (x4, or x2 and x1 behind a pixel-unshuffle) and does "
+            f"not load this one (x{scale}); others that count the conv_up do"
         )
-    if scale in (1, 2, 4) and (scale == 4 or folds):
-        return []
-    return [
-        f"{to}'s own network has two enlargements (x4, or x2 and x1 behind a pixel-unshuffle) and does not "
-        f"load this one (x{scale}); others that count the conv_up do"
-    ]
+    return notes
+
+
+def _fitted(
+    state: Mapping[str, Tensor], spec: Mapping[str, Any], growth: int
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The same function as weights of an RRDB network of β = 0.2 and at least ``growth`` growth channels."""
+    arguments = dict(spec["arguments"])
+    beta, own = arguments.get("residual_scaling", _BETA), arguments.get("growth_channels", _GROWTH)
+    state, ratio = dict(state), beta / _BETA
+    blocks = {name.removesuffix(".conv1.weight") for name in state if name.endswith(".conv1.weight")}
+    for block in blocks if beta != _BETA else ():
+        # x + βF = x + 0.2·(β/0.2)F. The third is scaled with its input x by the RRDB's β as well, and conv5
+        # sees that input: βx + β²F = 0.2·(x + 0.2·(a·F + b·x)) with a = (β/0.2)² and b = (β/0.2 − 1)/0.2.
+        last, name = block.endswith("rdb3"), f"{block}.conv5"
+        weight = state[f"{name}.weight"].double() * (ratio**2 if last else ratio)
+        if last:
+            features = torch.arange(len(weight))
+            weight[features, features, 1, 1] += (ratio - 1) / _BETA
+        state[f"{name}.weight"] = weight.to(state[f"{name}.weight"].dtype)
+        bias = state[f"{name}.bias"]
+        state[f"{name}.bias"] = (bias.double() * (ratio**2 if last else ratio)).to(bias.dtype)
+    if own < growth:  # channels of zeros, whose activation is zero
+        first = len(state["conv_first.weight"])
+        for block in blocks:
+            for k in range(1, 6):
+                weight, bias = state[f"{block}.conv{k}.weight"], state[f"{block}.conv{k}.bias"]
+                outputs = growth if k < 5 else first
+                wide = weight.new_zeros(outputs, first + (k - 1) * growth, 3, 3)
+                wide[: len(weight), :first] = weight[:, :first]
+                for j in range(k - 1):
+                    grown = weight[:, first + j * own : first + (j + 1) * own]
+                    wide[: len(weight), first + j * growth : first + j * growth + own] = grown
+                state[f"{block}.conv{k}.weight"] = wide
+                state[f"{block}.conv{k}.bias"] = torch.cat([bias, bias.new_zeros(outputs - len(bias))])
+    arguments |= {"residual_scaling": _BETA, "growth_channels": max(own, growth)}
+    return state, {**spec, "arguments": arguments}
 
 
 def _save(content: Mapping[str, Any], out: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a file of weights is, told without building the network."""
+"""What a file of weights is."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Any
 
 from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.weights.checkpoint import resolve_spec
+from esrgan_lightning.weights.checkpoint import empty_network, resolve_spec
 from esrgan_lightning.weights.files import widened
+from esrgan_lightning.weights.layouts import possible_scales
 from esrgan_lightning.weights.reader import read_contents
 from esrgan_lightning.weights.state import state_hash
 
@@ -33,7 +34,7 @@ def describe_file(path: str | Path, *, scale: int | None = None) -> dict[str, An
         the float32 tensors, as in provenance.
 
     Raises:
-        InputError: Not a generator's file.
+        InputError: Not a generator's file, or one that ``load_generator`` refuses.
     """
     path = model_path(path)
     contents = read_contents(path)
@@ -50,12 +51,18 @@ def describe_file(path: str | Path, *, scale: int | None = None) -> dict[str, An
         "provenance": contents.provenance,
         "stated": contents.spec is not None,
     }
+    open_scale: dict[str, Any] = {}
     try:
         spec: Mapping[str, Any] = resolve_spec(contents.state, contents.spec, scale=scale, source=path)
-    except InputError as error:
-        if "conv_up can be scale" not in str(error):
+    except InputError:
+        if scale is not None or possible_scales(contents.state) != (2, 3):
             raise
-        return described | {"architecture": "RRDBNet", "arguments": {"scale": "2 or 3"}}
+        spec = resolve_spec(contents.state, None, scale=2, source=path)
+        open_scale["scale"] = "2 or 3"
+    empty_network(contents.state, spec, path)
     if spec["architecture"] != "RRDBNet":
         described["layout"] = "own"  # the layouts are names of RRDBNet's tensors
-    return described | {"architecture": spec["architecture"], "arguments": dict(spec["arguments"])}
+    return described | {
+        "architecture": spec["architecture"],
+        "arguments": dict(spec["arguments"]) | open_scale,
+    }

@@ -3,6 +3,7 @@
 import json
 import mmap
 import struct
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +14,12 @@ from safetensors import safe_open
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.weights.formats import EXPORT, format_of
 from esrgan_lightning.weights.state import first_few
 
 # In a .ckpt the top-level key, in a .safetensors file the metadata key (as JSON) of
 # {"spec": {"architecture": …, "arguments": {…}}, "provenance": {…}, "checksum": …}.
 LINEAGE_KEY = "esrgan_lightning"
-PICKLED = (".ckpt", ".pth", ".pt")
 #: What a file may have at most. ESRGAN's has 67 MB and 702 tensors, its training checkpoint under 1 GB.
 MAX_BYTES, MAX_TENSORS = 2**33, 100_000
 #: Of a .safetensors file's header, as the format itself has it; and of the lineage as JSON.
@@ -27,43 +28,29 @@ MAX_HEADER, MAX_LINEAGE = 100_000_000, 10_000_000
 EXPECTED = (
     "expected a generator: .safetensors or .ckpt of this library, or an RRDB network as .safetensors or .pth "
     "(keys conv_first, body.N.rdbM.convK, conv_body, conv_up1 …, conv_hr, conv_last, or the ESRGAN authors' "
-    "layouts of 2018 and 2019, also below params, params_ema or state_dict, or after module., _orig_mod., "
-    "generator. or generator_ema.)"
+    "layouts of 2018 and 2019, also below params_ema, state_dict, net_g and the like, or after module., "
+    "_orig_mod., generator. or generator_ema.)"
 )
-_EXPORT = "an export, which holds no weights to be read: give the file that it was made from"
-_KNOWN = {
-    ".onnx": f"ONNX, {_EXPORT}",
-    ".param": f"ncnn, {_EXPORT}",
-    ".bin": f"ncnn's weights or a pickle of another tool, {_EXPORT}",
-    ".pt2": f"torch.export, {_EXPORT}",
-    ".ts": f"TorchScript, {_EXPORT}",
-}
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads a file's content, and what the file says under ``LINEAGE_KEY`` ({} where it says nothing).
 
-    What a file claims is held against its size before anything is believed: memory is used for what is
-    there alone. A .ckpt or .pth is checked against the checksums inside, which PyTorch's format before 1.6
-    does not have.
+    Its first bytes tell the format, whatever its name ends in. What a file claims is held against its size
+    before anything is believed: memory is used for what is there alone. A pickled file is checked against
+    the checksums inside, which PyTorch's format before 1.6 does not have.
 
     Returns:
-        The state dict of a .safetensors file, or the object inside a pickled file; and the lineage.
+        The state dict of a safetensors file, or the object inside a pickled file; and the lineage.
 
     Raises:
-        InputError: No such file, another ending, or not readable as tensors and plain values.
+        InputError: No such file, another format, or not readable as tensors and plain values.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: give the file of weights inside it")
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    if path.suffix not in (".safetensors", *PICKLED):
-        known = f" (this is {_KNOWN[path.suffix]})" if path.suffix in _KNOWN else ""
-        raise InputError(f"{path}: expected a file ending in .safetensors, {', '.join(PICKLED)}{known}")
+    read = _read_safetensors if format_of(path) == "safetensors" else _read_pickled
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path.stat().st_size} bytes, and at most {MAX_BYTES} are read")
-        content, lineage = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
+        content, lineage = read(path)
         lineage = _plain(lineage)
     except Exception as error:  # a broken or hostile file fails in any of the readers' own ways
         lines = str(error).splitlines() or [""]
@@ -93,6 +80,19 @@ def _read_safetensors(path: Path) -> tuple[Any, Any]:
     return tensors, json.loads(lineage)
 
 
+class _StandIn:
+    """For an object that others keep beside the tensors (options, figures): that itself is never made."""
+
+    def __new__(cls, *_: object) -> "_StandIn":
+        return super().__new__(cls)
+
+    def __setstate__(self, _: object) -> None:
+        """Nothing is kept."""
+
+
+_ONE_AT_A_TIME = threading.Lock()  # what torch may load is a setting of the whole process
+
+
 def _read_pickled(path: Path) -> tuple[Any, Any]:
     with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data:
         zipped = data[:4] == b"PK\3\4"
@@ -101,7 +101,16 @@ def _read_pickled(path: Path) -> tuple[Any, Any]:
             raise InputError("it asks for a bytearray, which no file of weights does")
     if zipped:
         _check_archive(path)
-    content = torch.load(path, map_location="cpu", weights_only=True)
+        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    else:
+        foreign = [
+            "argparse.Namespace",
+            "numpy.dtype",
+            *(f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")),
+        ]
+    stand_ins: list[Any] = [(type("StandIn", (_StandIn,), {}), name) for name in foreign]
+    with _ONE_AT_A_TIME, torch.serialization.safe_globals(stand_ins):
+        content = torch.load(path, map_location="cpu", weights_only=True)
     return content, content.get(LINEAGE_KEY, {}) if isinstance(content, Mapping) else {}
 
 
@@ -110,7 +119,7 @@ def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-            raise InputError(f"TorchScript, {_EXPORT}")
+            raise InputError(f"TorchScript, {EXPORT}")
         if len(entries) > 2 * MAX_TENSORS:
             raise InputError(f"{len(entries)} entries, and at most {2 * MAX_TENSORS} are read")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

@@ -112,11 +112,16 @@ def _renamed(name: str, names: Mapping[str, str]) -> str:
     return f"{names.get(module, module)}.{kind}" if module else name
 
 
-# Left by DistributedDataParallel and torch.compile; by mmagic and Lightning, the averaged weights first.
-_WRAPPERS = ("module.", "_orig_mod.")
+# Left by DistributedDataParallel and torch.compile, and by modules that hold the network as one attribute.
+_WRAPPERS = ("module.", "_orig_mod.", "net_g.", "netG.", "net.", "model.")
+# Of mmagic and Lightning, the averaged weights first.
 _GENERATORS = ("generator_ema.", "generator.")
-# Where a file keeps its state dict, the averaged weights first.
-_WRAPPINGS = ("state_dict", "params_ema", "params")
+# Where a file keeps its state dict, the averaged weights first; one may lie in another.
+_WRAPPINGS = (
+    *("params_ema", "params-ema", "ema_state_dict", "state_dict_ema", "model_ema", "net_g_ema"),
+    *("generator_ema", "state_dict", "model_state_dict", "generator_state_dict", "params", "net_g", "netG"),
+    *("generator", "model", "net", "network", "weights"),
+)
 
 
 def select_state(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,15 +138,17 @@ def _selected(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The state dict, and how it was found.
 
     From a Lightning checkpoint the moving average (once it has averaged something), else the generator; from
-    mmagic's ``generator_ema``, else its ``generator``; else BasicSR's ``params_ema``, else its ``params``,
-    else the content itself. Prefixes that all names have are taken off.
+    mmagic's ``generator_ema``, else its ``generator``; else BasicSR's ``params_ema``, else its ``params`` and
+    what others call them, else the content itself. Prefixes that all names have are taken off.
     """
     state: Mapping[Any, Any] = content
-    path = []
-    for key in _WRAPPINGS:
-        if isinstance(content.get(key), Mapping):
-            state, path = content[key], [key]
+    path: list[str] = []
+    while len(path) < 3:  # a hostile file may hold itself
+        key = next((key for key in _WRAPPINGS if isinstance(state.get(key), Mapping)), None)
+        if key is None:
             break
+        state = state[key]
+        path.append(key)
     state = _bare(state)
     parts: Sequence[str] = _GENERATORS
     if "ema.n_averaged" in state:
@@ -157,8 +164,9 @@ def _selected(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 def _bare(state: Mapping[Any, Any]) -> dict[str, Any]:
     """Without the prefixes that all names share, in whatever order."""
     names = {str(name): value for name, value in state.items()}
-    while prefix := next((each for each in _WRAPPERS if all(name.startswith(each) for name in names)), ""):
-        if not names:
+    while names and "model.0.weight" not in names:  # there "model." is the layout's of 2018
+        prefix = next((each for each in _WRAPPERS if all(name.startswith(each) for name in names)), None)
+        if prefix is None:
             break
         names = _below(names, prefix)
     return names

@@ -37,7 +37,7 @@ def read_contents(path: str | Path) -> Contents:
     if (spec is not None and not _is_spec(spec)) or not isinstance(provenance, Mapping):
         raise InputError(f"{path}: what it says under {LINEAGE_KEY!r} is not a spec: it is damaged")
     tensors = {name: value for name, value in content.items() if name != LINEAGE_KEY}
-    own = spec is not None and path.suffix == ".safetensors"
+    own = spec is not None and LINEAGE_KEY not in content  # .safetensors have it beside the tensors
     state = plain_tensors(tensors if own else select_state(tensors), path)
     if own and lineage.get("checksum") not in (None, checksum(state, spec, provenance)):
         raise InputError(
