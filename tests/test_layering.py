@@ -13,6 +13,7 @@ PACKAGE = "esrgan_lightning"
 
 # A module imports from a lower rank or from its own folder. `errors` is free for all.
 RANKS = {
+    "lazy": -1,
     "ops": 0,
     "bundled": 0,
     "networks": 1,
@@ -30,6 +31,7 @@ RANKS = {
     "run": 5,
     "training": 6,
     "cli": 7,
+    "__main__": 8,
 }
 HYDRA_PARTS = ("run", "config", "cli")  # DictConfig stops here: below are typed arguments
 

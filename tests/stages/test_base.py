@@ -9,6 +9,8 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from esrgan_lightning import GANStage
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import PerceptualLoss, WeightedLoss
 from esrgan_lightning.run.checkpoints import BestCheckpoint
 from esrgan_lightning.run.metrics_csv import MetricsCSV
@@ -233,3 +235,14 @@ def test_checkpoints_load_without_pickle_and_hold_what_they_should(make, tmp_pat
     learning = sum(len(group["params"]) for opt in trainer.optimizers for group in opt.param_groups)
     parts = [stage.generator] + ([stage.discriminator] if make is gan_stage else [])
     assert learning == sum(len(list(part.parameters())) for part in parts)
+
+
+def test_a_stage_from_a_checkpoint_of_its_own_parts_or_a_line_that_says_how(tmp_path):
+    stage = gan_stage()
+    fit(stage, batches(1), precision="32-true").save_checkpoint(tmp_path / "c.ckpt")
+    fresh = gan_stage()
+    parts = {name: getattr(fresh, name) for name in ("generator", "discriminator", "losses", "adversarial")}
+    again = GANStage.load_from_checkpoint(tmp_path / "c.ckpt", optimizer=torch.optim.Adam, **parts)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in stage.state_dict().items())
+    with pytest.raises(InputError, match=r"c\.ckpt.*GANStage\.load_from_checkpoint.*load_generator.*resume="):
+        GANStage.load_from_checkpoint(tmp_path / "c.ckpt")

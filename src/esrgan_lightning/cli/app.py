@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+import esrgan_lightning
 from esrgan_lightning.cli.data import app as data
 from esrgan_lightning.cli.doctor import doctor
 from esrgan_lightning.cli.errors import one_line_errors
@@ -35,8 +36,18 @@ app.command()(ui)
 app.command()(serve)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(esrgan_lightning.__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version.")
+    ] = False,
+) -> None:
     """ESRGAN: upscale photos, blend models, see the whole of it in a demo. Training: esrgan-train."""
 
 

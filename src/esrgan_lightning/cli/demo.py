@@ -13,7 +13,6 @@ from pytorch_lightning.callbacks import Callback, Timer
 from rich.console import Console
 from torch import Tensor
 
-from esrgan_lightning.cli.errors import quiet
 from esrgan_lightning.config import compose
 from esrgan_lightning.data import embedded_photos
 from esrgan_lightning.data.sources import HELD_OUT_PHOTOS
@@ -31,7 +30,7 @@ from esrgan_lightning.evaluation import (
 from esrgan_lightning.metrics import CONVENTION
 from esrgan_lightning.ops import imresize, write_image
 from esrgan_lightning.ops.picture import comparison
-from esrgan_lightning.run.train import train
+from esrgan_lightning.training import quiet, train
 from esrgan_lightning.weights import interpolate_files
 
 ALPHA = 0.8

@@ -1,10 +1,8 @@
 """How the commands speak: one line for what went wrong, nothing that a user has no use for."""
 
 import difflib
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -100,13 +98,3 @@ def _keys(config: object, prefix: str = "") -> Iterator[str]:
             if prefix or key != "hydra":
                 yield f"{prefix}{key}"
                 yield from _keys(value, f"{prefix}{key}.")
-
-
-def quiet() -> None:
-    """Leaves out what Lightning tells about itself; warnings that concern a run stay."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
-    warnings.filterwarnings(
-        "ignore", message=".*resuming from a checkpoint that ended before the epoch ended"
-    )

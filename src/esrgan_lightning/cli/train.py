@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from esrgan_lightning.cli.errors import complain, one_line_errors, quiet, run_hydra
+from esrgan_lightning.cli.errors import complain, one_line_errors, run_hydra
 from esrgan_lightning.cli.sweep import Failed, Metrics, check_objective
 from esrgan_lightning.config import config_of
 from esrgan_lightning.errors import InputError
@@ -20,7 +20,7 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
     from pytorch_lightning.utilities import rank_zero_only
 
     from esrgan_lightning.run.outcome import OUTCOME, write_outcome
-    from esrgan_lightning.run.train import train
+    from esrgan_lightning.training import quiet, train
 
     quiet()
     job = HydraConfig.get()

@@ -1,7 +1,8 @@
 """Photos in, LR/HR pairs out."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from esrgan_lightning.lazy import lazy_names
 
 if TYPE_CHECKING:
     from esrgan_lightning.data.builders import downloaded, folder, packs, paired, photos, streaming
@@ -51,31 +52,18 @@ __all__ = [
     "training_loader",
     "write_shards",
 ]
-
-# Loaded on first use: `esrgan data list` has no need of Lightning, which takes seconds to import.
-_MODULES = {
-    "builders": ("downloaded", "folder", "packs", "paired", "photos", "streaming"),
-    "cache": ("packed",),
-    "crops": ("Pair", "PatchDataset", "WholeDataset"),
-    "datamodule": ("SRDataModule",),
-    "loaders": ("UpdateSampler", "eval_loader", "training_loader"),
-    "material_module": ("MaterialDataModule", "materials", "minc"),
-    "packfile": ("Pack",),
-    "packing": ("pack",),
-    "sources": (
-        "PackedPhoto",
-        "Photo",
-        "PhotoSet",
-        "embedded_photos",
-        "folder_photos",
-        "paired_photos",
-    ),
-    "shards": ("Shards", "write_shards"),
-}
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "builders": "downloaded folder packs paired photos streaming",
+        "cache": "packed",
+        "crops": "Pair PatchDataset WholeDataset",
+        "datamodule": "SRDataModule",
+        "loaders": "UpdateSampler eval_loader training_loader",
+        "material_module": "MaterialDataModule materials minc",
+        "packfile": "Pack",
+        "packing": "pack",
+        "sources": "PackedPhoto Photo PhotoSet embedded_photos folder_photos paired_photos",
+        "shards": "Shards write_shards",
+    },
+)

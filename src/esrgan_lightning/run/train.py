@@ -11,7 +11,6 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, WandbLogger
 from torch import nn
 
-import esrgan_lightning
 from esrgan_lightning.bundled import model_path
 from esrgan_lightning.config import check_keys, check_numbers
 from esrgan_lightning.data import MaterialDataModule
@@ -89,7 +88,7 @@ def train(
         origin = start_classifier(network, Path(init))
     elif init:
         origin = start_from(network, init, partial=cfg.init_partial)
-    source = Path(esrgan_lightning.__file__).parent
+    source = Path(__file__).parents[1]
     lineage = provenance(plain(cfg), data_hash=data_hash(cfg, data), origin=origin, source=source)
     if isinstance(data, MaterialDataModule):
         stage: Stage = build_material_stage(cfg, network, data.classes, lineage)

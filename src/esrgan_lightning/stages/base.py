@@ -257,6 +257,22 @@ class Stage(pl.LightningModule):
         """What a checkpoint records beside its tensors: plain values, readable with ``weights_only=True``."""
         return {"provenance": self.provenance}
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **parts: Any) -> Any:
+        """A stage with a checkpoint's weights, of the parts that ``__init__`` takes.
+
+        Raises:
+            InputError: Parts are missing: a checkpoint holds weights, and no losses or optimisers.
+        """
+        try:
+            return super().load_from_checkpoint(checkpoint_path, *args, **{"weights_only": True, **parts})
+        except TypeError as error:
+            raise InputError(
+                f"{checkpoint_path}: a checkpoint holds a stage's weights, not its parts: call "
+                f"{cls.__name__}.load_from_checkpoint(FILE, generator=…, …) with all that it takes, "
+                f"load_generator(FILE) for the generator alone, or esrgan-train resume=FILE ({error})"
+            ) from error
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the lineage and the counters."""
         self.resolve_pending()

@@ -1,20 +1,25 @@
 """Weights of generators: safe files with spec and provenance, foreign layouts, network interpolation."""
 
+from typing import TYPE_CHECKING
+
 from esrgan_lightning.bundled import bundled_weights
-from esrgan_lightning.weights.checkpoint import (
-    load_generator,
-    load_state,
-    read_generator_file,
-    save_generator,
-    write_generator_file,
-)
-from esrgan_lightning.weights.conversion import convert_file
-from esrgan_lightning.weights.description import describe_file
-from esrgan_lightning.weights.files import LINEAGE_KEY
-from esrgan_lightning.weights.interpolation import blend, blend_files, interpolate, interpolate_files
-from esrgan_lightning.weights.layouts import infer_spec
-from esrgan_lightning.weights.state import state_hash
-from esrgan_lightning.weights.warm_start import warm_start
+from esrgan_lightning.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from esrgan_lightning.weights.checkpoint import (
+        load_generator,
+        load_state,
+        read_generator_file,
+        save_generator,
+        write_generator_file,
+    )
+    from esrgan_lightning.weights.conversion import convert_file
+    from esrgan_lightning.weights.description import describe_file
+    from esrgan_lightning.weights.files import LINEAGE_KEY
+    from esrgan_lightning.weights.interpolation import blend, blend_files, interpolate, interpolate_files
+    from esrgan_lightning.weights.layouts import infer_spec
+    from esrgan_lightning.weights.partial import warm_start
+    from esrgan_lightning.weights.state import state_hash
 
 __all__ = [
     "LINEAGE_KEY",
@@ -34,3 +39,16 @@ __all__ = [
     "warm_start",
     "write_generator_file",
 ]
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "checkpoint": "load_generator load_state read_generator_file save_generator write_generator_file",
+        "conversion": "convert_file",
+        "description": "describe_file",
+        "files": "LINEAGE_KEY",
+        "interpolation": "blend blend_files interpolate interpolate_files",
+        "layouts": "infer_spec",
+        "state": "state_hash",
+        "partial": "warm_start",
+    },
+)
