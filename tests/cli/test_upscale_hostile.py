@@ -17,7 +17,8 @@ from raw_images import ADAM7, chunk
 from torch import nn
 
 from esrgan_lightning import Upscaler
-from esrgan_lightning.cli.upscaling import Job, targets, upscale_files
+from esrgan_lightning.cli.targets import targets
+from esrgan_lightning.cli.upscaling import Job, upscale_files
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import read_image
 from esrgan_lightning.ops.encode import encode

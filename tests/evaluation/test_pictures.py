@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation import Pictures, evaluate, find_set, load_models
+from esrgan_lightning.evaluation import Pictures, TestPair, evaluate, find_set, load_models
 from esrgan_lightning.ops import imresize, write_image
 
 
@@ -70,5 +70,14 @@ def test_what_is_missing_or_ambiguous_is_named_before_anything_runs(tmp_path, se
     refused("ending in _x, _y")
     write(tmp_path / "p", sets["a"])
     evaluate({"p": Pictures(tmp_path / "p")}, {"a": sets["a"]}, scale=2)  # the exact names go first
-    write_image(tmp_path / "p/10.png", torch.zeros(3, 25, 32, dtype=torch.uint8))
-    refused(r"10\.png is 25×32 .* at scale 2 is 24×32")
+    write_image(tmp_path / "p/10.png", torch.zeros(3, 26, 32, dtype=torch.uint8))
+    refused(r"10\.png is 26×32 .* at scale 2 is 24×32")
+
+
+def test_a_picture_of_the_uncut_hr_is_cut_as_the_hr_is(tmp_path):
+    whole = torch.randint(0, 256, (3, 13, 11), dtype=torch.uint8)
+    for folder in ("hr", "p"):
+        write_image(tmp_path / folder / "1.png", whole)
+    pictures = Pictures(tmp_path / "p")
+    pictures.find("a", [TestPair(tmp_path / "hr/1.png", name="1")], 4)
+    assert torch.equal(pictures.read("a", "1", 3), whole[:, :12, :8])

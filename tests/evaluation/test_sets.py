@@ -121,3 +121,14 @@ def test_sizes_are_checked_from_the_headers(root):
         find_set(root, "myset", 2)
     with pytest.raises(InputError, match="too small for scale 30"):
         find_set(root, "myset", 30)
+
+
+def test_an_lr_of_the_uncut_hr_is_cut_with_it(tmp_path):
+    """MATLAB makes 7×6 of 13×11: what the HR's last row and column became belongs to no pair."""
+    hr = torch.randint(0, 256, (3, 13, 11), dtype=torch.uint8)
+    write_image(tmp_path / "hr.png", hr)
+    lr = torch.randint(0, 256, (3, 7, 6), dtype=torch.uint8)
+    write_image(tmp_path / "lr.png", lr)
+    small, large = TestPair(tmp_path / "hr.png", tmp_path / "lr.png").load(2)
+    assert torch.equal(small, lr[:, :6, :5])
+    assert torch.equal(large, hr[:, :12, :10])

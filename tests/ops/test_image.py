@@ -151,8 +151,11 @@ def test_a_large_photo_below_the_limit_gives_no_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert read_image(tmp_path / "x.png").shape == (1, 40, 40)
     monkeypatch.setattr(codecs, "MAX_PIXELS", 1500)
-    with pytest.raises(InputError, match="the limit is 1500"):
-        read_image(tmp_path / "x.png")
+    monkeypatch.setattr(codecs, "_PER_BYTE", 1)
+    assert read_image(tmp_path / "x.png").shape == (1, 40, 40)  # it has the bytes that a photo has
+    write_image(tmp_path / "bomb.png", torch.zeros(1, 44, 44, dtype=torch.uint8))
+    with pytest.raises(InputError, match=r"the limit is .* for a file of its bytes"):
+        read_image(tmp_path / "bomb.png")
 
 
 def test_list_is_sorted_recursive_and_without_hidden_files(tmp_path):

@@ -7,10 +7,12 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
 from esrgan_lightning.cli.plane import asked_plane, blends, write_plane
 from esrgan_lightning.config import chosen_metrics, compose
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.weights.formats import format_of
 
 
 def as_list(cfg: DictConfig, key: str, example: str) -> list[str]:
@@ -28,7 +30,12 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         SystemExit: With code 1, after all is printed and written, where ``against`` finds anything worse.
     """
-    # Imported here: `--help` and `--cfg job` answer at once.
+    _check_keys(cfg)
+    names = as_list(cfg, "models", "[psnr,gan]")
+    root = Path(as_list(cfg, "root", "FOLDER_OF_SETS")[0]).expanduser()
+    against = None if cfg.against is None else Path(str(cfg.against)).expanduser()
+    _check_early(names, root, against)
+    # Imported here: `--help`, `--cfg job` and what is wrong so far are told at once.
     from esrgan_lightning.evaluation import (
         BICUBIC,
         Gallery,
@@ -42,11 +49,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         read_results,
     )
 
-    _check_keys(cfg)
-    names = as_list(cfg, "models", "[psnr,gan]")
     if cfg.bicubic and BICUBIC not in names:
         names.insert(0, BICUBIC)
-    root = Path(as_list(cfg, "root", "FOLDER_OF_SETS")[0]).expanduser()
     chosen = chosen_metrics(cfg.metrics)
     metrics = list(chosen)
     check_metrics(metrics)
@@ -65,7 +69,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     overlap = _count(cfg, "overlap", least=0)
     out, folder = _output(as_list(cfg, "out", "evaluation.json")[0])
     gallery = Gallery(_count(cfg, "crop", least=1), _count(cfg, "crops", least=1)) if folder else None
-    against = None if cfg.against is None else Path(str(cfg.against)).expanduser()
     earlier = None if against is None else read_results(against)
     if against is not None and against.resolve() == out.resolve():
         raise InputError(f"out={out} would replace what is compared with: give another out=")
@@ -104,6 +107,17 @@ def _check_keys(cfg: DictConfig) -> None:
         wrong = [key] if key not in known else [f"{key}.{name}" for name in names if name not in below]
         if wrong:
             raise InputError(f"{wrong[0]}: there is no such key (`esrgan-evaluate --cfg job` shows all)")
+
+
+def _check_early(names: list[str], root: Path, against: Path | None) -> None:
+    for name in names:
+        path = model_path(name, key="models: ", also=("bicubic",)) if name != "bicubic" else None
+        if path is not None and not path.is_dir() and path.suffix.lower() != ".onnx":
+            format_of(path)
+    if not root.is_dir():
+        raise InputError(f"root={root} is not a folder: give the folder that holds the sets")
+    if against is not None and not against.is_file():
+        raise InputError(f"{against}: there is no such file")
 
 
 def _output(given: str) -> tuple[Path, bool]:

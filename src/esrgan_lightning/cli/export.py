@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from esrgan_lightning.cli.errors import one_line_errors
-from esrgan_lightning.cli.models import MODEL_HELP, complete_model
+from esrgan_lightning.cli.models import MODEL_HELP, complete_model, existing_model
 
 
 def export(
@@ -24,6 +24,7 @@ def export(
 ) -> None:
     """Write a model for other programs: ONNX, torch.export, TorchScript or ncnn."""
     with one_line_errors("esrgan export"):
+        existing_model(model)
         from esrgan_lightning.export import export_generator
         from esrgan_lightning.weights import load_generator, read_generator_file
 

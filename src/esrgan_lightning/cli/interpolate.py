@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import one_line_errors
-from esrgan_lightning.cli.models import MODEL_HELP, SCALE_HELP, complete_model
+from esrgan_lightning.cli.models import MODEL_HELP, SCALE_HELP, complete_model, existing_model
 from esrgan_lightning.errors import InputError
 
 
@@ -29,10 +28,10 @@ def interpolate(
     scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
 ) -> None:
     """Blend models: θ = (1−α)·θ_PSNR + α·θ_GAN (ESRGAN §3.4), or Σ w·θ of several."""
-    from esrgan_lightning.weights.interpolation import ancestry_warning, blend_files, interpolate_files
-
     with one_line_errors("esrgan interpolate"):
-        files = [model_path(model) for model in models]
+        files = [existing_model(model) for model in models]
+        from esrgan_lightning.weights.interpolation import ancestry_warning, blend_files, interpolate_files
+
         if output.resolve() in (file.resolve() for file in files):
             raise InputError(f"{output} is one of the models: choose another name with -o")
         try:
@@ -74,19 +73,19 @@ def alpha_sweep(
     scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
 ) -> None:
     """Show what lies between two models: a strip of pictures, curves, an animation, figures."""
-    from esrgan_lightning.evaluation.alpha_pictures import animation, curves, strip
-    from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep as sweep_over
-    from esrgan_lightning.evaluation.alpha_sweep import as_json
-    from esrgan_lightning.evaluation.report import write_json
-    from esrgan_lightning.evaluation.sets import TestPair
-    from esrgan_lightning.ops import list_images, write_image
-    from esrgan_lightning.ops.files import write_whole
-    from esrgan_lightning.weights.interpolation import ancestry_warning, load_compatible
-
     with one_line_errors("esrgan alpha-sweep"):
         values, names = steps(alphas), [name.strip() for name in metrics.split(",")]
+        ends = [existing_model(psnr), existing_model(gan)]
+        from esrgan_lightning.evaluation.alpha_pictures import animation, curves, strip
+        from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep as sweep_over
+        from esrgan_lightning.evaluation.alpha_sweep import as_json
+        from esrgan_lightning.evaluation.report import write_json
+        from esrgan_lightning.evaluation.sets import TestPair
+        from esrgan_lightning.ops import list_images, write_image
+        from esrgan_lightning.ops.files import write_whole
+        from esrgan_lightning.weights.interpolation import ancestry_warning, load_compatible
+
         files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
-        ends = [model_path(psnr), model_path(gan)]
         (first, second), spec, parents = load_compatible(ends, scale=scale)
         if warning := ancestry_warning(*parents):
             typer.echo(f"esrgan alpha-sweep: warning: {warning}", err=True)

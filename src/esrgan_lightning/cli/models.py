@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights
+from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights, model_path
 from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.weights.formats import format_of
 
 MODEL_HELP = (
     f"a bundled network ({', '.join(bundled_names())}) or a file of weights (.safetensors, .ckpt, .pth)"
@@ -27,6 +28,23 @@ def complete_model(incomplete: str) -> list[str]:
     names = [name for name in bundled_names() if name.startswith(incomplete)]
     files = sorted(path.name for path in Path().iterdir() if path.name.startswith(incomplete))
     return [*names, *files] if names else []
+
+
+def existing_model(model: str, *, key: str = "", onnx: bool = False) -> Path:
+    """The file that a model argument means, looked at before torch is loaded, which takes seconds.
+
+    Args:
+        model: A bundled network's name or a file.
+        key: How an error message begins, as ``--model``.
+        onnx: Whether an ONNX file will do.
+
+    Raises:
+        InputError: There is no such file, or its beginning is that of no file of weights.
+    """
+    path = model_path(model, key=key)
+    if not (onnx and path.suffix.lower() == ".onnx" and path.is_file()):
+        format_of(path)
+    return path
 
 
 def models(
@@ -84,9 +102,10 @@ def convert(
     half: Annotated[bool, typer.Option("--half", help="Round to float16: half the size.")] = False,
 ) -> None:
     """Write a generator as other tools read it; the picture stays the same."""
-    from esrgan_lightning.weights.conversion import convert_file
-
     with one_line_errors("esrgan convert"):
+        existing_model(model)
+        from esrgan_lightning.weights.conversion import convert_file
+
         notes = convert_file(model, output, to, scale=scale, overwrite=overwrite, half=half)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
@@ -103,9 +122,10 @@ def inspect(
     from rich.table import Table
     from rich.text import Text
 
-    from esrgan_lightning.weights.description import describe_file
-
     with one_line_errors("esrgan inspect"):
+        existing_model(model)
+        from esrgan_lightning.weights.description import describe_file
+
         described = describe_file(model, scale=scale)
     if as_json:
         typer.echo(json.dumps(described, indent=2, ensure_ascii=False))

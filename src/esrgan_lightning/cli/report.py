@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.errors import InputError
 
 
 def report(
@@ -16,12 +17,14 @@ def report(
 ) -> None:
     """Compare runs: what differs, figures, time, learning curves, the same crops side by side."""
     with one_line_errors("esrgan report"):
-        from esrgan_lightning.errors import InputError
+        if output.suffix not in (".html", ".csv", ".md"):
+            raise InputError(f"--output {output}: end the name in .html, .csv or .md")
+        for folder in runs:
+            if not folder.exists():
+                raise InputError(f"{folder}: there is no such folder")
         from esrgan_lightning.evaluation.report import write_text
         from esrgan_lightning.report import csv_table, find_runs, markdown_table, report_page
 
-        if output.suffix not in (".html", ".csv", ".md"):
-            raise InputError(f"--output {output}: end the name in .html, .csv or .md")
         found = find_runs(runs)
         if output.suffix == ".html":
             text = report_page(found, title=f"{len(found)} runs: {', '.join(map(str, runs))}")

@@ -39,18 +39,19 @@ def segment(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make maps anew that are there.")] = False,
 ) -> None:
     """Tell for each pixel of the LR photo how likely it is sky, water, grass …: a file for each photo."""
-    from rich.console import Console
-    from rich.progress import track
-
-    from esrgan_lightning.cli.upscaling import targets
-    from esrgan_lightning.data.maps import write_maps
-    from esrgan_lightning.inference.upscaler import find_device
-    from esrgan_lightning.networks import OUTDOOR_CLASSES
-    from esrgan_lightning.networks.segmentation import Segmentation
-    from esrgan_lightning.ops import imresize, modcrop, read_rgb, to_float
+    from esrgan_lightning.cli.targets import targets
 
     with one_line_errors(COMMAND):
         pairs = targets(photos, output, "", ".safetensors")
+        from rich.console import Console
+        from rich.progress import track
+
+        from esrgan_lightning.data.maps import write_maps
+        from esrgan_lightning.inference.upscaler import find_device
+        from esrgan_lightning.networks import OUTDOOR_CLASSES
+        from esrgan_lightning.networks.segmentation import Segmentation
+        from esrgan_lightning.ops import imresize, modcrop, read_rgb, to_float
+
         todo = [pair for pair in pairs if overwrite or not pair[1].exists()]
         where = find_device(device)
         net = Segmentation(

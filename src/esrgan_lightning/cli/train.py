@@ -1,5 +1,6 @@
 """``esrgan-train``: one run, or a sweep with ``-m``."""
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -7,24 +8,54 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import complain, one_line_errors, run_hydra
 from esrgan_lightning.cli.sweep import Failed, Metrics, check_objective
-from esrgan_lightning.config import config_of
+from esrgan_lightning.config import check_keys, check_numbers, config_of
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.run.names import check_free, check_name
+from esrgan_lightning.weights.formats import format_of
+
+# Of ``data``: what names files and folders on this machine.
+_PLACES = ("root", "files", "train_dir", "train_hr", "train_lr", "val_dir", "val_hr", "val_lr", "test_dir")
+
+
+def _check_early(cfg: DictConfig, run_dir: Path) -> None:
+    """What a look at the configuration and the disk tells, before torch and Lightning are loaded.
+
+    Raises:
+        InputError: A wrong key or name, a file or folder that is missing, a run's folder that is taken.
+    """
+    check_name(cfg.name)
+    check_keys(cfg)
+    check_numbers(cfg)
+    init = None if OmegaConf.is_missing(cfg, "init") else cfg.init
+    if cfg.stage.name != "material" and init not in (None, "auto"):
+        format_of(model_path(str(cfg.init), key="init=", also=("auto",)))
+    for key in _PLACES:
+        given = None if OmegaConf.is_missing(cfg.data, key) else cfg.data.get(key)
+        for folder in given if isinstance(given, ListConfig) else [] if given is None else [given]:
+            if not Path(str(folder)).expanduser().exists():
+                raise InputError(f"data.{key}={folder}: there is no such file or folder")
+    first = all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    if first and cfg.resume is None and not cfg.overwrite:
+        check_free(run_dir)
 
 
 def _task(cfg: DictConfig) -> dict[str, float] | Failed:
-    # Imported here: `--help` and `--cfg job` answer at once.
+    job = HydraConfig.get()
+    run_dir = Path(job.runtime.output_dir)
+    if job.mode != RunMode.MULTIRUN:
+        with one_line_errors("esrgan-train"):
+            _check_early(cfg, run_dir)
     from pytorch_lightning.utilities import rank_zero_only
 
     from esrgan_lightning.run.outcome import OUTCOME, write_outcome
     from esrgan_lightning.training import quiet, train
 
     quiet()
-    job = HydraConfig.get()
-    run_dir = Path(job.runtime.output_dir)
     if job.mode == RunMode.MULTIRUN:
         fresh = not (run_dir / OUTCOME).exists()
         if fresh:

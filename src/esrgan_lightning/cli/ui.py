@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import one_line_errors
-from esrgan_lightning.cli.models import MODEL_HELP, complete_model
+from esrgan_lightning.cli.models import MODEL_HELP, complete_model, existing_model
 
 
 def ui(
@@ -25,11 +24,11 @@ def ui(
 ) -> None:
     """Serve a page on this machine: enlarge photos, move α, follow a run."""
     with one_line_errors("esrgan ui"):
+        ends = existing_model(psnr, key="--psnr "), existing_model(gan, key="--gan ")
         from esrgan_lightning.data.sources import HELD_OUT_PHOTOS, embedded_photos
         from esrgan_lightning.inference import NetworkPair
         from esrgan_lightning.ui.server import serve
 
-        ends = model_path(psnr, key="--psnr "), model_path(gan, key="--gan ")
         pair = NetworkPair.read(*ends, device=device, keep=8, pre_pad=8)
         if host not in ("127.0.0.1", "localhost", "::1"):
             typer.echo(

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import one_line_errors
-from esrgan_lightning.cli.models import MODEL_HELP, complete_model
+from esrgan_lightning.cli.models import MODEL_HELP, complete_model, existing_model
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +39,9 @@ def upscale(
     format: Annotated[str | None, typer.Option(help="png (default), jpg, webp, tif, bmp or avif.")] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of jpg, webp and avif.")] = None,
     suffix: Annotated[str, typer.Option(help="Added to each name: STEM<suffix>.png.")] = "",
+    keep_extension: Annotated[
+        bool, typer.Option("--keep-extension", help="Name results a.jpg.png, where a.png lies beside a.jpg.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option(help="Make results anew that are there.")] = False,
     manifest: Annotated[
         Path | None, typer.Option(help="A line of JSON for each image is added here.")
@@ -70,33 +72,34 @@ def upscale(
     ] = None,
 ) -> None:
     """Enlarge images. What is there already is skipped, so that a stopped run goes on where it stopped."""
-    from esrgan_lightning.cli.upscaling import (
-        Job,
-        map_files,
-        result_suffix,
-        targets,
-        upscale_files,
-        upscale_stdin,
-    )
-    from esrgan_lightning.inference import Upscaler
-
     with one_line_errors("esrgan upscale"):
         piped = Path("-") in inputs
         if piped and (len(inputs) > 1 or output not in (None, Path("-"))):
             raise InputError(
                 "- reads one image from stdin and writes one to stdout: give it alone, without -o"
             )
-        file = model_path(model, key="--model ")
+        file = existing_model(model, key="--model ", onnx=True)
+        from esrgan_lightning.cli.targets import result_suffix, targets
+
         if not piped and output is None:
             output = Path("upscaled")
         extension = result_suffix(format, output, quality)
-        pairs = [] if piped or output is None else targets(inputs, output, suffix, extension)
+        pairs = (
+            []
+            if piped or output is None
+            else targets(inputs, output, suffix, extension, keep_extension=keep_extension)
+        )
+        whole = _tile(tile)
+        # What is wrong so far is told at once: torch takes seconds.
+        from esrgan_lightning.cli.upscaling import Job, map_files, upscale_files, upscale_stdin
+        from esrgan_lightning.inference import Upscaler
+
         job = Job(extension, quality=quality, overwrite=overwrite, manifest=manifest)
         job.check(piped)
         upscaler = Upscaler(
             file,
             device=device,
-            tile=_tile(tile),
+            tile=whole,
             overlap=overlap,
             scale=scale,
             tta=tta,

@@ -1,151 +1,32 @@
-"""Files in, files out: which becomes which, one after the other, a broken one named, a record of each."""
+"""Files in, files out: one after the other, a broken one named, a record of each."""
 
-import glob
 import hashlib
 import json
-import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
 import torch
-from PIL import features
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
 from esrgan_lightning.cli.errors import complain
+from esrgan_lightning.cli.targets import targets
 from esrgan_lightning.data.maps import read_maps
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import Upscaler
 from esrgan_lightning.inference.memory import out_of_memory
 from esrgan_lightning.networks import conditions_of
-from esrgan_lightning.ops import READABLE, SUFFIXES, list_images, to_uint8
+from esrgan_lightning.ops import to_uint8
 from esrgan_lightning.ops.codecs import SRGB_CHUNKS
-from esrgan_lightning.ops.encode import DEEP, FORMATS, LOSSY, OPAQUE, RGB_ONLY, check_format
-from esrgan_lightning.ops.files import files_below, write_whole
+from esrgan_lightning.ops.encode import DEEP, OPAQUE, RGB_ONLY, check_format
+from esrgan_lightning.ops.files import FORMATS, write_whole
 from esrgan_lightning.ops.image import Photo, encode_image, read_photo
-
-
-def result_suffix(name: str | None, output: Path | None, quality: int | None) -> str:
-    """The suffix of the results: of ``--format``, of a single result's file, or ``.png``.
-
-    Raises:
-        InputError: An unknown format, one that contradicts the file's name, one that Pillow was built
-            without, or a quality for a format that loses nothing.
-    """
-    own = output.suffix.lower() if output is not None and _is_file_name(output) else None
-    suffix = f".{name.lower()}" if name else own or ".png"
-    if suffix not in FORMATS:
-        known = ", ".join(each.removeprefix(".") for each in SUFFIXES)
-        raise InputError(f"--format {name} must be one of {known}")
-    if own and FORMATS[own] != FORMATS[suffix]:
-        raise InputError(f"--format {name} and {output} contradict each other: leave one out")
-    if FORMATS[suffix] == "AVIF" and not features.check("avif"):
-        raise InputError("this Pillow was built without AVIF: choose another --format")
-    if quality is not None and FORMATS[suffix] not in LOSSY:
-        raise InputError(f"--quality is for jpg, webp and avif: {suffix} loses nothing")
-    return own or suffix
-
-
-def targets(
-    inputs: Sequence[Path], output: Path, suffix: str, extension: str = ".png"
-) -> list[tuple[Path, Path]]:
-    """Each input file with the file it becomes; folders are searched, and their tree is kept.
-
-    What lies in ``output`` is left out where that is inside a searched folder: results of an earlier run. A
-    file that is named twice counts once. A pattern is expanded, sorted, to image files; their tree below its
-    fixed part is kept.
-
-    Raises:
-        InputError: An input does not exist or holds no image, two inputs would become one file, a result
-            would replace an input, ``output`` is no folder, or the suffix no part of a name.
-    """
-    try:
-        return _targets(inputs, output, suffix, extension)
-    except OSError as error:  # no permission, a name that is too long
-        raise InputError(f"{error.filename or inputs[0]} cannot be looked at: {error.strerror}") from error
-
-
-def _targets(inputs: Sequence[Path], output: Path, suffix: str, extension: str) -> list[tuple[Path, Path]]:
-    single = _is_file_name(output)
-    if output.is_symlink() and not output.exists():
-        raise InputError(f"{output} is a link that leads nowhere: choose another folder with -o")
-    if output.exists() and not output.is_dir() and not single:
-        raise InputError(f"{output} is a file: give a folder for the results with -o")
-    if suffix and (Path(suffix).name != suffix or "\\" in suffix or single):
-        raise InputError(f"--suffix {suffix} is no part of a file's name in {output}")
-    sources: dict[Path, Path] = {}  # target → source
-    for given in inputs:
-        base, files = _files(given, output)
-        for source in files:
-            folder = output / source.relative_to(base).parent
-            target = output if single else folder / f"{source.stem}{suffix}{extension}"
-            other = sources.setdefault(target, source)
-            if _same(other) != _same(source):
-                remedy = "give a folder with -o" if single else "upscale them apart"
-                raise InputError(f"{other} and {source} would both become {target}: {remedy}")
-    originals = {_same(source) for source in sources.values()}
-    for target, source in sources.items():
-        if _same(target) in originals:
-            raise InputError(
-                f"{source} would be written over {target}: choose another folder with -o, or a --suffix"
-            )
-    return [(source, target) for target, source in sources.items()]
-
-
-def _is_file_name(output: Path) -> bool:
-    return output.suffix.lower() in SUFFIXES and not output.is_dir()
-
-
-def _same(path: Path) -> str:
-    """Equal for two names of one file; unlike ``resolve`` it has an answer for a loop of links."""
-    return os.path.realpath(path)
-
-
-def _files(given: Path, output: Path) -> tuple[Path, list[Path]]:
-    """The folder that the tree of results starts at, and the files."""
-    if given.is_dir():
-        base, found = given, list_images(given)
-    elif os.path.lexists(given):  # also a broken link: it fails by itself, and the others go on
-        return given.parent, [given]
-    elif glob.has_magic(str(given)):
-        fixed = next(n for n, part in enumerate(given.parts) if glob.has_magic(part))
-        base, pattern = Path(*given.parts[:fixed]), str(Path(*given.parts[fixed:]))
-        try:
-            matches = sorted(_matching(base, pattern))
-        except ValueError as error:
-            raise InputError(f"{given} is no pattern: {error}") from error
-        found = [path for path in matches if path.suffix.lower() in READABLE and not path.is_dir()]
-    else:
-        raise InputError(f"{given} does not exist: give an image or a folder of images")
-    results, start = Path(_same(output)), Path(_same(base))
-    apart = start == results or results in start.parents  # then all of them are wanted
-    files = [path for path in found if apart or results not in Path(_same(path)).parents]
-    if not files:
-        raise InputError(f"{given} holds no image outside {output}")
-    return base, files
-
-
-def _matching(base: Path, pattern: str) -> Iterable[Path]:
-    """As ``Path.glob``, which does not follow links to folders for ``**``."""
-    parts = Path(pattern).parts
-    if "**" not in parts:
-        return base.glob(pattern)
-    return [path for path in files_below(base) if _fits(path.relative_to(base).parts, parts)]
-
-
-def _fits(path: Sequence[str], pattern: Sequence[str]) -> bool:
-    if not pattern:
-        return not path
-    if pattern[0] == "**":
-        return any(_fits(path[n:], pattern[1:]) for n in range(len(path) + 1))
-    return bool(path) and fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
 
 
 @final

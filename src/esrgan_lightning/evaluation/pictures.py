@@ -9,7 +9,7 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.sets import TestPair, by_name, eight_bit, inner_folder
-from esrgan_lightning.ops import image_size, read_image
+from esrgan_lightning.ops import image_size, modcrop, read_image
 
 
 @final
@@ -30,6 +30,7 @@ class Pictures:
         if not folder.is_dir():
             raise InputError(f"models: {folder} is not a folder of pictures")
         self.folder = folder
+        self._scale = 1
         self._found: dict[str, dict[str, Path]] = {}
 
     def find(self, set_name: str, pairs: Sequence[TestPair], scale: int) -> None:
@@ -55,10 +56,13 @@ class Pictures:
                 f"models: {self.folder} holds several pictures of each image of {set_name}, ending in "
                 f"{', '.join(whole)}: give each kind a folder of its own"
             )
+        self._scale = scale
         self._found[set_name] = {name: held[name + whole[0]] for name in names}
         for pair in pairs:
             path = self._found[set_name][pair.name]
-            if (size := image_size(path)) != (expected := pair.size(scale)):
+            # Of a network that ran on the whole image, what the HR is cut by is cut off here as well.
+            expected = pair.size(scale)
+            if (size := image_size(path)) not in (expected, image_size(pair.hr)):
                 raise InputError(
                     f"models: {path} is {size[0]}×{size[1]} (H×W), and the HR at scale {scale} is "
                     f"{expected[0]}×{expected[1]}"
@@ -66,7 +70,7 @@ class Pictures:
 
     def read(self, set_name: str, image: str, channels: int) -> Tensor:
         """(C,H,W) uint8 of the HR's channels, 1 or 3; of colour where the HR is gray, the mean is taken."""
-        picture = eight_bit(read_image(self._found[set_name][image]))
+        picture = modcrop(eight_bit(read_image(self._found[set_name][image])), self._scale)
         if len(picture) > channels:
             return picture.float().mean(0, keepdim=True).round().to(torch.uint8)
         return picture.expand(channels, -1, -1)

@@ -36,7 +36,8 @@ class TestPair:
         if min(height, width) < scale:
             raise InputError(f"{self.hr} is {height}×{width} (H×W): too small for scale {scale}")
         expected = (height // scale, width // scale)
-        if self.lr is not None and (given := image_size(self.lr)) != expected:
+        of_whole = (-(-height // scale), -(-width // scale))  # made of the HR before it is cut
+        if self.lr is not None and (given := image_size(self.lr)) not in (expected, of_whole):
             raise InputError(
                 f"{self.lr} is {given[0]}×{given[1]} (H×W) where {self.hr} at scale {scale} asks for "
                 f"{expected[0]}×{expected[1]}: they are no pair"
@@ -51,9 +52,10 @@ class TestPair:
         Raises:
             InputError: as :meth:`size`, or one is gray and the other in colour.
         """
-        self.size(scale)
+        height, width = self.size(scale)
         hr = modcrop(eight_bit(read_image(self.hr)), scale)
         lr = imresize(hr, 1 / scale) if self.lr is None else eight_bit(read_image(self.lr))
+        lr = lr[:, : height // scale, : width // scale]
         if lr.shape[0] != hr.shape[0]:
             # Some sets hold the LR of a gray image as RGB: what is compared has the channels of the HR.
             gray, color = (self.lr, self.hr) if lr.shape[0] == 1 else (self.hr, self.lr)

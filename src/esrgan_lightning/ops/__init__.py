@@ -7,11 +7,9 @@ from esrgan_lightning.lazy import lazy_names
 if TYPE_CHECKING:
     from esrgan_lightning.ops.back_projection import BackProjection
     from esrgan_lightning.ops.color import rgb_to_y
+    from esrgan_lightning.ops.files import READABLE, SUFFIXES, list_images
     from esrgan_lightning.ops.image import (
-        READABLE,
-        SUFFIXES,
         image_size,
-        list_images,
         read_image,
         read_rgb,
         write_image,
@@ -42,7 +40,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "back_projection": "BackProjection",
         "color": "rgb_to_y",
-        "image": "READABLE SUFFIXES image_size list_images read_image read_rgb write_image",
+        "files": "READABLE SUFFIXES list_images",
+        "image": "image_size read_image read_rgb write_image",
         "pixels": "from_float modcrop shave to_float to_uint8 to_uint16",
         "resize": "imresize",
     },

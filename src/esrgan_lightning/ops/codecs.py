@@ -20,6 +20,8 @@ from esrgan_lightning.ops.modes import Pixels, with_key
 
 #: The most pixels of a file: a few kilobytes can claim to be terabytes (a decompression bomb).
 MAX_PIXELS = 2**27
+#: The most pixels of a file that has bytes for them, as a photo has: Pillow's own limit.
+MAX_LARGE, _PER_BYTE = 178_956_970, 64
 
 #: A file on the disk, or one in memory.
 Source = Path | BinaryIO
@@ -75,14 +77,19 @@ def opened(source: Source) -> Iterator[tuple[Image.Image, BinaryIO]]:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             # Not by its path: Pillow would map an uncompressed TIFF into memory and misread a turned one.
             with _file(source) as file, Image.open(file, formats=_formats()) as image:
-                if image.width * image.height > MAX_PIXELS:
+                most = max(MAX_PIXELS, min(MAX_LARGE, _PER_BYTE * file.seek(0, 2)))
+                file.seek(0)
+                if image.width * image.height > most:
                     size = f"{image.width}×{image.height} pixels"
                     raise InputError(
-                        f"{name_of(source)} has {size}, the limit is {MAX_PIXELS}; cut it into parts"
+                        f"{name_of(source)} has {size}, the limit is {most} for a file of its bytes; "
+                        "cut it into parts"
                     )
                 yield image, file
     except InputError:
         raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name_of(source)} is too large: {error} Cut it into parts.") from error
     except PermissionError as error:
         raise InputError(f"{name_of(source)} may not be read: {error.strerror}") from error
     except _BROKEN as error:

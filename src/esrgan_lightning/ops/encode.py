@@ -14,15 +14,11 @@ from PIL import ExifTags, Image
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.codecs import swap_red_blue
+from esrgan_lightning.ops.files import FORMATS
 from esrgan_lightning.ops.modes import Pixels
 
-#: The suffixes that are read and written → the name of the format.
-FORMATS: Mapping[str, str] = MappingProxyType(
-    {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP"}
-    | {".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
-)
-#: Formats with 16 bits, those without alpha, and those with a quality to choose.
-DEEP, OPAQUE, LOSSY = ("PNG", "TIFF"), ("JPEG", "BMP"), ("JPEG", "WEBP", "AVIF")
+#: Formats with 16 bits, and those without alpha.
+DEEP, OPAQUE = ("PNG", "TIFF"), ("JPEG", "BMP")
 #: Formats in which gray becomes RGB.
 RGB_ONLY = ("WEBP", "AVIF")
 #: The most pixels of a result that is made in memory: 3 GiB of RGB in 8 bits.
@@ -54,7 +50,9 @@ def check_format(suffix: str, height: int, width: int, channels: int, *, deep: b
             f"{suffix} holds at most {_LONGEST[kind]} pixels a side and this is {size}; write .png or .tif"
         )
     if height * width > MAX_RESULT:
-        raise InputError(f"{size} are more than the {MAX_RESULT} that fit in memory; cut it into parts")
+        raise InputError(
+            f"{size} are more than the {MAX_RESULT} that fit in memory; give a smaller --scale, or cut it"
+        )
 
 
 def encode(

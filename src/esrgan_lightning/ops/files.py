@@ -1,13 +1,31 @@
-"""Files that appear whole or not at all, and the files that lie below a folder."""
+"""Files that appear whole or not at all, and the images that lie below a folder; without torch."""
 
+import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 from esrgan_lightning.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+#: The suffixes that are read and written → the name of the format.
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP"}
+    | {".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
+)
+#: Formats with a quality to choose.
+LOSSY = ("JPEG", "WEBP", "AVIF")
+#: The suffixes that are written.
+SUFFIXES = tuple(FORMATS)
+#: The suffixes that are read.
+READABLE = (*SUFFIXES, ".jfif", ".jpe", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
 
 
 @contextmanager
@@ -86,3 +104,41 @@ def files_below(folder: Path) -> list[Path]:
 
 def _unreadable(error: OSError) -> NoReturn:
     raise InputError(f"{error.filename} may not be read: {error.strerror}") from error
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """The image files under ``folder`` and its subfolders by known suffix, sorted; hidden ones are left out.
+
+    Links are followed, see :func:`files_below`. A warning counts files of other
+    kinds, suffix by suffix.
+
+    Raises:
+        InputError: ``folder`` is missing, is a file, or holds no image; a subfolder may not be read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder} is {'not a folder' if folder.exists() else 'missing'}; give a folder of images"
+        )
+    found = files_below(folder)
+    kinds = {path: _kind(path) for path in found}
+    files = [path for path in found if kinds[path] in READABLE]
+    others = sorted(Counter(kind for kind in kinds.values() if kind not in READABLE).items())
+    left_out = ", ".join(f"{count} {kind}" for kind, count in others)
+    if not files:
+        held = f"; it holds {left_out}" if left_out else ""
+        raise InputError(f"{folder} holds no image{held}; known are {', '.join(READABLE)}")
+    if left_out:
+        _tell_once(f"{folder}: files of other kinds are left out: {left_out}")
+    return files
+
+
+def _kind(path: Path) -> str:
+    if not path.is_file():
+        return "broken links or devices"
+    return path.suffix.lower() or "without suffix"
+
+
+@cache
+def _tell_once(message: str) -> None:
+    logger.warning(message)

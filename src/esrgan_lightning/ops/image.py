@@ -1,10 +1,7 @@
 """Image files as tensors: depth, gray and alpha kept, orientation applied, nothing half read or written."""
 
-import logging
 import os
-from collections import Counter
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,17 +12,10 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import codecs
-from esrgan_lightning.ops.encode import FORMATS, check_format, encode
-from esrgan_lightning.ops.files import files_below, write_whole
+from esrgan_lightning.ops.encode import check_format, encode
+from esrgan_lightning.ops.files import SUFFIXES, write_whole
 from esrgan_lightning.ops.modes import colors_of, with_profile
 from esrgan_lightning.ops.pixels import to_uint8
-
-logger = logging.getLogger(__name__)
-
-#: The suffixes that are written.
-SUFFIXES = tuple(FORMATS)
-#: The suffixes that are read.
-READABLE = (*SUFFIXES, ".jfif", ".jpe", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
 
 
 class Photo(NamedTuple):
@@ -108,44 +98,6 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     with codecs.opened(Path(path)) as (image, file):
         width, height = image.size
         return (width, height) if codecs.orientation(image, file) >= 5 else (height, width)
-
-
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The image files under ``folder`` and its subfolders by known suffix, sorted; hidden ones are left out.
-
-    Links are followed, see :func:`~esrgan_lightning.ops.files.files_below`. A warning counts files of other
-    kinds, suffix by suffix.
-
-    Raises:
-        InputError: ``folder`` is missing, is a file, or holds no image; a subfolder may not be read.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder} is {'not a folder' if folder.exists() else 'missing'}; give a folder of images"
-        )
-    found = files_below(folder)
-    kinds = {path: _kind(path) for path in found}
-    files = [path for path in found if kinds[path] in READABLE]
-    others = sorted(Counter(kind for kind in kinds.values() if kind not in READABLE).items())
-    left_out = ", ".join(f"{count} {kind}" for kind, count in others)
-    if not files:
-        held = f"; it holds {left_out}" if left_out else ""
-        raise InputError(f"{folder} holds no image{held}; known are {', '.join(READABLE)}")
-    if left_out:
-        _tell_once(f"{folder}: files of other kinds are left out: {left_out}")
-    return files
-
-
-def _kind(path: Path) -> str:
-    if not path.is_file():
-        return "broken links or devices"
-    return path.suffix.lower() or "without suffix"
-
-
-@cache
-def _tell_once(message: str) -> None:
-    logger.warning(message)
 
 
 def write_image(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_only
 
-from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import write_whole
+from esrgan_lightning.run import names
 
 # What a run writes, and what overwrite=true deletes.
 WRITTEN = (
@@ -22,33 +22,8 @@ WRITTEN = (
 )
 
 
-def check_name(name: object) -> None:
-    """Refuses names that could not be given back on the command line as they are.
-
-    Raises:
-        InputError: a character that Hydra reads as syntax, as in ``init=runs/a=b/generator.safetensors``.
-    """
-    if not re.fullmatch(r"[\w./@+ -]*[\w.]", str(name), flags=re.ASCII):
-        raise InputError(
-            f"name={name}: use letters, digits and . _ - / only: anything else has a meaning on Hydra's "
-            "command line, and init=runs/NAME/… would not be understood"
-        )
-
-
-@rank_zero_only
-def check_free(run_dir: Path) -> None:
-    """Refuses a folder in which another run has left checkpoints.
-
-    The first process looks; when the others start, it may have written there already.
-
-    Raises:
-        InputError: there are some.
-    """
-    if any((run_dir / "checkpoints").glob("*.ckpt")):
-        raise InputError(
-            f"{run_dir} already holds checkpoints: continue with resume=last, choose another name=, "
-            "or start anew with overwrite=true"
-        )
+# The first process looks; when the others start, it may have written there already.
+check_free = rank_zero_only(names.check_free)
 
 
 @rank_zero_only

@@ -32,6 +32,7 @@ from esrgan_lightning.run.build import (
 from esrgan_lightning.run.checkpoints import LAST
 from esrgan_lightning.run.initial import AUTO, psnr_model, start_classifier, start_from
 from esrgan_lightning.run.metrics_csv import MetricsCSV
+from esrgan_lightning.run.names import check_name
 from esrgan_lightning.run.outcome import recorded
 from esrgan_lightning.run.processes import check_shared_name
 from esrgan_lightning.run.resume import Saved, check_continues, logger_resume_args, read_checkpoint
@@ -66,7 +67,7 @@ def train(
         KeyboardInterrupt: Ctrl-C ended the run, after it was saved.
         SystemExit: SIGTERM did.
     """
-    folders.check_name(cfg.name)
+    check_name(cfg.name)
     check_keys(cfg)
     check_numbers(cfg)
     run_dir = Path(run_dir or Path("runs") / str(cfg.name))

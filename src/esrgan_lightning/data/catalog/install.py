@@ -16,7 +16,7 @@ from esrgan_lightning.data.catalog.download import PATIENT, Downloaded, Expected
 from esrgan_lightning.data.catalog.sources import Archive, Offer, Source, find_source, sources
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import image_size, list_images, read_image
-from esrgan_lightning.ops.image import SUFFIXES
+from esrgan_lightning.ops.files import SUFFIXES
 
 #: Folder below the root for what is downloaded; files that were got by hand go there, too.
 ARCHIVES = "archives"
