@@ -50,7 +50,7 @@ def run(folder, command, *words):
         ("esrgan-train stage=psnr optimizer.lr=1e-4x", "optimizer.lr=1e-4x must be a number"),
         ("esrgan-evaluate models=[none.pth] root=b", "none.pth: there is no such file"),
         ("esrgan-evaluate models=[psnr] root=none", "root=none is not a folder"),
-        ("esrgan-evaluate models=[psnr] root=b against=none.json", "none.json: there is no such file"),
+        ("esrgan-evaluate models=[psnr] root=b against=none.json", "against=none.json cannot be read"),
     ],
 )
 def test_what_is_wrong_is_told_at_once(tmp_path, words, says):

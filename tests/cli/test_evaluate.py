@@ -117,7 +117,7 @@ def test_a_metrics_file_stands_behind_its_name_or_below_weights(root, monkeypatc
         (["sets=tiny"], "models has no value"),
         (["models=bicubic", "sets=null"], "sets has no value"),
         (["models=bicubic", "root=null"], "root has no value"),
-        (["models=[bicubic,gone.pth]", "sets=tiny"], r"gone\.pth is missing"),
+        (["models=[bicubic,gone.pth]", "sets=tiny"], r"gone\.pth: there is no such file"),
         (["models=runs/p/generator.safetensors", "sets=tiny", "scale=2"], "file holds scale 4"),
         (["models=[bicubic,bicubic]", "sets=tiny"], "given twice"),
         (["models=bicubic", "sets=tiny", "scale=0"], "scale=0 must be"),
@@ -147,7 +147,7 @@ def test_what_is_wrong_is_said_before_a_model_runs(root, monkeypatch, overrides,
 def test_an_lr_of_the_wrong_size_is_said_before_a_model_runs(root):
     write_image("sets/Tiny/LRbicx4/one.png", torch.zeros(3, 20, 24, dtype=torch.uint8))
     with pytest.raises(InputError, match=r"one\.png is 20×24 .* asks for 10×12"):
-        evaluate("models=[bicubic,gone.pth]", "sets=tiny", "root=sets")
+        evaluate("models=[bicubic,psnr]", "sets=tiny", "root=sets")
 
 
 def script(*arguments):

@@ -111,13 +111,13 @@ def _check_keys(cfg: DictConfig) -> None:
 
 def _check_early(names: list[str], root: Path, against: Path | None) -> None:
     for name in names:
-        path = model_path(name, key="models: ", also=("bicubic",)) if name != "bicubic" else None
+        path = model_path(name, key="models=", also=("bicubic",)) if name != "bicubic" else None
         if path is not None and not path.is_dir() and path.suffix.lower() != ".onnx":
             format_of(path)
     if not root.is_dir():
         raise InputError(f"root={root} is not a folder: give the folder that holds the sets")
     if against is not None and not against.is_file():
-        raise InputError(f"{against}: there is no such file")
+        raise InputError(f"against={against} cannot be read: there is no such file")
 
 
 def _output(given: str) -> tuple[Path, bool]:
