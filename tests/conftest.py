@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from faulty_server import running
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -38,6 +39,14 @@ def vgg16_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("vgg16") / "vgg16.safetensors"
     save_file(state, path)
     return path
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server that fails on request."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with running() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True, scope="session")

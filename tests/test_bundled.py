@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from esrgan_lightning import bundled, load_generator
-from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights, model_path
+from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights, model_names, model_path
 from esrgan_lightning.cli.app import app
 from esrgan_lightning.cli.models import complete_model
 from esrgan_lightning.config import compose
@@ -47,7 +47,7 @@ def test_a_further_size_needs_nothing_but_its_file(tmp_path, monkeypatch):
     monkeypatch.setattr(bundled, "FOLDER", tmp_path)
     assert bundled_names() == ["psnr_medium"]
     assert load_generator("psnr_medium").scale == 4
-    (told,) = json.loads(run("models", "--json").stdout)
+    told = json.loads(run("models", "--json").stdout)[0]
     assert (told["name"], told["use"], told["figures"]) == ("psnr_medium", "fidelity", {})
 
 
@@ -67,9 +67,10 @@ def test_a_name_means_the_network_and_only_a_path_means_a_file(tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("pnsr", "init=pnsr: neither a file nor a bundled network has that name; did you mean psnr?"),
-        ("atuo", "init=atuo: neither a file nor a bundled network has that name; did you mean auto?"),
-        ("zzz", "init=zzz: neither a file nor a bundled network has that name; known are gan, psnr"),
+        ("pnsr", "init=pnsr: neither a file nor a model has that name; did you mean psnr?"),
+        ("atuo", "init=atuo: neither a file nor a model has that name; did you mean auto?"),
+        ("realesrgan_x4", "neither a file nor a model has that name; did you mean RealESRGAN_x4plus"),
+        ("zzz", "init=zzz: neither a file nor a model has that name; known are gan, psnr"),
     ],
 )
 def test_a_wrong_name_is_answered_with_the_nearest(word, says):
@@ -96,7 +97,7 @@ def test_completion_offers_names_beside_files(tmp_path, monkeypatch):
         (tmp_path / name).touch()
     assert complete_model("g") == ["gan", "generator.safetensors"]
     assert complete_model("generator") == []  # shells complete paths where there is nothing else
-    assert set(complete_model("")) == {*bundled_names(), "generator.safetensors", "photo.png"}
+    assert set(complete_model("")) == {*model_names(), "generator.safetensors", "photo.png"}
 
 
 def test_every_command_takes_a_name(tmp_path, monkeypatch):
@@ -177,7 +178,7 @@ def test_the_cards_figures_are_those_of_the_file():
 
 def test_the_table_has_each_networks_size_and_figures():
     shown = run("models").stdout
-    for told in json.loads(run("models", "--json").stdout):
+    for told in json.loads(run("models", "--json").stdout)[: len(bundled_names())]:
         line = next(line for line in shown.splitlines() if line.split()[:1] == [told["name"]])
         set5 = FIGURES["set5"][told["name"]]
         assert f"{told['parameters']:,}" in line

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import typer
-from faulty_server import running
 from tiny_source import HR, at, source, toml, zipped
 from typer.testing import CliRunner
 
@@ -17,13 +16,6 @@ from esrgan_lightning.cli.app import app
 from esrgan_lightning.data.catalog import sources as table_module
 
 TABLE = Path(table_module.__file__).with_name("sources.toml")
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with running() as server:
-        yield server
 
 
 @pytest.fixture

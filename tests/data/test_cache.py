@@ -73,15 +73,6 @@ def test_processes_that_want_the_same_pack_make_it_once(folder, tmp_path):
     assert len(kept(tmp_path)) == 1
 
 
-def test_the_folder_follows_the_settings(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert cache.cache_folder() == tmp_path / "x/esrgan-lightning"
-    assert cache.cache_folder(tmp_path / "y") == tmp_path / "y"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.cache_folder() == tmp_path / ".cache/esrgan-lightning"
-
-
 def test_a_cache_that_cannot_be_made_is_named(folder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"data\.cache_dir=.*file.x cannot be made"):

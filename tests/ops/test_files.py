@@ -6,7 +6,7 @@ import os
 import pytest
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import files_below, whole_file, write_whole
+from esrgan_lightning.ops.files import cache_folder, files_below, whole_file, write_whole
 
 
 def test_the_name_is_given_at_the_end(tmp_path):
@@ -81,3 +81,12 @@ def test_a_disk_that_is_full_half_way_leaves_the_old_file(tmp_path, monkeypatch)
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_the_folder_follows_the_settings(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert cache_folder() == tmp_path / "x/esrgan-lightning"
+    assert cache_folder(tmp_path / "y") == tmp_path / "y"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache/esrgan-lightning"

@@ -14,7 +14,6 @@ from esrgan_lightning.cli.errors import complain, one_line_errors
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:
-    from esrgan_lightning.data.catalog.install import Report
     from esrgan_lightning.data.catalog.sources import Source
 
 
@@ -81,9 +80,10 @@ def get(
 def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: bool) -> bool:
     """Whether all of them could be had."""
     from esrgan_lightning.data.catalog.install import ARCHIVES, install, locked
+    from esrgan_lightning.ops.progress import bars
 
     failed, downloaded = False, list[Path]()
-    with locked(root), _interruptible(root), _bars() as report:
+    with locked(root), _interruptible(root), bars() as report:
         try:
             for source in missing:
                 try:
@@ -133,6 +133,7 @@ def check(
 def _verify_sources(names: list[str], root: Path, table: Path | None) -> list[str]:
     from esrgan_lightning.data.catalog.install import folder_of, verify
     from esrgan_lightning.data.catalog.sources import find_source, sources
+    from esrgan_lightning.ops.progress import bars
 
     known, faults = sources(table), []
     wanted = [find_source(name, known) for name in names] if names else list(known.values())
@@ -145,7 +146,7 @@ def _verify_sources(names: list[str], root: Path, table: Path | None) -> list[st
     present = [(source, folder) for source, folder in folders if folder is not None]
     if not present:
         raise InputError(f"{root} holds none of the sources: esrgan data get NAME --root {root}")
-    with _bars() as report:
+    with bars() as report:
         for source, folder in present:
             found = verify(source, folder, partial(report, f"reading {source.name}", unit="images"))
             faults += found
@@ -250,30 +251,3 @@ def shard(
         tiles, chunks = Shards(output).tiles, list(output.glob("chunk-*.bin"))
     size = sum(path.stat().st_size for path in chunks)
     typer.echo(f"{output}: {tiles} tiles in {len(chunks)} chunks, {size / 1e6:.1f} MB")
-
-
-@contextmanager
-def _bars() -> "Iterator[Report]":
-    """A function that draws a bar for each thing that is reported on, on standard error."""
-    from rich.console import Console
-    from rich.filesize import decimal
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[amount]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def report(what: str, done: int, total: int | None, unit: str) -> None:
-            numbers = [done] if total is None else [done, total]
-            amount = " of ".join(decimal(number) if unit == "bytes" else str(number) for number in numbers)
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total, amount=amount)
-            progress.update(tasks[what], completed=done, total=total, amount=amount)
-
-        yield report

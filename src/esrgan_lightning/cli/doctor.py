@@ -150,7 +150,7 @@ def stores() -> Iterator[Finding]:
     import torch
     from torchvision import models  # type: ignore[import-untyped]
 
-    from esrgan_lightning.data.cache import cache_folder
+    from esrgan_lightning.ops.files import cache_folder
 
     packs = cache_folder()
     held = sum(path.stat().st_size for path in packs.rglob("*") if path.is_file()) if packs.is_dir() else 0

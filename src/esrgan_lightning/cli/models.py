@@ -1,4 +1,4 @@
-"""``esrgan models``, ``esrgan inspect`` and ``esrgan convert``: bundled networks and files of weights."""
+"""``esrgan models``, ``esrgan inspect`` and ``esrgan convert``: networks by name and files of weights."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights, model_path
+from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights, model_names, model_path
+from esrgan_lightning.bundled.public import PUBLIC, public_file
 from esrgan_lightning.cli.errors import one_line_errors
 from esrgan_lightning.weights.formats import format_of
 
 MODEL_HELP = (
-    f"a bundled network ({', '.join(bundled_names())}) or a file of weights (.safetensors, .ckpt, .pth)"
+    "a name that `esrgan models` lists, hf:USER/REPO[@REVISION], or a file (.safetensors, .ckpt, .pth)"
 )
 SCALE_HELP = "Only for files of other tools that do not tell their scale (x2 or x3)."
 # By the stage, with which a bundled network's name begins.
@@ -21,11 +22,11 @@ _LICENCE = "Apache-2.0"
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """What a shell offers for a model: bundled networks, and the files of this folder.
+    """What a shell offers for a model: the names, and the files of this folder.
 
     Where no name begins so, nothing is: shells then complete paths themselves.
     """
-    names = [name for name in bundled_names() if name.startswith(incomplete)]
+    names = [name for name in model_names() if name.startswith(incomplete)]
     files = sorted(path.name for path in Path().iterdir() if path.name.startswith(incomplete))
     return [*names, *files] if names else []
 
@@ -50,9 +51,9 @@ def existing_model(model: str, *, key: str = "", onnx: bool = False) -> Path:
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """List the bundled networks, whose names work wherever a model is asked for."""
+    """List the models that have a name, which works wherever a model is asked for."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from esrgan_lightning.weights.description import describe_file
 
@@ -65,7 +66,15 @@ def models(
             use = _USES.get(name.partition("_")[0], "")
             found.append({"name": name, "use": use, "licence": _LICENCE, "figures": measured, **described})
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        public = [
+            {
+                "name": name,
+                **model._asdict(),
+                "file": str(file) if (file := public_file(name)).exists() else None,
+            }
+            for name, model in PUBLIC.items()
+        ]
+        typer.echo(json.dumps([*found, *public], indent=2, ensure_ascii=False))
         return
     table = Table("name", "parameters", "file", "scale", *map(str.capitalize, figures), "for", box=None)
     for row in found:
@@ -82,7 +91,13 @@ def models(
     typer.echo("These names work wherever a model is asked for: -m psnr, models=[psnr,gan], init=psnr")
     typer.echo("PSNR-Y in dB (higher is better) / LPIPS (lower is better)")
     typer.echo(f"bicubic: {bicubic}")
-    typer.echo(f"licence: {_LICENCE}, as the library")
+    typer.echo(f"licence: {_LICENCE}, as the library\n")
+    others = Table(Column("of other projects", no_wrap=True), "download", "scale", "licence", "for", box=None)
+    for name, model in PUBLIC.items():
+        size = "is there" if public_file(name).exists() else f"{model.megabytes} MB"
+        others.add_row(name, size, f"x{model.scale}", model.licence, model.use)
+    Console().print(others)
+    typer.echo("They are downloaded at first use and held to their SHA-256.")
 
 
 def _means(row: Mapping[str, Any]) -> dict[str, float]:

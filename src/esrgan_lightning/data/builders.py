@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from esrgan_lightning.data.cache import cache_folder, packed
+from esrgan_lightning.data.cache import packed
 from esrgan_lightning.data.catalog.install import require
 from esrgan_lightning.data.color_chart import color_chart_file
 from esrgan_lightning.data.datamodule import SRDataModule
@@ -27,6 +27,7 @@ from esrgan_lightning.data.sources import (
     paired_photos,
 )
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import cache_folder
 
 logger = logging.getLogger(__name__)
 

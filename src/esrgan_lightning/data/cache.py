@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,16 +11,9 @@ from filelock import FileLock
 from esrgan_lightning.data.packfile import Pack
 from esrgan_lightning.data.packing import items_of, pack
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import cache_folder
 
 logger = logging.getLogger(__name__)
-
-
-def cache_folder(given: str | Path | None = None) -> Path:
-    """Where packs of folders are kept: ``given``, or ``esrgan-lightning`` in $XDG_CACHE_HOME or ~/.cache."""
-    if given is not None:
-        return Path(given).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "esrgan-lightning"
 
 
 def packed(
@@ -34,7 +26,7 @@ def packed(
 
     Args:
         sources: image files and folders of them.
-        cache_dir: see :func:`cache_folder`.
+        cache_dir: see :func:`~esrgan_lightning.ops.files.cache_folder`.
         skip_bad: leave damaged images out, with a notice.
 
     Raises:

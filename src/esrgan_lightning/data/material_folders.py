@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
-from esrgan_lightning.data.cache import cache_folder
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import list_images, read_rgb
+from esrgan_lightning.ops.files import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def check_images(materials: Materials, cache_dir: str | Path | None = None) -> N
 
     Args:
         materials: the images.
-        cache_dir: see :func:`~esrgan_lightning.data.cache.cache_folder`.
+        cache_dir: see :func:`~esrgan_lightning.ops.files.cache_folder`.
 
     Raises:
         InputError: some cannot be read: the first ones are named.

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from esrgan_lightning.data.cache import cache_folder
 from esrgan_lightning.data.packfile import Pack
 from esrgan_lightning.data.packing import progress
 from esrgan_lightning.errors import InputError, needs_extra
+from esrgan_lightning.ops.files import cache_folder
 
 if TYPE_CHECKING:
     from litdata import StreamingDataset
@@ -157,7 +157,7 @@ class Shards:
 
     Args:
         url: a folder, ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``.
-        cache_dir: see :func:`~esrgan_lightning.data.cache.cache_folder`; a folder's chunks are not copied.
+        cache_dir: see :func:`~esrgan_lightning.ops.files.cache_folder`; a folder's chunks are not copied.
         max_cache: size in GB (10⁹ bytes) that litdata keeps the cache to.
         endpoint: address of an S3-compatible server; None for what the environment says. Credentials are
             taken from the environment and the usual files, never from here.

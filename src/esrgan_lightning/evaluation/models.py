@@ -8,7 +8,7 @@ from typing import final
 
 from torch import Tensor
 
-from esrgan_lightning.bundled import bundled_names, model_path
+from esrgan_lightning.bundled import is_name, model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.pictures import Pictures
 from esrgan_lightning.evaluation.workers import Model
@@ -80,11 +80,11 @@ def load_models(
     tile: int | None = None,
     overlap: int = 32,
 ) -> dict[str, Model | Pictures]:
-    """``bicubic``, bundled networks, files of weights, folders of pictures → what :func:`evaluate` compares.
+    """``bicubic``, networks by name, files of weights, folders of pictures → what :func:`evaluate` compares.
 
     Args:
-        names: ``bicubic``, names of bundled networks, files that ``load_generator`` knows, also foreign ones,
-            or folders of pictures that another program made
+        names: ``bicubic``, what ``load_generator`` takes (names, ``hf:USER/REPO``, files, also foreign
+            ones), or folders of pictures that another program made
             (:class:`~esrgan_lightning.evaluation.pictures.Pictures`).
         scale: That all of them must have.
         device: As in :class:`~esrgan_lightning.inference.Upscaler`.
@@ -92,7 +92,7 @@ def load_models(
         overlap: Likewise.
 
     Returns:
-        By the bundled networks' names and the files' stems; where two share one, by as many of the folders
+        By the names as they were given and the files' stems; where two share one, by as many of the folders
         above a file as tell them apart. They can be sent to other processes.
 
     Raises:
@@ -101,7 +101,7 @@ def load_models(
     """
     for name in names:
         if name != BICUBIC and not _path(name).exists():
-            known = f"give {BICUBIC}, a bundled network, a file of weights or a folder of pictures"
+            known = f"give {BICUBIC}, the name of a model, a file of weights or a folder of pictures"
             raise InputError(f"models: {name} is missing; {known}")
     models: dict[str, Model | Pictures] = {}
     for name, unique in zip(names, unique_names(names), strict=True):
@@ -121,7 +121,7 @@ def _path(name: str) -> Path:
 def unique_names(names: Sequence[str]) -> list[str]:
     """A short name for each: its stem, with folders before it where that is shared, or else its suffix.
 
-    A bundled network keeps its name.
+    A name, or an address on the Hub, stays as it is.
 
     Raises:
         InputError: One is given twice.
@@ -136,7 +136,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
         raise InputError(f"models: {twice} is given twice")
     choices = []
     for name, path in zip(names, paths, strict=True):
-        if name == BICUBIC or name in bundled_names():
+        if name == BICUBIC or is_name(name):
             choices.append([name])
             continue
         parts = path.parts if path.is_dir() else path.with_suffix("").parts

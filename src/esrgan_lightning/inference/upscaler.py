@@ -40,7 +40,7 @@ class Upscaler:
     of a colour image for itself.
 
     Args:
-        model: A bundled network's name (``gan``, ``psnr``), a file of weights, an ONNX file, or
+        model: A name (``gan``, ``RealESRGAN_x4plus``), ``hf:USER/REPO``, a file of weights, an ONNX file, or
             a generator (B,C,h,w) → (B,C,s·h,s·w) in [0,1], C 3 or 1, with ``scale``; this one is copied.
         device: Where the network runs: ``cpu``, ``cuda``, ``cuda:1`` … By default where the given generator
             lies; for a file the GPU, or the CPU where there is none. Images stay where they are: only what

@@ -74,6 +74,17 @@ def rename(old: Path, new: Path) -> None:
             os.close(folder)
 
 
+def cache_folder(given: str | Path | None = None) -> Path:
+    """What can be made or fetched again lies here: ``given``, or ``esrgan-lightning`` in the user's cache.
+
+    That is $XDG_CACHE_HOME, or ~/.cache.
+    """
+    if given is not None:
+        return Path(given).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "esrgan-lightning"
+
+
 def files_below(folder: Path) -> list[Path]:
     """All that lies under ``folder`` and is no folder, sorted, except what is hidden or in a hidden folder.
 

@@ -161,7 +161,7 @@ def start_from(generator: nn.Module, init: str | Path, *, partial: bool) -> dict
 
     Args:
         generator: what is to be trained.
-        init: any file that ``read_generator_file`` knows, or the name of a bundled network.
+        init: any file that ``read_generator_file`` knows, or the name of a model.
         partial: load what fits of a generator of another scale or size, and say what was
             left; without it, sizes that differ are an error that names the settings which the file asks for.
 

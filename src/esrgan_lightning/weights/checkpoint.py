@@ -84,7 +84,8 @@ def load_generator(
     """Rebuilds a generator from its file alone, in eval mode, weights in float32.
 
     Args:
-        path: A file that :func:`read_generator_file` knows, or a bundled network's name (``gan``, ``psnr``).
+        path: A file that :func:`read_generator_file` knows, a model's name (``gan``,
+            ``RealESRGAN_x4plus``), or one on the Hub (``hf:USER/REPO``).
         device: Where the generator goes.
         scale: For foreign files whose scale cannot be told (one conv_up); checked against all others.
 

@@ -91,7 +91,7 @@ def blend_files(
     """Blends several generators' files into a .safetensors file that says which they were.
 
     Args:
-        paths: Files that ``read_generator_file`` knows, of any layout, or names of bundled networks.
+        paths: Files that ``read_generator_file`` knows, of any layout, or names of models.
         weights: As in :func:`blend`.
         out: Ends in .safetensors.
         scale: For foreign files whose scale cannot be told.

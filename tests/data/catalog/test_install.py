@@ -14,10 +14,10 @@ from tiny_source import HR, LR, at, png, source, zipped
 
 from esrgan_lightning import data
 from esrgan_lightning.data.catalog import install as module
-from esrgan_lightning.data.catalog.download import Patience
 from esrgan_lightning.data.catalog.install import install, installed, locked, require, verify
 from esrgan_lightning.data.catalog.sources import Archive, Offer, sources
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.download import Patience
 
 HASTY = Patience(connect=2, stall=1, tries=1, pause=0.01)
 

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from esrgan_lightning.data.catalog.archives import Unpacked, check_archive, unpack
-from esrgan_lightning.data.catalog.download import PATIENT, Downloaded, Expected, Patience, download
 from esrgan_lightning.data.catalog.sources import Archive, Offer, Source, find_source, sources
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import image_size, list_images, read_image
+from esrgan_lightning.ops.download import PATIENT, Downloaded, Expected, Patience, download
 from esrgan_lightning.ops.files import SUFFIXES
+from esrgan_lightning.ops.progress import Report
 
 #: Folder below the root for what is downloaded; files that were got by hand go there, too.
 ARCHIVES = "archives"
@@ -82,13 +82,6 @@ def read_record(folder: Path) -> Record | None:
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{file} is damaged ({reason}): move {folder} away and get it again") from error
-
-
-class Report(Protocol):
-    """Told how far things are: ``total`` is None where it is not known, ``unit`` "bytes" or "images"."""
-
-    def __call__(self, what: str, done: int, total: int | None, unit: str) -> None:
-        """``done`` of ``total`` units of ``what``."""
 
 
 _UNKNOWN = 10**11  # the most bytes of an archive whose size nobody tells

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from esrgan_lightning import data
-from esrgan_lightning.data.catalog.download import Expected, Patience, download
+from esrgan_lightning import ops
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.download import Expected, Patience, download
 
 DATA = bytes(range(256)) * 4000  # about 1 MB
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -254,17 +254,17 @@ def test_a_damaged_note_means_a_fresh_start(server, target, note):
 def test_killed_in_the_middle_and_started_again(server, target):
     """A kill -9 leaves nothing under the final name, and the second run asks for the rest alone."""
     url = server.serve("a", DATA, cut=[600_000, None], stall=True)
-    # The package without its __init__, which loads torch and Lightning: the download needs neither.
+    # The package without its __init__, which loads torch: the download does not need it.
     code = """
 import sys, types
 from pathlib import Path
-package = types.ModuleType("esrgan_lightning.data")
+package = types.ModuleType("esrgan_lightning.ops")
 package.__path__ = [sys.argv[1]]
 sys.modules[package.__name__] = package
-from esrgan_lightning.data.catalog.download import download
+from esrgan_lightning.ops.download import download
 download([sys.argv[2]], Path(sys.argv[3]))
 """
-    command = [sys.executable, "-c", code, str(Path(data.__file__).parent), url, str(target)]
+    command = [sys.executable, "-c", code, str(Path(ops.__file__).parent), url, str(target)]
     process = subprocess.Popen(command)
     partial = target.with_name("a.zip.partial")
     deadline = time.monotonic() + 60

@@ -1,0 +1,123 @@
+"""Models on the Hugging Face Hub: ``hf:USER/REPO``, or ``hf:USER/REPO@REVISION``."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from esrgan_lightning.errors import InputError, needs_extra
+
+HUB = "hf:"
+#: What a run writes and ``esrgan push`` uploads.
+GENERATOR = "generator.safetensors"
+_FORM = re.compile(r"hf:([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?", re.ASCII)
+_LARGEST = 2**31  # bytes; ESRGAN's generator has 67 million
+
+
+@cache  # a revision stays the same for as long as a process runs
+def fetch_hub(model: str) -> Path:
+    """The file of a model on the Hub: ``generator.safetensors``, or the only .safetensors file at the top.
+
+    It lies in huggingface_hub's own cache. Its digest is held to the one that the Hub states. Without a
+    network, what the cache has of that revision is taken.
+
+    Args:
+        model: ``hf:USER/REPO``, with ``@`` and a branch, tag or commit where it is not the main one.
+
+    Raises:
+        InputError: The extra ``hub`` is missing, or there is no such model, or not one .safetensors file, or
+            one that is too large, that does not arrive, or is not what the Hub says.
+    """
+    found = _FORM.fullmatch(model)
+    if found is None or ".." in model:
+        raise InputError(
+            f"{model} must be hf:USER/REPO or hf:USER/REPO@REVISION, a branch, tag or commit; a file of that "
+            f"name is ./{model}"
+        )
+    repo, revision = found[1], found[2] or "main"
+    hub = _library(model)
+    try:
+        told = hub.HfApi().model_info(repo, revision=revision, files_metadata=True)
+    except Exception as error:  # huggingface_hub's, and those of the HTTP library below it
+        if (reason := _refusal(hub, error, revision)) is not None:
+            raise InputError(f"{model}: {reason}") from error
+        return _kept(hub, model, repo, revision, error)
+    files = {each.rfilename: each for each in told.siblings or ()}
+    name = _generator(model, files)
+    if (size := files[name].size or 0) > _LARGEST:
+        raise InputError(f"{model}: {name} has {size} bytes, and at most {_LARGEST} are fetched")
+    try:
+        path = Path(hub.hf_hub_download(repo, name, revision=revision))
+    except Exception as error:
+        raise InputError(
+            f"{model}: {name} could not be downloaded ({_line(error)}): try again, which goes on from there"
+        ) from error
+    if not _is(path, files[name]):
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise InputError(f"{model}: {name} is not what the Hub says it is; it was deleted: try again")
+    return path
+
+
+def _library(what: str) -> Any:
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError as error:
+        raise needs_extra(f"{what} needs", "hub") from error
+    return huggingface_hub
+
+
+def _generator(model: str, names: Iterable[str]) -> str:
+    """Names come from a stranger: only plain ones at the top count."""
+    found = [name for name in names if re.fullmatch(r"[\w-][\w.-]*\.safetensors", name, re.ASCII)]
+    if GENERATOR in found:
+        return GENERATOR
+    if len(found) == 1:
+        return found[0]
+    raise InputError(
+        f"{model} holds {'several' if found else 'no'} .safetensors files and no {GENERATOR}: download "
+        "one by hand and give the file; pickles (.pth, .ckpt) are not fetched from there"
+    )
+
+
+def _refusal(hub: Any, error: Exception, revision: str) -> str | None:
+    """What the Hub answers; None where it does not answer."""
+    errors = hub.errors
+    if isinstance(error, errors.GatedRepoError):
+        return "its owner asks for consent: give it on the model's page, then `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the Hub has no such model, or it is private: see to the spelling, or `hf auth login`"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"it has no revision {revision}: give a branch, tag or commit"
+    status = getattr(getattr(error, "response", None), "status_code", 500)
+    return f"the Hub answers {_line(error)}" if status < 500 else None
+
+
+def _kept(hub: Any, model: str, repo: str, revision: str, error: Exception) -> Path:
+    from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
+
+    for cached in hub.scan_cache_dir().repos if Path(HF_HUB_CACHE).is_dir() else ():
+        for snapshot in cached.revisions if (cached.repo_type, cached.repo_id) == ("model", repo) else ():
+            if revision == snapshot.commit_hash or revision in snapshot.refs:
+                folder: Path = snapshot.snapshot_path
+                return folder / _generator(model, [path.name for path in folder.iterdir()])
+    raise InputError(
+        f"{model}: {ENDPOINT} does not answer ({_line(error)}), and the model is not in {HF_HUB_CACHE}: "
+        f"download {GENERATOR} elsewhere and give the file"
+    ) from error
+
+
+def _is(path: Path, stated: Any) -> bool:
+    """Whether a file has the digest that the Hub states: SHA-256, or Git's SHA-1 of small files."""
+    with path.open("rb") as file:
+        if stated.lfs is not None:
+            return hashlib.file_digest(file, "sha256").hexdigest() == str(stated.lfs.sha256)
+        data = file.read()
+    digest = hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False)
+    return digest.hexdigest() == str(stated.blob_id)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

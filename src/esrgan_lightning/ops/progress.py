@@ -1,0 +1,39 @@
+"""How far long work is: bars on a terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Report(Protocol):
+    """Told how far things are: ``total`` is None where it is not known, ``unit`` "bytes" or "images"."""
+
+    def __call__(self, what: str, done: int, total: int | None, unit: str) -> None:
+        """``done`` of ``total`` units of ``what``."""
+
+
+@contextmanager
+def bars() -> Iterator[Report]:
+    """A function that draws a bar for each thing that is reported on, where standard error is a terminal."""
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int | None, unit: str) -> None:
+            numbers = [done] if total is None else [done, total]
+            amount = " of ".join(decimal(number) if unit == "bytes" else str(number) for number in numbers)
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total, amount=amount)
+            progress.update(tasks[what], completed=done, total=total, amount=amount)
+
+        yield report

@@ -1,0 +1,163 @@
+"""Networks of other projects by name: files of their form load, and a download gives the right file."""
+
+import hashlib
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from spandrel import ModelLoader
+from typer.testing import CliRunner
+
+from esrgan_lightning import Upscaler, bundled, load_generator
+from esrgan_lightning.bundled import model_path, public
+from esrgan_lightning.bundled.public import PUBLIC, PublicModel, public_file
+from esrgan_lightning.cli.app import app
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation import load_models
+from esrgan_lightning.ops import image_size
+
+# Name → blocks, channels that the first layer sees, names of the tensors, and where in the file they lie.
+FORMS = {
+    "RealESRGAN_x4plus": (23, 3, "today", "params_ema"),
+    "RealESRNet_x4plus": (23, 3, "today", "params_ema"),
+    "RealESRGAN_x2plus": (23, 12, "today", "params_ema"),  # behind a pixel-unshuffle
+    "RealESRGAN_x4plus_anime_6B": (6, 3, "today", "params_ema"),
+    "BSRGAN": (23, 3, "2019", None),
+    "RRDB_ESRGAN_x4": (23, 3, "2019", None),
+    "RRDB_PSNR_x4": (23, 3, "2019", None),
+}
+NAMES_2019 = (
+    ("body.", "RRDB_trunk."),
+    (".rdb", ".RDB"),
+    ("conv_body", "trunk_conv"),
+    ("conv_up", "upconv"),
+    ("conv_hr", "HRconv"),
+)
+
+
+def published(blocks, channels, names, within):
+    """A file's content as the projects write it, its values a sine."""
+    shapes = {"conv_first": (64, channels)}
+    for block in range(blocks):
+        for dense in (1, 2, 3):
+            for conv in (1, 2, 3, 4, 5):
+                key = f"body.{block}.rdb{dense}.conv{conv}"
+                shapes[key] = (64 if conv == 5 else 32, 64 + 32 * (conv - 1))
+    shapes |= dict.fromkeys(("conv_body", "conv_up1", "conv_up2", "conv_hr"), (64, 64))
+    shapes["conv_last"] = (3, 64)
+    state = {}
+    for number, (key, (out, into)) in enumerate(shapes.items()):
+        for old, new in NAMES_2019 if names == "2019" else ():
+            key = key.replace(old, new)
+        wave = torch.arange(out * into * 9, dtype=torch.float32).mul(0.7).add(number).sin()
+        state[f"{key}.weight"] = wave.view(out, into, 3, 3) / (into * 9) ** 0.5
+        state[f"{key}.bias"] = torch.arange(out, dtype=torch.float32).cos() * 0.01
+    return {within: state} if within else state
+
+
+def in_bytes(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_the_files_hold_gives_the_image_that_another_upscaler_makes(name, tmp_path):
+    blocks, channels, names, within = FORMS[name]
+    if name not in ("RealESRGAN_x4plus_anime_6B", "BSRGAN"):
+        blocks = 1  # each of the two layouts is tested whole once
+    file = tmp_path / f"{name}.pth"
+    torch.save(published(blocks, channels, names, within), file)
+    ours, theirs = load_generator(file), ModelLoader(device="cpu").load_from_file(file)
+    assert ours.scale == theirs.scale == PUBLIC[name].scale
+    lr = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = theirs.model(lr)
+        torch.testing.assert_close(ours(lr), expected, atol=1e-5, rtol=1e-5)
+    assert expected.std() > 1e-3
+
+
+def test_the_table_is_whole():
+    assert set(FORMS) == set(PUBLIC)
+    assert len({model.sha256 for model in PUBLIC.values()}) == len(PUBLIC)
+    for name, model in PUBLIC.items():
+        assert re.fullmatch(r"[0-9a-f]{64}", model.sha256), name
+        assert all(url.startswith("https://") for url in model.urls), name
+        assert not set(name) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789")
+
+
+DATA = in_bytes(published(1, 3, "today", "params_ema"))
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture
+def theirs(server, tmp_path, monkeypatch):
+    """``theirs(**faults)``: a public network of that name, on a server with these faults."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def serve(sha256=SHA256, **faults):
+        url = server.serve("theirs.pth", DATA, **faults)
+        table = {"theirs": PublicModel((url,), sha256, 4, 4, "MIT", "example.org", "tests")}
+        for module in (public, bundled):
+            monkeypatch.setattr(module, "PUBLIC", table)
+        return url
+
+    return serve
+
+
+def test_a_name_is_downloaded_once_and_means_the_same_everywhere(theirs, server, tmp_path, capsys):
+    theirs(cut=[100_000, None])  # the line breaks once
+    file = model_path("theirs")
+    assert file == public_file("theirs") == tmp_path / "cache/esrgan-lightning/models/theirs.pth"
+    assert file.read_bytes() == DATA
+    assert [asked for _, asked in server.requests] == [None, "bytes=100000-"]
+    assert "theirs: 4 MB from example.org (MIT) to " in capsys.readouterr().err
+    assert sorted(path.name for path in file.parent.iterdir()) == ["theirs.lock", "theirs.pth"]
+    server.files.clear()  # from here on nothing is asked for
+    Path("theirs").mkdir()  # a folder of that name is ./theirs
+    assert model_path("./theirs") == Path("theirs")
+    assert load_generator("theirs").scale == Upscaler("theirs").scale == 4
+    assert list(load_models(["bicubic", "theirs"], 4)) == ["bicubic", "theirs"]
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("x.png")
+    done = CliRunner().invoke(app, ["upscale", "x.png", "-m", "theirs", "-o", "out"])
+    assert done.exit_code == 0, done.output
+    assert image_size(Path("out/x.png")) == (32, 32)
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("fault", ["another file", "gone"])
+def test_a_file_that_cannot_be_had_is_one_line_that_says_where_to_put_it(fault, theirs, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    url = theirs(sha256="0" * 64) if fault == "another file" else theirs(status=[404])
+    done = CliRunner().invoke(app, ["upscale", "x.png", "-m", "theirs"])
+    notice, line = done.stderr.splitlines()
+    assert done.exit_code == 2
+    assert notice.startswith("theirs: 4 MB from")
+    assert line.startswith(f"esrgan upscale: --model theirs.pth could not be had ({url}: ")
+    assert ("sha256" if fault == "another file" else "404") in line
+    assert line.endswith(f"get it by hand and put it there as {public_file('theirs')}")
+    assert not public_file("theirs").exists()
+
+
+def test_a_file_put_there_by_hand_is_taken_if_it_is_the_right_one(theirs, server):
+    theirs()
+    file = public_file("theirs")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(DATA[:-1])
+    with pytest.raises(InputError, match=r"^init=.*theirs.pth is not the right file \(sha256 "):
+        model_path("theirs", key="init=")
+    file.write_bytes(DATA)
+    assert model_path("theirs") == file
+    assert server.requests == []
+
+
+def test_a_cache_that_cannot_be_written_is_told(theirs, tmp_path):
+    url = theirs()
+    (tmp_path / "cache").write_bytes(b"a file")
+    with pytest.raises(InputError, match=rf"cannot be written .*XDG_CACHE_HOME.*{url}"):
+        model_path("theirs")
