@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def fetch_hub(model: str) -> Path:
     try:
         told = hub.HfApi().model_info(repo, revision=revision, files_metadata=True)
     except Exception as error:  # huggingface_hub's, and those of the HTTP library below it
-        if (reason := _refusal(hub, error, revision)) is not None:
+        if (reason := _refusal(error, revision)) is not None:
             raise InputError(f"{model}: {reason}") from error
         return _kept(hub, model, repo, revision, error)
     files = {each.rfilename: each for each in told.siblings or ()}
@@ -59,6 +59,48 @@ def fetch_hub(model: str) -> Path:
         path.unlink(missing_ok=True)
         raise InputError(f"{model}: {name} is not what the Hub says it is; it was deleted: try again")
     return path
+
+
+def check_repo(repo: str) -> None:
+    """Refuses what cannot be a repository's name.
+
+    Raises:
+        InputError: It is not ``USER/REPO``.
+    """
+    found = _FORM.fullmatch(f"{HUB}{repo}")
+    if found is None or found[2] or ".." in repo:
+        raise InputError(f"--to {repo} must be USER/REPO")
+
+
+def push_hub(repo: str, files: Mapping[str, bytes], *, private: bool = False) -> str:
+    """Uploads files to a model's repository in one commit: all of them arrive, or none.
+
+    Args:
+        repo: ``USER/REPO``, which is made where it is not there yet.
+        files: By their names there.
+        private: For the owner alone: one that is there already must be so.
+
+    Returns:
+        Its address.
+
+    Raises:
+        InputError: The extra ``hub`` is missing, ``repo`` is no such name, or the Hub refuses.
+    """
+    check_repo(repo)
+    hub = _library(f"--to {repo}")
+    api = hub.HfApi()
+    try:
+        address = api.create_repo(repo, private=private or None, exist_ok=True)
+        if private and not api.model_info(repo).private:
+            raise ValueError("--private: it is there already and public")
+        operations = [hub.CommitOperationAdd(name, data) for name, data in files.items()]
+        api.create_commit(repo, operations, commit_message="Upload a model trained with esrgan-lightning")
+    except Exception as error:
+        remedy = "nothing has changed there: try again"
+        if _status(error) in (401, 403):
+            remedy = "`hf auth login` as one who may write there"
+        raise InputError(f"{repo} was not updated ({_line(error)}): {remedy}") from error
+    return str(address)
 
 
 def _library(what: str) -> Any:
@@ -82,17 +124,17 @@ def _generator(model: str, names: Iterable[str]) -> str:
     )
 
 
-def _refusal(hub: Any, error: Exception, revision: str) -> str | None:
+def _refusal(error: Exception, revision: str) -> str | None:
     """What the Hub answers; None where it does not answer."""
-    errors = hub.errors
+    from huggingface_hub import errors
+
     if isinstance(error, errors.GatedRepoError):
         return "its owner asks for consent: give it on the model's page, then `hf auth login`"
     if isinstance(error, errors.RepositoryNotFoundError):
         return "the Hub has no such model, or it is private: see to the spelling, or `hf auth login`"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"it has no revision {revision}: give a branch, tag or commit"
-    status = getattr(getattr(error, "response", None), "status_code", 500)
-    return f"the Hub answers {_line(error)}" if status < 500 else None
+    return f"the Hub answers {_line(error)}" if _status(error) < 500 else None
 
 
 def _kept(hub: Any, model: str, repo: str, revision: str, error: Exception) -> Path:
@@ -117,6 +159,10 @@ def _is(path: Path, stated: Any) -> bool:
         data = file.read()
     digest = hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False)
     return digest.hexdigest() == str(stated.blob_id)
+
+
+def _status(error: Exception) -> int:
+    return int(getattr(getattr(error, "response", None), "status_code", 500))
 
 
 def _line(error: Exception) -> str:

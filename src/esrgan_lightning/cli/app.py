@@ -13,6 +13,7 @@ from esrgan_lightning.cli.export import export
 from esrgan_lightning.cli.interpolate import alpha_sweep, interpolate
 from esrgan_lightning.cli.metrics import app as metrics
 from esrgan_lightning.cli.models import convert, inspect, models
+from esrgan_lightning.cli.push import push
 from esrgan_lightning.cli.report import report
 from esrgan_lightning.cli.segment import segment
 from esrgan_lightning.cli.serve import serve
@@ -29,6 +30,7 @@ app.command()(models)
 app.command()(convert)
 app.command()(inspect)
 app.command()(export)
+app.command()(push)
 app.command()(report)
 app.command()(segment)
 app.command()(doctor)
