@@ -87,9 +87,12 @@ def test_the_table_is_whole():
     for name, model in PUBLIC.items():
         assert re.fullmatch(r"[0-9a-f]{64}", model.sha256), name
         assert all(url.startswith("https://") for url in model.urls), name
+        row = f"| `{name}` | {model.scale} | {model.megabytes} MB | {model.licence} |"
+        assert row in DOCS, name
         assert not set(name) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789")
 
 
+DOCS = (Path(__file__).parents[1] / "docs/models.md").read_text("utf-8")
 DATA = in_bytes(published(1, 3, "today", "params_ema"))
 SHA256 = hashlib.sha256(DATA).hexdigest()
 

@@ -292,6 +292,20 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
         call(main, words, monkeypatch)
         assert served == [4]
         return
+    if words[1] == "push":  # test_hub.py has a server
+        shutil.copy(home / "runs/psnr/config.yaml", home / words[2])
+        pushed = []
+        monkeypatch.setattr(
+            "esrgan_lightning.bundled.hub.push_hub", lambda repo, files, **more: pushed.extend(files) or repo
+        )
+        call(main, words, monkeypatch)
+        assert {"generator.safetensors", "config.yaml", "README.md"} <= set(pushed)
+        return
+    for fetch in ("fetch_public", "fetch_hub"):  # tests of their own have servers
+        monkeypatch.setattr(
+            f"esrgan_lightning.bundled.{fetch}",
+            lambda name: home / f"runs/{'psnr' if 'PSNR' in name else 'gan'}/generator.safetensors",
+        )
     before = set(home.rglob("*"))
     call(main, words, monkeypatch)
     tells = words[1] in ("inspect", "doctor", "models") or words[2] in ("list", "verify", "stats")
