@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from esrgan_lightning.bundled import bundled_weights
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import load_models, unique_names
 from esrgan_lightning.networks import RRDBNet
@@ -43,7 +44,7 @@ def test_a_folder_keeps_what_follows_its_point(tmp_path):
 
 
 def test_a_model_given_twice_is_refused():
-    for names in (["bicubic", "bicubic"], ["a/b.pth", "a/b.pth"]):
+    for names in (["bicubic", "bicubic"], ["a/b.pth", "a/b.pth"], ["psnr", str(bundled_weights("psnr"))]):
         with pytest.raises(InputError, match="given twice"):
             unique_names(names)
 
@@ -68,7 +69,9 @@ def test_every_file_is_looked_for_before_one_is_read(tmp_path):
     """A typing error in the last name must not cost the loading of all the others."""
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no tensors")
-    with pytest.raises(InputError, match=r"missing\.pth is missing; give bicubic, a bundled network, a file"):
+    with pytest.raises(
+        InputError, match=r"missing\.pth is missing; give bicubic, the name of a model, a file"
+    ):
         load_models([str(broken), str(tmp_path / "missing.pth")], 4)
     with pytest.raises(InputError, match=r"broken\.safetensors"):
         load_models([str(broken)], 4)

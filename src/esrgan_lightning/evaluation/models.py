@@ -132,7 +132,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
     """
     paths = [(Path(name) if name == BICUBIC else _path(name)).absolute() for name in names]
     if len(set(paths)) < len(paths):
-        twice = next(name for name in names if list(names).count(name) > 1)
+        twice = next(name for name, path in zip(names, paths, strict=True) if paths.count(path) > 1)
         raise InputError(f"models: {twice} is given twice")
     choices = []
     for name, path in zip(names, paths, strict=True):
