@@ -48,17 +48,25 @@ def fetch_hub(model: str) -> Path:
     name = _generator(model, files)
     if (size := files[name].size or 0) > _LARGEST:
         raise InputError(f"{model}: {name} has {size} bytes, and at most {_LARGEST} are fetched")
-    try:
-        path = Path(hub.hf_hub_download(repo, name, revision=revision))
-    except Exception as error:
-        raise InputError(
-            f"{model}: {name} could not be downloaded ({_line(error)}): try again, which goes on from there"
-        ) from error
+    path = _download(hub, model, repo, name, revision)
     if not _is(path, files[name]):
         path.resolve().unlink()
         path.unlink(missing_ok=True)
         raise InputError(f"{model}: {name} is not what the Hub says it is; it was deleted: try again")
     return path
+
+
+def _download(hub: Any, model: str, repo: str, name: str, revision: str) -> Path:
+    # Earlier versions of huggingface_hub give up when a line breaks, and keep what came.
+    for left in (2, 1, 0):
+        try:
+            return Path(hub.hf_hub_download(repo, name, revision=revision))
+        except Exception as error:
+            if not left or _status(error) < 500:
+                raise InputError(
+                    f"{model}: {name} could not be downloaded ({_line(error)}): try again, it goes on"
+                ) from error
+    raise AssertionError
 
 
 def check_repo(repo: str) -> None:
