@@ -53,10 +53,13 @@ def test_every_preset_of_every_stage_builds(preset, stage):
         assert isinstance(optimizer, torch.optim.Adam)
 
 
-GROUPS = ("generator", "discriminator", "loss/pixel", "loss/adversarial", "schedule")
+GROUPS = ("optimizer", "generator", "discriminator", "loss/pixel", "loss/adversarial", "schedule")
 
 
-@pytest.mark.parametrize("choice", [f"{group}={name}" for group in GROUPS for name in choices(group)])
+@pytest.mark.parametrize(
+    "choice",
+    [f"{group}={name}" for group in GROUPS for name in choices(group) if name != "custom"],
+)
 def test_every_choice_builds(choice):
     """Breaks if a file of the configuration has gone stale against its class."""
     # A gradient penalty refuses batch norm, and the U-Net has no such key.
@@ -212,7 +215,6 @@ SOURCES = {
     },
     ("paper", "gan"): {
         "optimizer.betas": [0.9, 0.999],
-        "discriminator_optimizer.betas": [0.9, 0.999],
         "stage.order": "discriminator_first",
         "stage.ema_decay": None,
         "generator.init_scope": "all",
@@ -228,7 +230,6 @@ SOURCES = {
     },
     ("basicsr", "gan"): {
         "optimizer.betas": [0.9, 0.99],
-        "discriminator_optimizer.betas": [0.9, 0.99],
         "stage.ema_decay": 0.999,
         "stage.order": "generator_first",
         "generator.init_scope": "dense",
@@ -433,13 +434,40 @@ def test_a_term_of_ones_own_is_a_target_and_a_weight():
     assert total.item() == 2.0
 
 
-def test_the_discriminators_optimiser_follows_or_is_set_apart():
-    """Breaks if optimizer.lr no longer moves both networks, or the discriminator's cannot be set alone."""
-    cfg = compose("stage=gan", "optimizer.lr=0.5")
-    assert build(cfg.discriminator_optimizer, "x").keywords["lr"] == 0.5
-    cfg = compose("stage=gan", "optimizer.lr=0.5", "discriminator_optimizer.lr=0.25")
-    assert build(cfg.discriminator_optimizer, "x").keywords["lr"] == 0.25
-    assert build(cfg.optimizer, "x").keywords["lr"] == 0.5
+@pytest.mark.parametrize(
+    ("given", "ours", "theirs"),
+    [
+        (["optimizer.lr=0.5"], ("Adam", 0.5, (0.9, 0.999)), ("Adam", 0.5, (0.9, 0.999))),
+        (["preset=basicsr"], ("Adam", 1e-4, (0.9, 0.99)), ("Adam", 1e-4, (0.9, 0.99))),
+        (["optimizer=adamw", "discriminator_optimizer.lr=0.25", "+discriminator_optimizer.betas=[0.5,0.9]"],
+         ("AdamW", 1e-4, (0.9, 0.999)), ("AdamW", 0.25, (0.5, 0.9))),
+        (["preset=basicsr", "optimizer=sgd", "optimizer.momentum=0"], ("SGD", 1e-4, 0), ("SGD", 1e-4, 0)),
+        (["optimizer@discriminator_optimizer=sgd"], ("Adam", 1e-4, (0.9, 0.999)), ("SGD", 1e-2, 0.9)),
+        (["optimizer=custom", "optimizer._target_=torch.optim.RMSprop", "+optimizer.momentum=0.3"],
+         ("RMSprop", 1e-4, 0.3), ("RMSprop", 1e-4, 0.3)),
+    ],
+)  # fmt: skip
+def test_an_optimiser_is_one_choice_and_the_discriminators_follows_or_is_set_apart(given, ours, theirs):
+    """Breaks if another class meets Adam's settings, or the discriminator's follows no more."""
+    built = stage_of("stage=gan", "loss/perceptual=none", *TINY["stage=gan"], *given)
+    for optimizer, (kind, lr, second) in zip(built.configure_optimizers()[0], (ours, theirs), strict=True):
+        values = optimizer.defaults
+        assert (type(optimizer).__name__, values["lr"]) == (kind, lr)
+        assert values.get("betas", values.get("momentum")) == second
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["optimizer._target_=torch.optim.SGD"], "betas'; optimizer=adam, adamw or sgd chooses"),
+        (["optimizer=custom", "optimizer._target_=torch.optim.LBFGS"], "LBFGS computes the loss several"),
+        (["optimizer=custom"], "optimizer has no _target_|optimizer._target_ has no value"),
+    ],
+)
+def test_an_optimiser_that_cannot_be_is_told_before_the_work(given, said):
+    """Breaks if a class is met by settings that it lacks, or fails at the first update."""
+    with pytest.raises(InputError, match=said):
+        stage_of("stage=psnr", *TINY["stage=psnr"], *given)
 
 
 def test_composing_twice_and_inside_a_test_leaves_nothing_behind():

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+import wandb
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import write_image
@@ -207,22 +209,34 @@ def test_names_with_spaces_and_folders_work(call, tmp_path):
     assert call("name=second", init, *tiny.PSNR, "trainer.max_updates=1")[0] == 0
 
 
-@pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
-def test_loggers_write_inside_the_runs_folder_and_end(call, tmp_path, monkeypatch, logger):
-    """Breaks if a logger writes elsewhere, needs a network, or is left open for the next run."""
+def test_loggers_write_inside_the_runs_folder_get_the_samples_and_end(call, tmp_path, monkeypatch):
+    """Breaks if a logger writes elsewhere, gets no picture, or is left open for the next run."""
     monkeypatch.setenv("WANDB_SILENT", "true")
-    offline = ["logger.wandb.offline=true"] if logger == "wandb" else []
-    for name in ("a", "b") if logger == "tensorboard" else ("a",):
-        code, _, err = call(f"logger={logger}", *offline, f"name={name}", *tiny.PSNR)
+    for name in "ab":
+        both = ["logger=[tensorboard,wandb]", "logger.wandb.offline=true"]
+        code, _, err = call(*both, f"name={name}", *tiny.PSNR)
         assert code == 0, err
         run = tmp_path / "runs" / name
-        pattern = {"tensorboard": "tensorboard/events.out.tfevents.*", "wandb": "wandb/offline-run-*/*.wandb"}
-        assert len(list(run.glob(pattern[logger]))) == 1
-    assert {each.name for each in tmp_path.iterdir()} == {"runs"}
-    if logger == "wandb":
-        import wandb
-
+        events = EventAccumulator(str(run / "tensorboard")).Reload()
+        assert [each.step for each in events.Images("val/samples")] == [2]
+        assert {"train/lr", "train/grad_norm"} <= set(events.Tags()["scalars"])
+        assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 1
+        (picture,) = run.glob("wandb/offline-run-*/files/media/images/val/samples_*.png")
+        assert picture.read_bytes() == (run / "samples/update_0000002.png").read_bytes()
         assert wandb.run is None
+    assert {each.name for each in tmp_path.iterdir()} == {"runs"}
+
+
+def test_a_logger_without_its_login_is_told_before_the_work(call, tmp_path, monkeypatch):
+    """Breaks if Weights & Biases asks for its key after the first batch, with a traceback."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    wandb.teardown()  # another test's offline run
+    code, _, err = call("logger=wandb", "name=a", *tiny.PSNR)
+    assert (code, "run `wandb login`" in err, "Traceback" in err) == (2, True, False)
+    assert not (tmp_path / "runs/a/checkpoints").exists()
 
 
 @pytest.mark.slow

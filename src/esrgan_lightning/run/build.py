@@ -1,6 +1,7 @@
 """What a configuration names, built: data, networks, losses and the stage around them."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -22,6 +23,10 @@ from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.stages import GANStage, MaterialStage, PSNRStage
 from esrgan_lightning.stages.base import Stage, check_conditions
 
+_OTHER_OPTIMIZER = (
+    "; optimizer=adam, adamw or sgd chooses a class with its settings, and optimizer=custom "
+    "optimizer._target_=… +optimizer.KEY=… one of your own"
+)
 _MATERIALS = ("esrgan_lightning.data.materials", "esrgan_lightning.data.minc")
 
 
@@ -98,9 +103,17 @@ def build_stage(cfg: DictConfig, generator: nn.Module, lineage: Mapping[str, Any
     if "discriminator" in cfg:
         parts["adversarial"] = build(cfg.loss.adversarial, "loss.adversarial")
         parts["discriminator"] = build(cfg.discriminator, "discriminator")
-        parts["discriminator_optimizer"] = build(cfg.discriminator_optimizer, "discriminator_optimizer")
+        parts["discriminator_optimizer"] = build(discriminator_optimizer(cfg), "discriminator_optimizer")
         parts["discriminator_schedule"] = build(cfg.discriminator_schedule, "discriminator_schedule")
     return cast(PSNRStage | GANStage, _stage(cfg, lineage, parts))
+
+
+def discriminator_optimizer(cfg: DictConfig) -> DictConfig:
+    """Its settings: where it is of the generator's class, those that it lacks are the generator's."""
+    own = cfg.discriminator_optimizer
+    if own._target_ != cfg.optimizer._target_:
+        return cast(DictConfig, own)
+    return cast(DictConfig, OmegaConf.create(plain(cfg.optimizer) | plain(own)))
 
 
 def build_material_stage(
@@ -113,7 +126,8 @@ def build_material_stage(
 def _stage(cfg: DictConfig, lineage: Mapping[str, Any], parts: Mapping[str, Any]) -> Stage:
     settings = plain(cfg.stage)
     del settings["name"]
-    optimizer, schedule = build(cfg.optimizer, "optimizer"), build(cfg.schedule, "schedule")
+    optimizer = build_target(cfg.get("optimizer"), "optimizer", "optimizer=adam")
+    schedule = build(cfg.schedule, "schedule")
     # Called directly: Hydra's instantiate would turn the dictionaries among the parts into its own kind.
     make = get_class(settings.pop("_target_"))
     try:
@@ -121,11 +135,19 @@ def _stage(cfg: DictConfig, lineage: Mapping[str, Any], parts: Mapping[str, Any]
             optimizer=optimizer, schedule=schedule, provenance=dict(lineage), **parts, **settings
         )
         # The trainer makes its own; this tells a wrong rate or a wrong key before anything starts.
-        stage.configure_optimizers()
+        optimizers, _ = stage.configure_optimizers()
     except InputError:
         raise
     except (TypeError, ValueError) as error:
-        raise InputError(f"stage, optimizer or schedule: {error}") from error
+        hint = "" if "unexpected keyword" not in str(error) else _OTHER_OPTIMIZER
+        raise InputError(f"stage, optimizer or schedule: {error}{hint}") from error
+    for each in optimizers:
+        closure = inspect.signature(type(each).step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise InputError(
+                f"optimizer._target_: {type(each).__name__} computes the loss several times in a step, which "
+                "no stage offers: choose optimizer=adam, adamw or sgd"
+            )
     return stage
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
 from esrgan_lightning.ops import imresize, to_uint8, write_image
@@ -22,7 +22,7 @@ from esrgan_lightning.weights import save_generator
 
 
 class Throughput(Callback):
-    """Logs images per second, the share of time spent waiting for data, and the learning rate."""
+    """Logs images per second, the share of time spent waiting for data, and the learning rates."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -43,7 +43,8 @@ class Throughput(Callback):
         seconds = now - self._start[0]
         pl_module.log("images_per_second", self._batches * self.batch_size / seconds, prog_bar=True)
         pl_module.log("data_wait_share", (waited - self._start[1]) / seconds)
-        pl_module.log("train/lr", float(trainer.optimizers[0].param_groups[0]["lr"]))
+        for name, optimizer in zip(("train/lr", "train/lr_d"), trainer.optimizers, strict=False):
+            pl_module.log(name, float(optimizer.param_groups[0]["lr"]))
         if self._batches >= trainer.log_every_n_steps:  # type: ignore[attr-defined]
             self._batches, self._start = 0, (now, waited)
 
@@ -68,6 +69,8 @@ class ValidateAtEnd(Callback):
 
 class SampleGrid(Callback):
     """Writes ``samples/update_N.png`` at each validation: LR | bicubic | SR | HR of the same fixed crops.
+
+    TensorBoard and Weights & Biases get the picture, too, as ``val/samples``.
 
     Args:
         folder: where the pictures go.
@@ -107,7 +110,13 @@ class SampleGrid(Callback):
         if self._rows:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"update_{trainer.global_step:07d}.png"
-            write_image(path, comparison(self._rows, ["LR", "bicubic", "SR", "HR"]))
+            picture = comparison(self._rows, ["LR", "bicubic", "SR", "HR"])
+            write_image(path, picture)
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_image("val/samples", picture, trainer.global_step)
+                elif isinstance(logger, WandbLogger):
+                    logger.log_image("val/samples", [str(path)], trainer.global_step)
             self._rows = []
 
 

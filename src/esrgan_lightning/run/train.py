@@ -1,5 +1,6 @@
 """One training run, from a composed configuration to its metrics."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from esrgan_lightning.bundled import model_path
@@ -26,6 +28,7 @@ from esrgan_lightning.run.build import (
     build_stage,
     build_target,
     data_hash,
+    discriminator_optimizer,
     is_material,
     plain,
 )
@@ -71,6 +74,10 @@ def train(
     check_keys(cfg)
     check_numbers(cfg)
     run_dir = Path(run_dir or Path("runs") / str(cfg.name))
+    if "discriminator_optimizer" in cfg:  # in the run's record each setting stands, followed or not
+        own = discriminator_optimizer(cfg)
+        cfg = cfg.copy()
+        OmegaConf.update(cfg, "discriminator_optimizer", own, merge=False, force_add=True)
     settings = TrainerSettings.of(**plain(cfg.trainer))
     named = str(OmegaConf.to_container(cfg, resolve=False)["name"])  # type: ignore[call-overload, index]
     check_shared_name(named, num_nodes=settings.num_nodes)
@@ -181,7 +188,26 @@ def _extra_loggers(cfg: DictConfig, run_dir: Path, saved: Saved | None) -> list[
                 "name": f"{cfg.name}/{run_dir.name}",
             }
         try:
-            loggers.append(make(save_dir=run_dir, **given))
+            made = make(save_dir=run_dir, **given)
         except ModuleNotFoundError as error:
             raise needs_extra(f"logger={name} needs", name) from error
+        if isinstance(made, WandbLogger) and not made._offline:
+            _check_login()
+        loggers.append(made)
     return loggers
+
+
+@rank_zero_only
+def _check_login() -> None:
+    """Raises InputError where Weights & Biases knows no key: else it is asked for after the first batch."""
+    import wandb
+
+    if os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled"):
+        return
+    try:
+        wandb.login(verify=False)  # on a terminal it asks
+    except wandb.errors.Error as error:
+        raise InputError(
+            f"logger=wandb: {error}: run `wandb login`, set WANDB_API_KEY, or keep everything here with "
+            "logger.wandb.offline=true"
+        ) from error
