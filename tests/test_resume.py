@@ -1,5 +1,6 @@
 """`resume=`: a run that was broken off goes on as if nothing had happened, or says why it cannot."""
 
+import copy
 import csv
 import os
 import random
@@ -350,6 +351,81 @@ def stopped(tmp_path_factory):
     torch.set_num_threads(1)
     train(short("trainer.max_updates=2"), run)
     return run
+
+
+def test_auto_starts_goes_on_and_ends(tmp_path, monkeypatch, caplog):
+    """Breaks if a queue's one command fails at its first start, loses its work, or fails when all is done."""
+    monkeypatch.chdir(tmp_path)
+    auto = ("name=a", "resume=auto")
+    with pytest.raises(KeyError):
+        train(short(*auto, "trainer.checkpoint_interval=2"), callbacks=[At(5, power_cut)])
+    figures = train(short(*auto), callbacks=[At()])
+    train(short("name=whole"), callbacks=[At()])
+    assert_equal(state_of(tmp_path / "runs/whole"), state_of(tmp_path / "runs/a"))
+    before = (tmp_path / "runs/a/metrics.csv").read_bytes()
+    with caplog.at_level("INFO"):
+        assert train(short(*auto)) == pytest.approx(figures)
+    assert "runs/a has made its 6 updates" in caplog.text
+    assert (tmp_path / "runs/a/metrics.csv").read_bytes() == before
+    with pytest.raises(InputError, match=r"optimizer.lr=1"):
+        train(short(*auto, "optimizer.lr=1"))
+    with pytest.raises(InputError, match=r"resume=auto needs name="):
+        train(short("resume=auto"))
+
+
+def test_a_longer_cosine_run_is_told_how(tmp_path):
+    """Breaks if the message leaves a user without the way on, or the way does not work."""
+    given = ("schedule=cosine", *tiny.PSNR)
+    train(compose(*given), tmp_path)
+    with pytest.raises(InputError, match=r"For a longer run give schedule\.updates=2: after that"):
+        train(compose(*given, "trainer.max_updates=4", "resume=last"), tmp_path)
+    train(compose(*given, "trainer.max_updates=4", "resume=last", "schedule.updates=2"), tmp_path)
+    assert float(rows(tmp_path)[-1]["train/lr"]) == pytest.approx(1e-7)
+
+
+class Start(Callback):
+    """Weights and optimisers before the first update."""
+
+    def on_train_batch_start(self, trainer, stage, *_):
+        if trainer.global_step == 0:
+            self.weights = {name: tensor.clone() for name, tensor in stage.state_dict().items()}
+            self.optimizers = [copy.deepcopy(each.state_dict()) for each in trainer.optimizers]
+
+
+def test_another_run_starts_from_all_that_was_learnt(tmp_path):
+    """Breaks if the discriminator or a mean of gradients starts afresh, or the old run's rate stays."""
+    gan = ("stage=gan", "init=null", *tiny.GAN, "trainer.max_updates=2")
+    train(compose(*gan), tmp_path / "old")
+    old, start = checkpoint(tmp_path / "old"), Start()
+    changed = ("optimizer.lr=1e-3", "data.batch_size=3", "trainer.max_updates=1")
+    init_from = f"init_from={tmp_path / 'old/checkpoints/last.ckpt'}"
+    train(compose(*gan, init_from, *changed), tmp_path / "new", callbacks=[start])
+    assert_equal(start.weights, dict(old["state_dict"]))
+    for now, then in zip(start.optimizers, old["optimizer_states"], strict=True):
+        assert_equal(now["state"], then["state"])
+        assert now["param_groups"][0]["lr"] == 1e-3
+    new = checkpoint(tmp_path / "new")
+    assert new["global_step"] == 1
+    assert new["optimizer_states"][1]["state"][0]["step"] == 3
+    # Going on then, it needs the old run no more.
+    shutil.rmtree(tmp_path / "old")
+    train(compose(*gan, init_from, *changed, "trainer.max_updates=2", "resume=last"), tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["init=psnr"], "give one of them"),
+        (["optimizer=sgd"], r"with optimizer._target_=torch.optim.Adam, not torch.optim.SGD"),
+        (["generator.num_blocks=2"], "of another stage or network: .*num_blocks|of another stage or network"),
+        (["init_from=none"], r"init_from=none: no checkpoint"),
+    ],
+)
+def test_what_cannot_start_from_a_checkpoint_is_told(given, said, stopped, tmp_path):
+    """Breaks if a start in part passes for a whole one."""
+    with pytest.raises(InputError, match=said):
+        train(short(f"init_from={stopped}", *given), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_may_change_may_change(stopped, tmp_path):

@@ -13,7 +13,19 @@ from omegaconf import DictConfig, OmegaConf
 from esrgan_lightning.errors import InputError
 
 _RUN = (
-    *("name", "seed", "init", "resume", "overwrite", "objective", "data", "stage", "optimizer", "schedule"),
+    *(
+        "name",
+        "seed",
+        "init",
+        "init_from",
+        "resume",
+        "overwrite",
+        "objective",
+        "data",
+        "stage",
+        "optimizer",
+        "schedule",
+    ),
     *("trainer", "logger", "callbacks"),
 )
 _GENERATOR = (

@@ -1,16 +1,19 @@
 """Where a run's network starts from: ``init=`` a file, whole or in part, or a PSNR model trained for it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import pytorch_lightning as pl
+import torch
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_only
-from torch import nn
+from torch import Tensor, nn
 
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
@@ -18,14 +21,15 @@ from esrgan_lightning.networks import network_spec
 from esrgan_lightning.networks.classifier import VGGClassifier, load_pretrained
 from esrgan_lightning.run.processes import launched_processes
 from esrgan_lightning.run.progress import announce
-from esrgan_lightning.run.resume import immutable_settings
+from esrgan_lightning.run.resume import immutable_settings, read_checkpoint
 from esrgan_lightning.run.trainer import TrainerSettings
+from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.weights import load_state, read_generator_file, warm_start
 from esrgan_lightning.weights.checkpoint import resolve_spec
 from esrgan_lightning.weights.layouts import likely_scale
 from esrgan_lightning.weights.provenance import json_hash
 from esrgan_lightning.weights.reader import read_contents
-from esrgan_lightning.weights.state import state_hash
+from esrgan_lightning.weights.state import differences, state_hash
 
 AUTO = "auto"
 IMAGENET = "imagenet"
@@ -197,6 +201,61 @@ def start_from(generator: nn.Module, init: str | Path, *, partial: bool) -> dict
             "or init_partial=true to load what fits"
         )
     return load_state(generator, init)
+
+
+class TrainedStart(Callback):
+    """A new run from all that another has learnt: networks, moving average, optimisers' means; no counts.
+
+    Settings, schedules, samples and random numbers are the new run's own.
+
+    Args:
+        path: a checkpoint, or a run's folder or name, as ``resume=`` takes them.
+
+    Raises:
+        InputError: no readable checkpoint.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            self.saved = read_checkpoint(path, Path(path))
+        except InputError as error:
+            raise InputError(str(error).replace("resume=", "init_from=", 1)) from error
+        content = torch.load(self.saved.path, map_location="cpu", weights_only=True, mmap=True)
+        self.state: dict[str, Tensor] = content["state_dict"]
+        self._optimizers: list[dict[str, Any]] = content["optimizer_states"]
+        self.origin = {
+            "file": self.saved.path.name,
+            "sha256": state_hash(self.state),
+            "metadata": {**self.saved.provenance, "updates": self.saved.updates},
+        }
+
+    def load(self, stage: Stage, config: Mapping[str, Any]) -> None:
+        """The networks; the optimisers follow when the trainer has made them.
+
+        Raises:
+            InputError: the stage has other networks, or optimisers of another class.
+        """
+        for key in ("optimizer", "discriminator_optimizer"):
+            was, now = ((each.get(key) or {}).get("_target_") for each in (self.saved.config, config))
+            if was != now:
+                raise InputError(
+                    f"init_from={self.saved.path} was trained with {key}._target_={was}, not {now}: give the "
+                    "same, or init= for the generator alone"
+                )
+        if difference := differences(stage.state_dict(), self.state):
+            raise InputError(
+                f"init_from={self.saved.path} is of another stage or network: {difference}; init= takes the "
+                "generator alone"
+            )
+        stage.load_state_dict(self.state)
+        announce(f"init_from={self.saved.path}: networks and optimisers after {self.saved.updates:,} updates")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The means of the gradients; rates and other settings stay the new run's."""
+        for optimizer, saved in zip(trainer.optimizers, self._optimizers, strict=True):
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+        self._optimizers, self.state = [], {}
 
 
 def start_classifier(network: VGGClassifier, init: Path) -> dict[str, Any]:

@@ -90,3 +90,13 @@ class MetricsCSV(Logger):
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(self._rows)
+
+
+def last_validation(path: Path) -> dict[str, float]:
+    """The figures of the last validation in the file, ``val/NAME`` → value."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [
+            {k: float(v) for k, v in row.items() if k.startswith("val/") and v}
+            for row in csv.DictReader(file)
+        ]
+    return next((row for row in reversed(rows) if row), {})

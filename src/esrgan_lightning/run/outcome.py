@@ -38,6 +38,15 @@ def recorded(run_dir: Path) -> Iterator[None]:
     write_outcome(run_dir, "finished", seconds=time.monotonic() - start)
 
 
+def read_outcome(run_dir: Path) -> dict[str, Any]:
+    """What stands in the file; empty where there is none that can be read."""
+    try:
+        content = json.loads((run_dir / OUTCOME).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 @rank_zero_only
 def write_outcome(
     run_dir: Path, state: State, *, error: BaseException | None = None, seconds: float | None = None

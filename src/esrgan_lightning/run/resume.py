@@ -23,6 +23,7 @@ MUTABLE_ON_RESUME = (
     "resume",
     "overwrite",
     "init",
+    "init_from",
     "init_partial",
     "init_settings",
     "logger",
@@ -74,6 +75,9 @@ MUTABLE_ON_RESUME = (
 )
 
 
+AUTO = "auto"
+
+
 class Saved(NamedTuple):
     """What a resumed run has to know of its checkpoint."""
 
@@ -88,6 +92,26 @@ class Saved(NamedTuple):
     def run_dir(self) -> Path:
         """The folder of the run that has written it."""
         return self.path.resolve().parent.parent
+
+
+def find_saved(resume: object, run_dir: Path, *, name: str) -> Saved | None:
+    """:func:`read_checkpoint`; None without ``resume=``, and at the first start with ``auto``.
+
+    Args:
+        resume: as given.
+        run_dir: the run's folder.
+        name: the run's name before ``${now:…}`` in it is put in.
+
+    Raises:
+        InputError: as of :func:`read_checkpoint`; or ``auto`` of a run that has another name at each start.
+    """
+    if resume is None:
+        return None
+    if resume != AUTO:
+        return read_checkpoint(str(resume), run_dir)
+    if "${now" in name:
+        raise InputError("resume=auto needs name=: the default name is another one at each start")
+    return read_checkpoint("last", run_dir) if _candidates(run_dir / "checkpoints") else None
 
 
 def read_checkpoint(resume: str, run_dir: Path) -> Saved:
@@ -168,9 +192,17 @@ def check_continues(
         )
     if changed := list(_changes(saved.config, config)):
         shown = first_few([f"{key}={_shown(new)} (it was {key}={_shown(old)})" for key, old, new in changed])
+        keys = {key: old for key, old, _ in changed}
+        longer = (
+            f" For a longer run give schedule.updates={keys['schedule.updates']}: after that the rate stays "
+            "lowest."
+            if "schedule.updates" in keys
+            else ""
+        )
         raise InputError(
-            f"resume={saved.path} was trained with other settings: {shown}. Give them as they were, or start "
-            "another run with init=; docs/resume.md lists what may change"
+            f"resume={saved.path} was trained with other settings: {shown}.{longer} Give them as they were, "
+            f"or start another run with init_from={saved.path}, which keeps networks and optimisers; "
+            "docs/resume.md lists what may change"
         )
     if saved.provenance["data_hash"] != data_hash:
         raise InputError(

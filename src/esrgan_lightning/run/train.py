@@ -19,6 +19,7 @@ from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.networks.classifier import VGGClassifier
 from esrgan_lightning.run import folder as folders
+from esrgan_lightning.run import resume
 from esrgan_lightning.run.build import (
     build,
     build_callbacks,
@@ -33,12 +34,13 @@ from esrgan_lightning.run.build import (
     plain,
 )
 from esrgan_lightning.run.checkpoints import LAST
-from esrgan_lightning.run.initial import AUTO, psnr_model, start_classifier, start_from
-from esrgan_lightning.run.metrics_csv import MetricsCSV
+from esrgan_lightning.run.initial import AUTO, TrainedStart, psnr_model, start_classifier, start_from
+from esrgan_lightning.run.metrics_csv import MetricsCSV, last_validation
 from esrgan_lightning.run.names import check_name
-from esrgan_lightning.run.outcome import recorded
+from esrgan_lightning.run.outcome import read_outcome, recorded
 from esrgan_lightning.run.processes import check_shared_name
-from esrgan_lightning.run.resume import Saved, check_continues, logger_resume_args, read_checkpoint
+from esrgan_lightning.run.progress import announce
+from esrgan_lightning.run.resume import Saved, check_continues, find_saved, logger_resume_args
 from esrgan_lightning.run.shutdown import GracefulShutdown, as_user_errors
 from esrgan_lightning.run.state import RunState
 from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
@@ -81,13 +83,14 @@ def train(
     settings = TrainerSettings.of(**plain(cfg.trainer))
     named = str(OmegaConf.to_container(cfg, resolve=False)["name"])  # type: ignore[call-overload, index]
     check_shared_name(named, num_nodes=settings.num_nodes)
-    saved = read_checkpoint(str(cfg.resume), run_dir) if cfg.resume is not None else None
+    saved = find_saved(cfg.resume, run_dir, name=named)
     goes_on_here = saved is not None and saved.run_dir == run_dir.resolve()
     init: str | Path | None = _init(cfg, resumed=saved is not None)
     if not goes_on_here and not cfg.overwrite:
         folders.check_free(run_dir)
     if init == AUTO:
         init = _trained_psnr(cfg)
+    trained = TrainedStart(str(cfg.init_from)) if cfg.init_from is not None and saved is None else None
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     network = build_network(cfg, data)
@@ -96,6 +99,8 @@ def train(
         origin = start_classifier(network, Path(init))
     elif init:
         origin = start_from(network, init, partial=cfg.init_partial)
+    elif trained:
+        origin = trained.origin
     source = Path(__file__).parents[1]
     lineage = provenance(plain(cfg), data_hash=data_hash(cfg, data), origin=origin, source=source)
     if isinstance(data, MaterialDataModule):
@@ -104,6 +109,9 @@ def train(
         stage = build_stage(cfg, network, lineage)
     # What "auto" means here is part of what was trained.
     config = plain(cfg) | {"trainer": plain(cfg.trainer) | {"precision": settings.resolved_precision()}}
+    if trained:
+        trained.load(stage, config)
+    finished = _is_finished(cfg, run_dir, saved, settings.max_updates)
     folders.clear_partial(run_dir)  # also of a run that was killed when it had nothing left to do
     if saved is not None:
         check_continues(
@@ -111,8 +119,11 @@ def train(
             stage.state_dict(),
             config=config,
             data_hash=data_hash(cfg, data),
-            max_updates=settings.max_updates,
+            max_updates=settings.max_updates + finished,
         )
+    if finished:
+        rank_zero_only(announce)(f"resume=auto: {run_dir} has made its {settings.max_updates:,} updates")
+        return last_validation(run_dir / "metrics.csv")
     log = MetricsCSV(run_dir / "metrics.csv", keep_until=saved.updates if saved else None)
     loggers = [log, *_extra_loggers(cfg, run_dir, saved if goes_on_here else None)]
     state = RunState(config, saved.path if saved else None)
@@ -122,7 +133,13 @@ def train(
         stage,
         run_dir,
         loggers,
-        [state, stop, *build_callbacks(cfg, dict(stage.validation.metrics.items())), *callbacks],
+        [
+            state,
+            stop,
+            *([trained] if trained else []),
+            *build_callbacks(cfg, dict(stage.validation.metrics.items())),
+            *callbacks,
+        ],
         batch_size=getattr(data, "batch_size", 1),
         spawn=spawn,
     )
@@ -147,7 +164,17 @@ def _trained_psnr(cfg: DictConfig) -> Path:
     return psnr_model(cfg, data_hash=data_hash(cfg, data), train=train)
 
 
+def _is_finished(cfg: DictConfig, run_dir: Path, saved: Saved | None, max_updates: int) -> bool:
+    """Whether a queue starts a run once more that has come to its end."""
+    ended = cfg.resume == resume.AUTO and saved is not None and saved.updates == max_updates
+    return ended and read_outcome(run_dir).get("state") == "finished"
+
+
 def _init(cfg: DictConfig, *, resumed: bool) -> str | None:
+    if cfg.init_from is not None:
+        if not is_material(cfg) and OmegaConf.select(cfg, "init") is not None:
+            raise InputError(f"init={cfg.init} and init_from={cfg.init_from}: give one of them")
+        return None
     if is_material(cfg):  # a run that goes on needs no download
         return None if cfg.init is None or resumed else str(cfg.init)
     if not isinstance(cfg.init_partial, bool):
