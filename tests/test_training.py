@@ -402,3 +402,15 @@ def test_a_target_that_is_nowhere_is_told(tmp_path):
     with pytest.raises(InputError, match=r"data\._target_=builtins\.dict makes a dict: expected a Lightning"):
         train(compose("stage=psnr", "~data", "+data._target_=builtins.dict"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_start_from_a_run_that_was_broken_off_is_told(tmp_path, caplog):
+    """Breaks if the model of a run that Ctrl-C ended after two updates passes for a trained one."""
+    train(compose(*tiny.PSNR), tmp_path / "p")
+    start = ("init=" + str(tmp_path / "p/generator.safetensors"), *tiny.PSNR)
+    with caplog.at_level("INFO"):
+        train(compose(*start), tmp_path / "a")
+        assert "that run is" not in caplog.text
+        (tmp_path / "p/outcome.json").write_text('{"state": "interrupted"}')
+        train(compose(*start), tmp_path / "b")
+    assert "generator.safetensors: that run is interrupted, after 2 updates; resume=last" in caplog.text

@@ -10,8 +10,10 @@ class InputError(ValueError):
 
 
 def needs_extra(what: str, extra: str) -> InputError:
-    """What lacks an optional dependency, and how it is installed, with and without a checkout."""
-    return InputError(
-        f'{what} the extra {extra}: pip install ".[{extra}]" in a checkout, '
-        f'or pip install "esrgan-lightning[{extra}]"'
-    )
+    """What lacks an optional dependency, and how it is installed."""
+    return InputError(f"{what} the extra {extra}: {install_extra(extra)}")
+
+
+def install_extra(extra: str) -> str:
+    """How an optional dependency is installed; no package index has the library."""
+    return f'pip install ".[{extra}]" in the checkout, or "esrgan-lightning[{extra}] @ WHEEL" with a wheel'

@@ -12,6 +12,7 @@ from esrgan_lightning.ops import imresize, read_image, to_uint8
 from esrgan_lightning.ops.picture import GAP
 from esrgan_lightning.run.callbacks import (
     Export,
+    Forecast,
     RankAgreement,
     SampleGrid,
     Throughput,
@@ -184,3 +185,25 @@ def test_the_share_of_time_spent_waiting_for_data_is_that_of_the_loader(monkeypa
     monkeypatch.setattr("esrgan_lightning.run.callbacks._waited", lambda trainer: next(waited))
     trainer = fit(psnr_stage(), batches(4), callbacks=[Throughput(16)], log_every_n_steps=2)
     assert trainer.callback_metrics["data_wait_share"] == pytest.approx((3.5 - 2.25) / 2)
+
+
+def test_a_run_says_what_it_takes_and_how_long(tmp_path, monkeypatch, caplog):
+    """Breaks if the time is that of the first update, told too often, or days on a processor go unsaid."""
+    clock = iter(range(0, 10**9, 3600))  # an hour for each update
+    monkeypatch.setattr("esrgan_lightning.run.callbacks.time.monotonic", lambda: next(clock))
+    stage = gan_stage()
+    with caplog.at_level("INFO"):
+        for smaller in ("give preset=demo", ""):
+            fit(stage, batches(4), callbacks=[Forecast(tmp_path, keep=3, smaller=smaller)], max_steps=100)
+    first, told, _, again = [each for each in caplog.messages if "memory" in each or "to go" in each]
+    learnt = [
+        sum(p.numel() for p in net.parameters()) / 1e6 for net in (stage.generator, stage.discriminator)
+    ]
+    assert first.startswith(
+        "generator: {:.3g} M parameters · discriminator: {:.3g} M parameters".format(*learnt)
+    )
+    assert "up to 4 checkpoints of" in first
+    assert told == (
+        "98 updates to go at 3.6e+03 s each: 4 days 2 h without validations on cpu; give preset=demo"
+    )
+    assert again.endswith("on cpu")

@@ -12,6 +12,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from esrgan_lightning.errors import install_extra
+
 GB = 1e9
 _LEAST_DISK = 5 * GB  # a few checkpoints of the paper's networks, 0.3 GB each, and what a sweep leaves
 _LEAST_SHARED = 256 * 2**20  # batches of several loader processes on their way
@@ -52,7 +54,7 @@ def packages(distribution: str = "esrgan-lightning") -> Iterator[Finding]:
     for name, needs in sorted(extras.items()):
         missing = [each for each in needs if _version(each) is None]
         if name != "dev":
-            how = f'without {", ".join(missing)}: pip install "{distribution}[{name}]"'
+            how = f"without {', '.join(missing)}: {install_extra(name)}"
             yield Finding(f"extra {name}", how if missing else "installed")
 
 

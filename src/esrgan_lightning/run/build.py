@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from pytorch_lightning.callbacks import Callback
 from torch import nn
+from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from esrgan_lightning.config import chosen_metrics
@@ -113,7 +114,7 @@ def discriminator_optimizer(cfg: DictConfig) -> DictConfig:
     own = cfg.discriminator_optimizer
     if own._target_ != cfg.optimizer._target_:
         return cast(DictConfig, own)
-    return cast(DictConfig, OmegaConf.create(plain(cfg.optimizer) | plain(own)))
+    return OmegaConf.create(plain(cfg.optimizer) | plain(own))
 
 
 def build_material_stage(
@@ -135,7 +136,7 @@ def _stage(cfg: DictConfig, lineage: Mapping[str, Any], parts: Mapping[str, Any]
             optimizer=optimizer, schedule=schedule, provenance=dict(lineage), **parts, **settings
         )
         # The trainer makes its own; this tells a wrong rate or a wrong key before anything starts.
-        optimizers, _ = stage.configure_optimizers()
+        optimizers = cast(tuple[list[Optimizer], Any], stage.configure_optimizers())[0]
     except InputError:
         raise
     except (TypeError, ValueError) as error:

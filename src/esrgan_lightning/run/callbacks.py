@@ -1,6 +1,8 @@
 """What a run writes and watches beside the training itself."""
 
 import hashlib
+import math
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,11 +16,14 @@ from torch import Tensor, nn
 
 from esrgan_lightning.ops import imresize, to_uint8, write_image
 from esrgan_lightning.ops.picture import comparison
-from esrgan_lightning.run.progress import announce
+from esrgan_lightning.run.progress import announce, duration
 from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.psnr import PSNRStage
 from esrgan_lightning.weights import save_generator
+
+_WARM_UP = 5  # batches on a GPU: cuDNN chooses its algorithms, a graph is recorded
+_TIMED, _WORTH_TELLING, _DAY = 5.0, 600.0, 86400.0  # seconds
 
 
 class Throughput(Callback):
@@ -56,6 +61,65 @@ class Throughput(Callback):
 def _waited(trainer: pl.Trainer) -> float:
     """Seconds that training has waited for its loader; 0 for a foreign one."""
     return float(getattr(trainer.train_dataloader, "waited_seconds", 0.0))
+
+
+class Forecast(Callback):
+    """Tells what is trained, what it takes on the disk and, after the first updates, how long it takes.
+
+    Args:
+        run_dir: where the checkpoints go.
+        keep: how many of them are kept, beside the best.
+        smaller: what to advise where a processor would need days, or "".
+    """
+
+    def __init__(self, run_dir: Path, *, keep: int, smaller: str = "") -> None:
+        self.run_dir, self.keep, self.smaller = run_dir, keep, smaller
+        self._batches, self._start = 0, (0.0, 0)  # of the clock, and updates until then
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Parameters, the memory that they take, and the checkpoints."""
+        self._batches = 0
+        if not trainer.is_global_zero:
+            return
+        learnt = {
+            name: sum(each.numel() for each in module.parameters() if each.requires_grad)
+            for name, module in pl_module.named_children()
+        }
+        shown = " · ".join(f"{name}: {n / 1e6:.3g} M parameters" for name, n in learnt.items() if n)
+        weights = sum(tensor.nbytes for tensor in pl_module.state_dict().values())
+        gradients = 4 * sum(learnt.values())  # Adam keeps two means of their size
+        checkpoint, free = weights + 2 * gradients, shutil.disk_usage(self.run_dir).free
+        need = (self.keep + 1) * checkpoint
+        announce(
+            f"{shown} · {_gb(weights + 3 * gradients)} of memory before what a batch takes · up to "
+            f"{self.keep + 1} checkpoints of {_gb(checkpoint)}, {_gb(free)} free"
+            + (": make room, or lower trainer.keep_last" if need > free else "")
+        )
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Starts the clock when the first updates, which are slow, are done; tells once."""
+        self._batches += 1
+        cuda = pl_module.device.type == "cuda"
+        if self._batches <= (_WARM_UP if cuda else 1):
+            self._start = (time.monotonic(), trainer.global_step)
+            return
+        seconds, done = time.monotonic() - self._start[0], trainer.global_step - self._start[1]
+        if not trainer.is_global_zero or seconds < _TIMED or done < 1:
+            return
+        self._start = (math.inf, 0)
+        to_go = trainer.max_steps - trainer.global_step
+        if (left := seconds / done * to_go) < _WORTH_TELLING:
+            return
+        memory = f", {_gb(torch.cuda.max_memory_allocated(pl_module.device))} of its memory" if cuda else ""
+        smaller = f"; {self.smaller}" if self.smaller and not cuda and left > _DAY else ""
+        announce(
+            f"{to_go:,} updates to go at {seconds / done:.2g} s each: {duration(left)} without validations "
+            f"on {pl_module.device}{memory}{smaller}"
+        )
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.2g} GB"
 
 
 class ValidateAtEnd(Callback):

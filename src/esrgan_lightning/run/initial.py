@@ -19,6 +19,7 @@ from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import network_spec
 from esrgan_lightning.networks.classifier import VGGClassifier, load_pretrained
+from esrgan_lightning.run.outcome import read_outcome
 from esrgan_lightning.run.processes import launched_processes
 from esrgan_lightning.run.progress import announce
 from esrgan_lightning.run.resume import immutable_settings, read_checkpoint
@@ -175,6 +176,7 @@ def start_from(generator: nn.Module, init: str | Path, *, partial: bool) -> dict
     Raises:
         InputError: not readable, or it does not fit.
     """
+    announce_unfinished(Path(init))
     if partial:
         started = warm_start(generator, init)
         rank_zero_only(announce)(f"init={init} init_partial=true: {started}")
@@ -201,6 +203,19 @@ def start_from(generator: nn.Module, init: str | Path, *, partial: bool) -> dict
             "or init_partial=true to load what fits"
         )
     return load_state(generator, init)
+
+
+@rank_zero_only
+def announce_unfinished(model: Path) -> None:
+    """Tells where a run's model is used that has not come to its end."""
+    run_dir = model.parent.parent if model.parent.name == "checkpoints" else model.parent
+    state = read_outcome(run_dir).get("state", "finished")
+    if state != "finished":
+        updates = read_contents(model).updates
+        announce(
+            f"init={model}: that run is {state}{'' if updates is None else f', after {updates:,} updates'}; "
+            "resume=last goes on with it"
+        )
 
 
 class TrainedStart(Callback):

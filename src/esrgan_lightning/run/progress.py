@@ -17,6 +17,21 @@ def announce(message: str) -> None:
     logger.info(message) if logger.hasHandlers() else print(message, flush=True)
 
 
+def duration(seconds: float) -> str:
+    """In the two largest units: ``38 days 5 h``, ``2 h 10 min``, ``3 min 20 s``, ``4 s``.
+
+    >>> duration(3 * 86400 + 7260), duration(59.6)
+    ('3 days 2 h', '1 min')
+    """
+    rest = round(seconds)
+    parts: list[tuple[int, str]] = []
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count or parts:
+            parts.append((count, "day" if (unit, count) == ("days", 1) else unit))
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"
+
+
 class UpdateProgressBar(RichProgressBar):
     """Lightning's rich bar: batches, losses, images/s, time left; without its version number.
 
@@ -72,7 +87,7 @@ class ProgressLines(Callback):
         shown = " · ".join(
             f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, float)
         )
-        print(f"update {done}/{total} · {shown} · {left // 60:.0f}:{left % 60:02.0f} left", flush=True)
+        print(f"update {done}/{total} · {shown} · {duration(left)} left", flush=True)
 
 
 def progress() -> Callback:
