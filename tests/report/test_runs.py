@@ -3,11 +3,14 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
+from esrgan_lightning.cli.app import app
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import write_image
 from esrgan_lightning.ops.picture import comparison
@@ -129,3 +132,21 @@ def test_the_page_holds_everything_and_nothing_foreign(tmp_path):
     assert "http" not in page.replace("http-equiv", "")
     assert page.count("<figure>") == 5 + 4, "LR, bicubic, two SR, HR; and those of other photos apart"
     assert page.count('<img class="chart"') == 2
+
+
+def test_runs_are_listed_with_state_figures_time_and_size(tmp_path, monkeypatch):
+    """Breaks if a column is another run's, or a run that has just begun has no line."""
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "runs/a", rows=["10,4.0,0.5,", "1200,8.0,0.25,30.5"])
+    make(tmp_path / "runs/b", state="interrupted")
+    (tmp_path / "runs/a/checkpoints").mkdir()
+    (tmp_path / "runs/a/checkpoints/last.ckpt").write_bytes(bytes(3_000_000))
+    done = CliRunner().invoke(app, ["runs"])
+    assert done.exit_code == 0, done.output
+    head, *lines = [re.split(r"  +", line) for line in done.stdout.splitlines()]
+    assert head == ["run", "state", "updates", "psnr_y", "time", "disk", "last written"]
+    assert [line[:-1] for line in lines] == [
+        ["a", "finished", "1,200", "30.5000", "12 s", "3 MB"],
+        ["b", "interrupted", "0", "–", "12 s", "0 MB"],
+    ]
+    assert CliRunner().invoke(app, ["runs", "nowhere"]).exit_code == 2

@@ -15,6 +15,7 @@ from esrgan_lightning.cli.metrics import app as metrics
 from esrgan_lightning.cli.models import convert, inspect, models
 from esrgan_lightning.cli.push import push
 from esrgan_lightning.cli.report import report
+from esrgan_lightning.cli.runs import runs
 from esrgan_lightning.cli.segment import segment
 from esrgan_lightning.cli.serve import serve
 from esrgan_lightning.cli.ui import ui
@@ -32,6 +33,7 @@ app.command()(inspect)
 app.command()(export)
 app.command()(push)
 app.command()(report)
+app.command()(runs)
 app.command()(segment)
 app.command()(doctor)
 app.command()(ui)
