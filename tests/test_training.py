@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import tiny
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, LambdaCallback
 
 from esrgan_lightning import load_generator
 from esrgan_lightning.config import check_keys, compose
@@ -414,3 +414,24 @@ def test_a_start_from_a_run_that_was_broken_off_is_told(tmp_path, caplog):
         (tmp_path / "p/outcome.json").write_text('{"state": "interrupted"}')
         train(compose(*start), tmp_path / "b")
     assert "generator.safetensors: that run is interrupted, after 2 updates; resume=last" in caplog.text
+
+
+@pytest.mark.parametrize("stage", ["psnr", "gan"])
+def test_debug_is_one_update_of_everything_or_one_batch_until_it_is_learnt(tmp_path, caplog, stage):
+    """Breaks if a part is left out, another batch comes in, or what is not learnt passes for learnt."""
+    sizes = tiny.PSNR if stage == "psnr" else (*tiny.GAN, "init=null")
+    given = [f"stage={stage}", *(each for each in sizes if "max_updates" not in each)]
+    figures = train(compose(*given, "debug=fast"), tmp_path / "fast")
+    assert set(figures) == {"val/psnr_y", "val/ssim_y"}
+    written = ("checkpoints/last.ckpt", "generator.safetensors", "metrics.csv", "samples/update_0000001.png")
+    assert all((tmp_path / "fast" / name).is_file() for name in written)
+
+    seen = set()
+    watch = LambdaCallback(on_train_batch_end=lambda *given: seen.add(tuple(given[3]["number"])))
+    learning = ("debug=overfit", "optimizer.lr=1e-3", "callbacks.one_batch.share=0.97")
+    with caplog.at_level("INFO"):
+        train(compose(*given, *learning, "trainer.max_updates=300"), tmp_path / "o", callbacks=[watch])
+        assert "updates: learnt" in caplog.text
+        train(compose(*given, *learning, "optimizer.lr=0", "trainer.max_updates=2"), tmp_path / "n")
+    assert len(seen) == 1
+    assert "in 2 updates: NOT learnt" in caplog.text

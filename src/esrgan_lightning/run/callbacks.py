@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import imresize, to_uint8, write_image
 from esrgan_lightning.ops.picture import comparison
 from esrgan_lightning.run.progress import announce, duration
@@ -91,8 +92,8 @@ class Forecast(Callback):
         checkpoint, free = weights + 2 * gradients, shutil.disk_usage(self.run_dir).free
         need = (self.keep + 1) * checkpoint
         announce(
-            f"{shown} · {_gb(weights + 3 * gradients)} of memory before what a batch takes · up to "
-            f"{self.keep + 1} checkpoints of {_gb(checkpoint)}, {_gb(free)} free"
+            f"{shown} · {_size(weights + 3 * gradients)} of memory before what a batch takes · up to "
+            f"{self.keep + 1} checkpoints of {_size(checkpoint)}, {_size(free)} free"
             + (": make room, or lower trainer.keep_last" if need > free else "")
         )
 
@@ -110,7 +111,7 @@ class Forecast(Callback):
         to_go = trainer.max_steps - trainer.global_step
         if (left := seconds / done * to_go) < _WORTH_TELLING:
             return
-        memory = f", {_gb(torch.cuda.max_memory_allocated(pl_module.device))} of its memory" if cuda else ""
+        memory = f", {_size(torch.cuda.max_memory_allocated(pl_module.device))} of its memory" if cuda else ""
         smaller = f"; {self.smaller}" if self.smaller and not cuda and left > _DAY else ""
         announce(
             f"{to_go:,} updates to go at {seconds / done:.2g} s each: {duration(left)} without validations "
@@ -118,8 +119,53 @@ class Forecast(Callback):
         )
 
 
-def _gb(size: float) -> str:
-    return f"{size / 1e9:.2g} GB"
+def _size(size: float) -> str:
+    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+class OneBatch(Callback):
+    """Trains on the first batch alone until its loss has fallen to a share of what it was.
+
+    The adversarial term is left out: it rises and falls with the discriminator.
+
+    Args:
+        share: of the first loss, in (0, 1).
+
+    Raises:
+        InputError: a share out of range.
+    """
+
+    def __init__(self, share: float = 0.5) -> None:
+        if not 0 < share < 1:
+            raise InputError(f"callbacks.one_batch.share={share} must lie between 0 and 1")
+        self.share = share
+        self._batch: dict[str, Any] = {}
+        self._losses: list[float] = []
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: dict[str, Any], batch_idx: int
+    ) -> None:
+        """Puts the first batch in the place of each other."""
+        self._batch = self._batch or dict(batch)
+        batch.update(self._batch)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Looks at the loss, and stops."""
+        if not cast(Stage, pl_module).completes_update:
+            return
+        weights = getattr(getattr(pl_module, "losses", None), "weights", {"loss": 1.0})
+        logged = trainer.callback_metrics
+        terms = [w * float(logged[f"train/{name}"]) for name, w in weights.items() if name != "adversarial"]
+        self._losses.append(sum(terms))
+        if self._losses[-1] <= self.share * self._losses[0]:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says what came out."""
+        if trainer.is_global_zero and self._losses:
+            first, last = self._losses[0], self._losses[-1]
+            learnt = "learnt" if last <= self.share * first else "NOT learnt: look at the rate and the losses"
+            announce(f"debug=overfit: {first:.4g} → {last:.4g} in {len(self._losses)} updates: {learnt}")
 
 
 class ValidateAtEnd(Callback):
