@@ -308,7 +308,7 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
         )
     before = set(home.rglob("*"))
     call(main, words, monkeypatch)
-    tells = words[1] in ("inspect", "doctor", "models") or words[2] in ("list", "verify", "stats")
+    tells = words[1] in ("inspect", "doctor", "models", "runs") or words[2] in ("list", "verify", "stats")
     assert tells or "--overwrite" in words or set(home.rglob("*")) > before, "nothing was written"
 
 
