@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
-from esrgan_lightning.data import Pack, pack, packing
+from esrgan_lightning.data import Pack, pack, packfile, packing
+from esrgan_lightning.data.sources import PhotoSet, photos_from
 from esrgan_lightning.errors import InputError
 
 
@@ -27,6 +30,10 @@ def fill(folder, count, *, size=(64, 80)):
 def truncate(path):
     """The header stays readable: what is wrong shows when the pixels are decoded."""
     path.write_bytes(path.read_bytes()[:-2000])
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -52,14 +59,16 @@ class TestDamagedImages:
     def test_a_file_that_is_no_image_is_named_before_any_work(self, tmp_path):
         fill(tmp_path / "p", 3)
         (tmp_path / "p/002.png").write_bytes(b"not an image")
-        with pytest.raises(InputError, match=r"002\.png is not a readable image.*--skip-bad"):
+        with pytest.raises(
+            InputError, match=r"002\.png is not a readable image.*skip_bad=True leaves it out"
+        ):
             pack([tmp_path / "p"], tmp_path / "pack")
         assert {path.name for path in tmp_path.iterdir()} == {"p"}
 
     def test_a_truncated_one_is_named_when_it_is_decoded(self, tmp_path):
         fill(tmp_path / "p", 3)
         truncate(tmp_path / "p/001.png")
-        with pytest.raises(InputError, match=r"001\.png .*--skip-bad"):
+        with pytest.raises(InputError, match=r"001\.png .*skip_bad=True"):
             pack([tmp_path / "p"], tmp_path / "pack")
         assert not (tmp_path / "pack").exists()
 
@@ -75,11 +84,27 @@ class TestDamagedImages:
         with Image.open(tmp_path / "p/004.png") as image:
             assert np.array_equal(made.photo(2), np.asarray(image))
 
-    def test_nothing_but_bad_ones(self, tmp_path):
-        (tmp_path / "p").mkdir()
-        (tmp_path / "p/a.png").write_bytes(b"not an image")
-        with pytest.raises(InputError, match="none of the 1 images can be read"):
+    def test_nothing_but_bad_ones(self, tmp_path, caplog):
+        """Breaks if a reason is lost, or files are left that the next packing stumbles over."""
+        fill(tmp_path / "p", 2)
+        truncate(tmp_path / "p/000.png")
+        (tmp_path / "p/001.png").write_bytes(b"not an image")
+        with pytest.raises(InputError, match=r"none of the 2 images can be read; the first: 000\.png: "):
             pack([tmp_path / "p"], tmp_path / "pack", skip_bad=True)
+        assert "left out 000.png: 000.png " in caplog.text
+        assert "left out 001.png: 001.png is not a readable image" in caplog.text
+        assert {path.name for path in tmp_path.iterdir()} == {"p"}
+
+    def test_what_was_left_out_before_the_interruption_is_asked_about_again(self, tmp_path, monkeypatch):
+        """Breaks if a packing without ``skip_bad`` takes over what an earlier one with it has left out."""
+        fill(tmp_path / "p", 3)
+        truncate(tmp_path / "p/001.png")
+        with monkeypatch.context() as patched:
+            patched.setattr(packing.PackWriter, "finish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                pack([tmp_path / "p"], tmp_path / "pack", skip_bad=True)
+        with pytest.raises(InputError, match=r"001\.png"):
+            pack([tmp_path / "p"], tmp_path / "pack")
 
     def test_a_mended_photo_lets_an_interrupted_packing_go_on(self, tmp_path, monkeypatch):
         """Breaks if what was packed before the damaged photo is decoded again."""
@@ -164,14 +189,27 @@ class TestInterruptions:
         again = pack([tmp_path / "p"], tmp_path / "pack")
         assert again.path.read_bytes() == reference.path.read_bytes()
 
+    def test_a_damaged_journal_blocks_no_rerun(self, tmp_path, monkeypatch):
+        """Breaks if a changed byte of the journal raises, or what it then says is believed."""
+        fill(tmp_path / "p", 3)
+        reference = pack([tmp_path / "p"], tmp_path / "reference").path.read_bytes()
+        with monkeypatch.context() as patched:
+            patched.setattr(packing.PackWriter, "finish", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                pack([tmp_path / "p"], tmp_path / "pack")
+        files = {path: path.read_bytes() for path in (tmp_path / "pack.partial", tmp_path / "pack.journal")}
+        chance = random.Random(0)
+        for _ in range(60):
+            journal = bytearray(files[tmp_path / "pack.journal"])
+            journal[chance.randrange(len(journal))] ^= 1 << chance.randrange(8)
+            (tmp_path / "pack.partial").write_bytes(files[tmp_path / "pack.partial"])
+            (tmp_path / "pack.journal").write_bytes(journal)
+            assert pack([tmp_path / "p"], tmp_path / "pack", overwrite=True).path.read_bytes() == reference
+
     def test_more_names_than_before_start_anew(self, tmp_path, monkeypatch):
         """Breaks if room for the header of fewer photos is kept."""
         fill(tmp_path / "p", 4)
-
-        def fails(self):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(packing.PackWriter, "finish", fails)
+        monkeypatch.setattr(packing.PackWriter, "finish", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pack([tmp_path / "p"], tmp_path / "pack")
         monkeypatch.undo()
@@ -199,14 +237,47 @@ def test_a_disk_that_is_too_small_is_told_before_any_work(tmp_path, monkeypatch)
     assert {path.name for path in tmp_path.iterdir()} == {"p"}
 
 
+@pytest.mark.parametrize("count", [40, 200, 240, 400])
+def test_what_is_written_can_be_read_and_the_rest_is_refused_before_the_work(tmp_path, monkeypatch, count):
+    """Breaks if writer and reader do not agree on how many photos a pack can name."""
+    monkeypatch.setattr(packfile, "LONGEST_HEADER", 40_000)
+    folder = fill(tmp_path / "p", 1)
+    for index in range(1, count):
+        (folder / f"{index:03d}.png").hardlink_to(folder / "000.png")
+    if count <= 200:
+        assert len(pack([folder], tmp_path / "pack")) == count
+        return
+    monkeypatch.setattr(packing, "image_size", None)  # no file is looked at
+    with pytest.raises(InputError, match=rf"{count} photos are more than .* about \d{3}: divide them"):
+        pack([folder], tmp_path / "pack")
+    assert {path.name for path in tmp_path.iterdir()} == {"p"}
+
+
 def test_the_room_for_the_header_always_suffices(tmp_path):
     """Breaks if names that escape to six times their length, or long reasons, need more than was left."""
     folder = tmp_path / "p"
     fill(folder, 1)
+    for index in range(200):
+        (folder / f"{index}.png").hardlink_to(folder / "000.png")
     for index in range(20):
-        name = f"{'ü☃' * 25}{index}.png"
-        (folder / name).hardlink_to(folder / "000.png")
-        (folder / f"{'é' * 60}{index}.png").write_bytes(b"not an image")
+        (folder / f"{'ü☃' * 25}{index}.png").hardlink_to(folder / "000.png")
+        (folder / f"{'😀' * 40}{index}.png").write_bytes(b"not an image")
     made = pack([folder], tmp_path / "pack", skip_bad=True)
-    assert (len(made), len(made.left_out)) == (21, 20)
+    assert (len(made), len(made.left_out)) == (221, 20)
     assert Pack(made.path).names == made.names
+
+
+def test_names_that_are_no_utf_8(tmp_path):
+    """Breaks if such a name ends the packing, at its end, or the pack is no safetensors file for others."""
+    folder = fill(tmp_path / "p", 1)
+    path = os.fsencode(folder) + b"/lat\xe9in.png"
+    try:
+        (folder / "000.png").rename(os.fsdecode(path))
+    except OSError:
+        pytest.skip("this file system has no such names")
+    made = pack([folder], tmp_path / "pack")
+    assert made.names == [r"lat\udce9in.png"]
+    assert made.digest()
+    with safe_open(made.path, framework="numpy") as file:
+        assert list(file.keys()) == made.names
+    assert PhotoSet(made).photos()[0].name == photos_from([Path(os.fsdecode(path))])[0].name

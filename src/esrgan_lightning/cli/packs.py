@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from esrgan_lightning.cli.errors import complain
 from esrgan_lightning.data import Pack, pack
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import image_size, list_images
@@ -28,11 +27,11 @@ def pack_files(
         InputError: as :func:`esrgan_lightning.data.pack`, or ``output`` cannot be written.
     """
     try:
-        made = pack(sources, output, skip_bad=skip_bad, threads=threads, overwrite=overwrite)
+        made = pack(
+            sources, output, skip_bad=skip_bad, threads=threads, overwrite=overwrite, switch="--skip-bad"
+        )
     except OSError as error:
         raise InputError(f"{output} cannot be written: {error.strerror}; what is done is kept") from error
-    for name, reason in made.left_out.items():
-        complain("esrgan data pack", f"left out {name}: {reason}")
     print(f"{output}: {len(made)} photos, {output.stat().st_size / 1e6:.1f} MB")
     return len(made.left_out)
 

@@ -44,14 +44,16 @@ def packed(
         raise InputError(f"data.cache_dir={folder} cannot be made: {error.strerror}") from error
     with FileLock(folder / f"{name}-{where}.lock"):
         if path.exists():
-            return Pack(path)
+            try:
+                return Pack(path)
+            except InputError as error:
+                logger.warning("%s: it is made anew", error)
+                path.unlink()
         logger.info("%d photos are decoded once into %s", len(items), path)
-        made = pack(items, path, skip_bad=skip_bad)
+        made = pack(sources, path, skip_bad=skip_bad, switch="data.skip_bad=true")
         for old in list(folder.iterdir()):
             if old.name.startswith(f"{name}-{where}-") and old != path:
                 old.unlink()
-    for left, reason in made.left_out.items():
-        logger.warning("left out: %s (%s)", left, reason)
     return made
 
 

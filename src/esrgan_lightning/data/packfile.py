@@ -14,8 +14,8 @@ from esrgan_lightning.errors import InputError
 
 #: What ``__metadata__["format"]`` says.
 FORMAT = "esrgan-lightning pack 1"
-# The limit of the safetensors format itself.
-_LONGEST_HEADER = 100_000_000
+#: The limit of the safetensors format itself, in bytes.
+LONGEST_HEADER = 100_000_000
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
 
@@ -105,7 +105,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int, int]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or not 2 <= length <= min(_LONGEST_HEADER, size - 8):
+        if size < 8 or not 2 <= length <= min(LONGEST_HEADER, size - 8):
             raise InputError(f"{path} is no safetensors file, or truncated: give a pack")
         text = file.read(length)
     try:

@@ -16,6 +16,7 @@ from esrgan_lightning.data.packfile import Pack, Pixels
 from esrgan_lightning.data.pairing import pair_files
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.ops import image_size, list_images, read_rgb
+from esrgan_lightning.ops.files import as_text
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Photo:
     @property
     def name(self) -> str:
         """Its path below its folder."""
-        return self.hr.relative_to(self.below or self.hr.parent).as_posix()
+        return as_text(self.hr.relative_to(self.below or self.hr.parent))
 
     @property
     def place(self) -> str:

@@ -63,6 +63,16 @@ def write_whole(
         partial.write_bytes(data)
 
 
+def as_text(path: str | os.PathLike[str]) -> str:
+    r"""A path or message as text that UTF-8 holds, with ``/``: what is none in a name stands as ``\udcNN``.
+
+    >>> as_text(Path("a", os.fsdecode(b"lat\xe9in.png")))
+    'a/lat\\udce9in.png'
+    """
+    text = path.as_posix() if isinstance(path, Path) else os.fspath(path)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def rename(old: Path, new: Path) -> None:
     """Renames, and sees to it that a power cut does not undo that."""
     old.replace(new)
