@@ -237,18 +237,18 @@ def test_a_disk_that_is_too_small_is_told_before_any_work(tmp_path, monkeypatch)
     assert {path.name for path in tmp_path.iterdir()} == {"p"}
 
 
-@pytest.mark.parametrize("count", [40, 200, 240, 400])
+@pytest.mark.parametrize("count", [40, 160, 200, 400])
 def test_what_is_written_can_be_read_and_the_rest_is_refused_before_the_work(tmp_path, monkeypatch, count):
     """Breaks if writer and reader do not agree on how many photos a pack can name."""
     monkeypatch.setattr(packfile, "LONGEST_HEADER", 40_000)
     folder = fill(tmp_path / "p", 1)
     for index in range(1, count):
         (folder / f"{index:03d}.png").hardlink_to(folder / "000.png")
-    if count <= 200:
+    if count <= 160:
         assert len(pack([folder], tmp_path / "pack")) == count
         return
     monkeypatch.setattr(packing, "image_size", None)  # no file is looked at
-    with pytest.raises(InputError, match=rf"{count} photos are more than .* about \d{3}: divide them"):
+    with pytest.raises(InputError, match=rf"{count} photos are more than .* about \d+: divide them"):
         pack([folder], tmp_path / "pack")
     assert {path.name for path in tmp_path.iterdir()} == {"p"}
 
