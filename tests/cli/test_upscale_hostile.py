@@ -1,8 +1,11 @@
 """Files that are broken, hostile or merely odd: each is named in a line or comes out right, alone."""
 
+import json
 import os
 import random
 import struct
+import subprocess
+import sys
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -364,3 +367,26 @@ def test_an_output_that_is_a_broken_link_is_refused(tmp_path):
     link(tmp_path / "out", tmp_path / "out")
     with pytest.raises(InputError, match="leads nowhere"):
         targets([tmp_path / "in"], tmp_path / "out", "")
+
+
+def test_names_that_are_no_utf_8_and_a_stdout_that_is_ascii(tmp_path):
+    """Breaks if such a name ends the command when it is printed, or written to the manifest."""
+    name = os.fsdecode(b"lat\xe9in.png")
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    try:
+        (tmp_path / "x.png").rename(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    (tmp_path / "\u2603.png").write_bytes((tmp_path / name).read_bytes())
+    command = "from esrgan_lightning.cli.app import main; main()"
+    words = ["upscale", tmp_path, "-o", tmp_path / "out", "--manifest", tmp_path / "m.jsonl"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *words],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"lat\udce9in.png" in done.stdout
+    records = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text("utf-8").splitlines()]
+    assert {Path(each["output"]).name for each in records} == {name, "\u2603.png"}

@@ -8,7 +8,7 @@ import typer
 import esrgan_lightning
 from esrgan_lightning.cli.data import app as data
 from esrgan_lightning.cli.doctor import doctor
-from esrgan_lightning.cli.errors import one_line_errors
+from esrgan_lightning.cli.errors import one_line_errors, print_any_name
 from esrgan_lightning.cli.export import export
 from esrgan_lightning.cli.interpolate import alpha_sweep, interpolate
 from esrgan_lightning.cli.metrics import app as metrics
@@ -70,4 +70,5 @@ def demo(
 
 def main() -> None:
     """Entry point of the console script."""
+    print_any_name()
     app()

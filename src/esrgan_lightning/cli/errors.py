@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from io import TextIOWrapper
 
 from esrgan_lightning.config import check_words
 from esrgan_lightning.errors import InputError
@@ -21,6 +22,13 @@ def one_line_errors(command: str) -> Iterator[None]:
         sys.exit(2)
 
 
+def print_any_name() -> None:
+    r"""From here on a name that stdout or stderr cannot encode is printed with escapes, as ``\\udce9``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def complain(command: str, error: object) -> None:
     """Prints ``COMMAND: ERROR`` on standard error, in one line."""
     print(f"{command}: {' '.join(str(error).splitlines())}", file=sys.stderr)
@@ -33,6 +41,7 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
     """
     from hydra.errors import HydraException, OverrideParseException
 
+    print_any_name()
     with one_line_errors(command):
         check_words(sys.argv[1:])
     before = os.environ.get("HYDRA_FULL_ERROR")

@@ -275,5 +275,5 @@ def _sha256(path: Path) -> str:
 
 
 def _append(manifest: Path, record: Mapping[str, Any]) -> None:
-    with manifest.open("a", encoding="utf-8") as file:
+    with manifest.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -55,7 +55,7 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         with whole_file(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 

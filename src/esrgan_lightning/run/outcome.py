@@ -65,4 +65,5 @@ def write_outcome(
     if seconds is not None:
         content["seconds"] = round(seconds, 3)
     with whole_file(run_dir / OUTCOME) as partial:
-        partial.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
