@@ -84,8 +84,8 @@ def test_the_material_stage_has_what_it_uses_and_nothing_else(data):
     """Breaks if a generator, a loss or a preset stands in its configuration, where it would be ignored."""
     cfg = compose("stage=material", f"data={data}", "data.root=DIR", "trainer=ddp", "schedule=milestones")
     assert set(cfg) == {
-        "name", "seed", "init", "resume", "overwrite", "data", "network", "stage", "optimizer", "schedule",
-        "trainer", "logger", "callbacks", "objective",
+        "name", "seed", "init", "init_from", "resume", "overwrite", "data", "network", "stage",
+        "optimizer", "schedule", "trainer", "logger", "callbacks", "objective",
     }  # fmt: skip
     assert cfg.trainer.keys() == compose().trainer.keys()
     assert not OmegaConf.missing_keys(cfg)
