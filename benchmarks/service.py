@@ -77,12 +77,14 @@ def main() -> None:
                 answer = requests.post(f"{address}/upscale", files={"image": data}, timeout=600)
                 answer.raise_for_status()
 
-            here(files[0]), there(files[0])
+            here(files[0])
+            there(files[0])
             seconds: dict[str, list[float]] = {"here": [], "there": []}
             with ThreadPoolExecutor(args.clients) as clients:
                 for _ in range(args.rounds):
                     start = time.perf_counter()
-                    list(map(here, files))
+                    for data in files:
+                        here(data)
                     seconds["here"].append(time.perf_counter() - start)
                     start = time.perf_counter()
                     list(clients.map(there, files))

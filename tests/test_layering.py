@@ -29,6 +29,7 @@ RANKS = {
     "config": 4,
     "ui": 5,
     "run": 5,
+    "service": 5,
     "training": 6,
     "cli": 7,
     "__main__": 8,
