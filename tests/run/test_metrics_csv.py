@@ -52,6 +52,28 @@ def test_resume_keeps_earlier_rows_and_drops_what_it_will_repeat(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("damage", "kept"),
+    [
+        ((b"\n2,", b"\n\xb2,"), ["1", "3", "9"]),  # a step that is no number
+        ((b"\n2,", b"\n2,5,5,"), ["1", "3", "9"]),  # too many cells
+        ((b"\n2,", b"\n\x00\xff,"), ["1", "3", "9"]),
+        ((b"\n2,", b'\n"2,'), ["1", "3", "9"]),
+        ((b"\n2,", b"\n" + b"2" * 200_000 + b","), ["1", "3", "9"]),  # more than csv reads
+        ((b"step", b"\xf3tep"), ["1", "2", "3", "9"]),
+    ],
+)
+def test_a_damaged_line_costs_that_line(tmp_path, damage, kept):
+    """Breaks if one flipped bit in the figures ends a resumed run, or takes the other rows with it."""
+    path = tmp_path / "metrics.csv"
+    for step in (1, 2, 3):
+        (first := MetricsCSV(path, keep_until=step)).log_metrics({"a": float(step)}, step=step)
+    assert first.path == path
+    path.write_bytes(path.read_bytes().replace(*damage, 1))
+    MetricsCSV(path, keep_until=5).log_metrics({"a": 9.0}, step=9)
+    assert [row["step"] for row in rows(path)] == kept
+
+
 def test_resume_without_a_file_and_a_new_start(tmp_path):
     """Breaks if a missing file stops a resume, or a new run keeps an old run's rows."""
     path = tmp_path / "metrics.csv"

@@ -4,6 +4,7 @@ Lightning's own CSVLogger deletes the file of an earlier start in the same folde
 """
 
 import csv
+import math
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,15 +75,14 @@ class MetricsCSV(Logger):
         self._started = True
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self._keep_until is not None and self.path.is_file():
-            lines = self.path.read_bytes().decode().splitlines(keepends=True)
             # A killed run may have left half a row, whose number then means something else.
-            reader = csv.DictReader(line for line in lines if line.endswith("\n"))
-            self._columns = list(reader.fieldnames or ["step"])
-            self._rows = [
-                {name: value for name, value in row.items() if value}
-                for row in reader
-                if int(row["step"]) <= self._keep_until
-            ]
+            lines = self.path.read_bytes().decode(errors="replace").splitlines(keepends=True)
+            rows = [_cells(line) for line in lines if line.endswith("\n")]
+            self._columns += rows[0][1:] if rows else []
+            for row in rows[1:]:
+                if len(row) <= len(self._columns) and _step(row) <= self._keep_until:
+                    named = zip(self._columns, row, strict=False)
+                    self._rows.append({name: value for name, value in named if value})
         self._rewrite()
 
     def _rewrite(self) -> None:
@@ -100,3 +100,16 @@ def last_validation(path: Path) -> dict[str, float]:
             for row in csv.DictReader(file)
         ]
     return next((row for row in reversed(rows) if row), {})
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line; a damaged one has none."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
+
+
+def _step(row: list[str]) -> float:
+    """A row's update; of a damaged row one that is never reached."""
+    return int(row[0]) if row and row[0].isdecimal() else math.inf
