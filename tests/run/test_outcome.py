@@ -1,6 +1,7 @@
 """outcome.json says how a run ended."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,18 @@ def test_how_it_ended(tmp_path, ends, state):
         ends()
     assert outcome(tmp_path)["state"] == state
     assert ("error" in outcome(tmp_path)) == (state in ("failed", "diverged"))
+
+
+def test_a_full_disk_does_not_hide_what_went_wrong(tmp_path, monkeypatch):
+    """Breaks if the message is that of the outcome that cannot be written, or the run seems to go on."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def end():
+        monkeypatch.setattr(Path, "write_bytes", full)
+        fail(InputError("the disk is full"))
+
+    with pytest.raises(InputError, match="the disk is full"), recorded(tmp_path):
+        end()
+    assert outcome(tmp_path)["state"] == "failed"

@@ -2,12 +2,13 @@
 
 import re
 import sys
+from pathlib import Path
 
 from by_hand import batches, fit, gan_stage, psnr_stage
 from pytorch_lightning.callbacks import ProgressBar
 
 from esrgan_lightning.run.callbacks import Throughput
-from esrgan_lightning.run.progress import ProgressLines, UpdateProgressBar, progress
+from esrgan_lightning.run.progress import ProgressLines, Tolerant, UpdateProgressBar, progress
 
 
 def test_lines_say_update_losses_rate_and_time_left(capsys):
@@ -55,3 +56,10 @@ def test_the_bar_counts_the_updates_that_it_does_not_look_at(monkeypatch):
     fit(psnr_stage(), batches(5), callbacks=[bar], enable_progress_bar=True)
     assert counts == [5]
     assert len(looks) == 3  # the first, the last, and the end of the run
+
+
+def test_a_run_outlives_its_terminal():
+    """Breaks if a closed terminal, or a log's full disk, ends a run, or is told as the run's own."""
+    with Path("/dev/full").open("w") as full:
+        print("update 1", file=Tolerant(full), flush=True)
+        full.detach().detach()  # else closing tells it once more

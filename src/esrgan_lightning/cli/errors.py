@@ -1,6 +1,7 @@
 """How the commands speak: one line for what went wrong, nothing that a user has no use for."""
 
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from io import TextIOWrapper
 
 from esrgan_lightning.config import check_words
 from esrgan_lightning.errors import InputError
+
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -62,6 +65,16 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
         complain(
             command,
             f"{' '.join(first.split())}{_nearest(error)} (`{command} --cfg job` shows every key and value)",
+        )
+        sys.exit(2)
+    except (OSError, ValueError) as error:  # Hydra makes the run's folder, and the log in it
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError) or cause.errno not in _UNWRITABLE or cause.filename is None:
+            raise
+        complain(
+            command,
+            f"{cause.filename} cannot be written to: {cause.strerror}; choose another name=, or another "
+            "folder to call from",
         )
         sys.exit(2)
     except KeyboardInterrupt:  # whatever there is to say has been said

@@ -53,6 +53,7 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
     from pytorch_lightning.utilities import rank_zero_only
 
     from esrgan_lightning.run.outcome import OUTCOME, write_outcome
+    from esrgan_lightning.run.progress import Tolerant
     from esrgan_lightning.training import quiet, train
 
     quiet()
@@ -77,7 +78,7 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
     with one_line_errors("esrgan-train"):
         metrics = train(cfg, run_dir)
     shown = " · ".join(f"{name.removeprefix('val/')} {value:.4f}" for name, value in metrics.items())
-    rank_zero_only(print)(f"{run_dir}: {shown}", flush=True)
+    rank_zero_only(print)(f"{run_dir}: {shown}", file=Tolerant(sys.stdout), flush=True)
     return metrics
 
 

@@ -53,8 +53,11 @@ class NonFiniteBatch(Callback):
         rank = f"_rank{trainer.global_rank}" if trainer.global_rank else ""
         path = self.folder / f"nonfinite_update_{fault.update:07d}{rank}.safetensors"
         room = len(list(self.folder.glob("nonfinite_update_*"))) < self.most
-        if room:
-            write_whole(path, _content(fault))
+        try:
+            if room:
+                write_whole(path, _content(fault))
+        except OSError:  # of a full disk the next checkpoint tells
+            room = False
         logger.warning(
             "%s: the update is left out%s",
             fault,

@@ -3,14 +3,14 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning.utilities import rank_zero_only
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.stages.faults import NonFiniteError
 
 OUTCOME = "outcome.json"
@@ -64,6 +64,12 @@ def write_outcome(
         content["error"] = str(error).strip() or type(error).__name__
     if seconds is not None:
         content["seconds"] = round(seconds, 3)
-    with whole_file(run_dir / OUTCOME) as partial:
-        text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+    text = (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode(errors="backslashreplace")
+    try:
+        write_whole(run_dir / OUTCOME, text)
+    except OSError:
+        if error is None:
+            raise
+        # A full disk has room for the file that is there, and what went wrong is told before this.
+        with suppress(OSError):
+            (run_dir / OUTCOME).write_bytes(text)

@@ -1,10 +1,12 @@
 """What a person sees while a run trains: a bar in a terminal, lines elsewhere."""
 
+import io
 import logging
 import math
 import sys
 import time
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
@@ -87,9 +89,42 @@ class ProgressLines(Callback):
         shown = " · ".join(
             f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, float)
         )
-        print(f"update {done}/{total} · {shown} · {duration(left)} left", flush=True)
+        line = f"update {done}/{total} · {shown} · {duration(left)} left"
+        print(line, file=Tolerant(sys.stdout), flush=True)
+
+
+class Tolerant(io.TextIOBase):
+    """A text file that may fail: a run outlives its terminal, and a log's full disk.
+
+    Args:
+        file: what is written to.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, text: str) -> int:
+        """Writes, or does not."""
+        with suppress(OSError):
+            self.file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes, or does not."""
+        with suppress(OSError):
+            self.file.flush()
+
+    def isatty(self) -> bool:
+        """As the file says."""
+        return self.file.isatty()
+
+    def fileno(self) -> int:
+        """The file's."""
+        return self.file.fileno()
 
 
 def progress() -> Callback:
     """The bar where standard output is a terminal, lines elsewhere."""
-    return UpdateProgressBar(leave=True) if sys.stdout.isatty() else ProgressLines()
+    if not sys.stdout.isatty():
+        return ProgressLines()
+    return UpdateProgressBar(leave=True, console_kwargs={"file": Tolerant(sys.stdout)})
