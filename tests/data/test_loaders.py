@@ -1,8 +1,15 @@
 """The same samples in the same batches, however many processes share them."""
 
+import os
+import resource
+import signal
+
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 from esrgan_lightning.data import UpdateSampler
+from esrgan_lightning.data.loaders import shared, start_worker
 from esrgan_lightning.errors import InputError
 
 
@@ -26,3 +33,51 @@ def test_a_resumed_run_continues_where_it_stopped():
 def test_a_batch_that_cannot_be_shared_out_is_refused(batch_size, world_size):
     with pytest.raises(InputError, match=f"data.batch_size={batch_size}"):
         UpdateSampler(batch_size=batch_size, batches=1, world_size=world_size)
+
+
+class Large:
+    """A sample; ``trouble`` happens in the loader's process first."""
+
+    def __init__(self, trouble):
+        self.trouble = trouble
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, number):
+        self.trouble()
+        return {"hr": torch.full((100_000,), number)}
+
+
+def small_shared_memory():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+
+def end_the_group():
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(os.getpid(), signum)
+
+
+def loaded(trouble):
+    loader = DataLoader(
+        Large(trouble),
+        batch_size=None,
+        num_workers=1,
+        collate_fn=shared(lambda batch: batch),
+        worker_init_fn=start_worker,
+        timeout=60,
+    )
+    return [int(batch["hr"][0]) for batch in loader]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork beside threads
+def test_a_full_shared_memory_is_told():
+    """Breaks if training waits for ever for a batch that its loader process could not hand over."""
+    with pytest.raises(RuntimeError, match="share_memory_"):
+        loaded(small_shared_memory)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_signal_to_all_does_not_end_the_loader():
+    """Breaks if a run cannot save, as its loader's processes end before it."""
+    assert loaded(end_the_group) == [0, 1, 2, 3]

@@ -1,12 +1,21 @@
 """Loaders of a run: training batches by their numbers, validation shared out over the processes."""
 
+import signal
 import time
-from collections.abc import Callable, Iterator, Sized
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping, Sized
+from typing import Any, TypeVar, cast, final
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler, Subset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    Sampler,
+    SequentialSampler,
+    Subset,
+    default_collate,
+    get_worker_info,
+)
 
 from esrgan_lightning.errors import InputError
 
@@ -95,10 +104,10 @@ def training_loader(
         dataset,
         batch_sampler=sampler,
         num_workers=num_workers,
-        collate_fn=collate,
+        collate_fn=shared(collate or default_collate),
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
-        worker_init_fn=one_thread,
+        worker_init_fn=start_worker,
     )
 
 
@@ -146,10 +155,41 @@ def eval_loader(
         batch_size=batch_size,
         sampler=SequentialSampler(subset),
         num_workers=num_workers,
-        worker_init_fn=one_thread,
+        worker_init_fn=start_worker,
     )
 
 
-def one_thread(_worker: int) -> None:
-    """For a loader process: the cores belong to the others."""
+def start_worker(_worker: int) -> None:
+    """For a loader process: the cores belong to the others, and the first process decides when a run ends.
+
+    A signal to all of a group (Ctrl-C, ``timeout``, systemd, scancel) would else end the loader's processes
+    before that one has saved.
+    """
     torch.set_num_threads(1)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+@final
+class shared:  # noqa: N801
+    """A collate function whose tensors lie in shared memory before a loader process sends them.
+
+    torch does that in a thread, which loses the error of a shared memory that is full: training would wait
+    for the batch for ever. Here the error reaches the training process.
+
+    Args:
+        collate: from samples to a batch.
+    """
+
+    def __init__(self, collate: Callable[[Any], Any]) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: Any) -> Any:
+        """The batch."""
+        batch = self.collate(samples)
+        if get_worker_info() is not None:
+            for value in batch.values() if isinstance(batch, Mapping) else batch:
+                if isinstance(value, torch.Tensor):
+                    value.share_memory_()
+        return batch

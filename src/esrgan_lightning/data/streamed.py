@@ -13,7 +13,7 @@ from litdata import StreamingDataLoader, StreamingDataset
 from esrgan_lightning.data.batches import Batch, RawBatch, degrade_and_augment
 from esrgan_lightning.data.crops import check_patch, cut
 from esrgan_lightning.data.degradations import Degradation
-from esrgan_lightning.data.loaders import one_thread, run_sampler
+from esrgan_lightning.data.loaders import run_sampler, shared, start_worker
 from esrgan_lightning.data.placement import draws, turns
 from esrgan_lightning.data.shards import Shards
 from esrgan_lightning.errors import InputError
@@ -156,10 +156,10 @@ class StreamedPatches:
             _Tiles(self, **self.shards.options()),
             batch_size=run.share,
             num_workers=num_workers,
-            collate_fn=self.collate,
+            collate_fn=shared(self.collate),
             drop_last=True,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=one_thread if num_workers else None,
+            worker_init_fn=start_worker if num_workers else None,
         )
         if len(loader) < max(1, num_workers):
             raise InputError(
