@@ -1,8 +1,9 @@
 """Runs and kills one training in a forked process, as often as it is asked to: the imports are paid once.
 
-``python killed.py FOLDER SEED KILLS`` prints one line of JSON per attempt:
+``python killed.py FOLDER SEED KILLS SIGNAL SETTING…`` prints one line of JSON per attempt:
 ``{"run", "started": whether training began, "from": the update that it went on from, "reached": updates done
-when it ended, "killed"}``.
+when it ended, "killed", "saved": whether it ended by itself because of the signal}``.
+SIGKILL goes to the run's first process, any other signal to all processes of its group, loaders included.
 Half of the attempts are killed after a random time, half at a random one of the calls by which files of the
 run are renamed and removed: that is where a state could be left in pieces.
 """
@@ -43,31 +44,43 @@ class Progress(Callback):
         self.shared[1] = trainer.global_step
 
 
-def kill_at(call, run):
-    """This process dies at the n-th call that concerns the run's files."""
+def send(process, signum):
+    """The signal, as a machine's end or a user sends it."""
+    os.kill(process, signum) if signum == signal.SIGKILL else os.killpg(process, signum)
+
+
+def kill_at(call, run, signum):
+    """This process is sent the signal at the n-th call that concerns the run's files."""
     left = [call]
 
     def hook(event, arguments):
-        if event in CALLS and any(str(run) in str(each) for each in arguments[:2]):
+        if (
+            event in CALLS
+            and os.getpid() == os.getpgrp()
+            and any(str(run) in str(each) for each in arguments[:2])
+        ):
             left[0] -= 1
             if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                send(os.getpid(), signum)
 
     sys.addaudithook(hook)
 
 
-def attempt(run, configs, shared, call=None, seconds=None):
-    """True if the run came to its end. ``configs``: of a run that begins, and of one that goes on."""
+def attempt(run, configs, shared, signum=signal.SIGKILL, call=None, seconds=None):
+    """The run's exit code: 0 if it came to its end. ``configs``: of one that begins, and that goes on."""
     process = os.fork()
     if process == 0:
+        os.setpgid(0, 0)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         if call is not None:
-            kill_at(call, run)
+            kill_at(call, run, signum)
         folder = run / "checkpoints"
         begun = (folder / LAST).exists() or bool(earlier_checkpoints(folder))
         try:
             train(configs[begun], run, callbacks=[Progress(shared)])
+        except (KeyboardInterrupt, SystemExit):
+            os._exit(128 + signum)
         except BaseException as error:
             if "updates already" not in str(error):  # it was killed after its last checkpoint, and is over
                 traceback.print_exc()
@@ -75,19 +88,21 @@ def attempt(run, configs, shared, call=None, seconds=None):
         os._exit(0)
     if seconds is not None:
         time.sleep(seconds)
-        os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it is over
+            send(process, signum)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    if code not in (0, -signal.SIGKILL):
+    if code not in (0, -signum, 128 + signum):
         sys.exit(f"the run ended with {code}")
-    return code == 0
+    return code
 
 
-def main(folder, seed, kills, *overrides):
+def main(folder, seed, kills, signum, *overrides):
     torch.set_num_threads(1)
     chance, shared = random.Random(seed), mmap.mmap(-1, 3)
 
-    def announce(run, over):
-        values = {"started": bool(shared[2]), "from": shared[0], "reached": shared[1], "killed": not over}
+    def announce(run, code):
+        values = {"started": bool(shared[2]), "from": shared[0], "reached": shared[1]}
+        values |= {"killed": code != 0, "saved": code > 0}
         print(json.dumps({"run": run.name} | values))
         shared[:] = bytes(3)
 
@@ -96,7 +111,7 @@ def main(folder, seed, kills, *overrides):
         train(compose(*overrides), folder / "whole")
     configs = compose(*overrides), compose(*overrides, "resume=last")
     begun = time.monotonic()
-    assert attempt(folder / "timed", configs, shared)
+    assert attempt(folder / "timed", configs, shared) == 0
     long = time.monotonic() - begun
     shared[:] = bytes(3)
     number = done = 0
@@ -105,13 +120,13 @@ def main(folder, seed, kills, *overrides):
         how = (
             {"call": chance.randint(1, 25)} if chance.random() < 0.5 else {"seconds": chance.uniform(0, long)}
         )
-        over = attempt(run, configs, shared, **how)
-        announce(run, over)
-        done += not over
-        number += over
-    if not over:
+        code = attempt(run, configs, shared, signum, **how)
+        announce(run, code)
+        done += code != 0
+        number += code == 0
+    if code:
         announce(run, attempt(run, configs, shared))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), signal.Signals[sys.argv[4]], *sys.argv[5:])

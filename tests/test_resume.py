@@ -182,7 +182,13 @@ def test_30_updates_are_17_and_a_power_cut_and_the_rest(
 
 
 @pytest.mark.parametrize(
-    ("signum", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt), (None, None)]
+    ("signum", "raised"),
+    [
+        (signal.SIGTERM, SystemExit),
+        (signal.SIGHUP, SystemExit),
+        (signal.SIGINT, KeyboardInterrupt),
+        (None, None),
+    ],
 )
 @pytest.mark.parametrize("update", [3, 4])
 def test_a_run_that_was_stopped_loses_nothing(tmp_path, signum, raised, update, caplog):
@@ -199,7 +205,7 @@ def test_a_run_that_was_stopped_loses_nothing(tmp_path, signum, raised, update, 
             stop = At(update - 1, lambda: os.kill(os.getpid(), signum))
             with pytest.raises(raised) as ended:
                 train(short(*settings), run, callbacks=[stop])
-            assert getattr(ended.value, "code", 143) == 143
+            assert getattr(ended.value, "code", 128 + signum) == 128 + signum
         else:
             # A limit that is over after the first update.
             update = 1
@@ -263,6 +269,36 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, how):
         damage_by(how, path)
     with pytest.raises(InputError, match=r"last\.ckpt: not readable.*update_0000005\.ckpt: not readable"):
         train(short("resume=last"), run)
+
+
+WRONG = {
+    "a step in words": ("global_step", "seven"),
+    "no tensors": ("state_dict", {"generator": [1.0]}),
+    "a provenance that is a list": (LINEAGE_KEY, {"provenance": [1]}),
+    "a run that is a number": (RUN_KEY, 3),
+    "fills the memory": ("state_dict", {"a": torch.zeros(1).expand(2**40)}),
+    "optimisers of others": ("optimizer_states", [{"state": {}, "param_groups": []}]),
+    "no loops": ("loops", {"fit_loop": 1}),
+    "no counts": ("updates", None),
+    "callbacks in words": ("callbacks", "none"),
+    "no schedules": ("lr_schedulers", [1]),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_values_under_the_right_keys(tmp_path, stopped, wrong):
+    """Breaks if a strange checkpoint is a traceback: it gives way, or is told with what can be done."""
+    run = tmp_path / "run"
+    shutil.copytree(stopped, run)
+    content = checkpoint(run)
+    key, value = WRONG[wrong]
+    torch.save(content | {key: value}, run / "checkpoints/last.ckpt")
+    if key in ("global_step", "state_dict", LINEAGE_KEY, RUN_KEY):
+        with pytest.warns(UserWarning, match=r"last\.ckpt.* going on from .*update_0000001"):
+            train(short("resume=last"), run)
+    else:
+        with pytest.raises(InputError, match=r"resume=.*last\.ckpt cannot be gone on from .* earlier one"):
+            train(short("resume=last"), run)
 
 
 def test_what_a_kill_between_two_renames_leaves_is_gone_on_with(tmp_path):

@@ -1,5 +1,10 @@
 """Who starts a run's processes, what does not fit, and what a failed process tells."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
@@ -118,3 +123,26 @@ def test_a_processes_own_error_is_found_in_its_traceback(line, kind):
     else:
         assert type(cause) is kind
         assert str(cause) == "data.batch_size=3: no: multiple"
+
+
+FIRST = """
+import os, subprocess, sys, time
+from esrgan_lightning.run.processes import follow_first_process
+follow_first_process()
+if "LOCAL_RANK" not in os.environ:
+    subprocess.Popen([sys.executable, *sys.argv], env=os.environ | {"LOCAL_RANK": "1"})
+print("follows", flush=True)
+time.sleep(100)
+"""
+
+
+def test_no_process_outlives_the_first(started_by, tmp_path):
+    """Breaks if the second waits half an hour for one that was killed before they met."""
+    started_by({})
+    (tmp_path / "first.py").write_text(FIRST)
+    command = [sys.executable, tmp_path / "first.py"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as first:
+        assert [first.stdout.readline() for _ in range(2)] == ["follows\n"] * 2
+        os.kill(first.pid, signal.SIGKILL)
+        # Ends with the last process that holds the pipe.
+        assert first.stdout.read() == "the run's first process has ended, and this one with it\n"

@@ -3,7 +3,6 @@
 import io
 import math
 import re
-import zipfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from esrgan_lightning.ops.files import rename, write_whole
 from esrgan_lightning.stages.base import Stage
+from esrgan_lightning.weights.files import check_archive
 
 LAST = "last.ckpt"
 PARTIAL = ".part"
@@ -26,11 +26,10 @@ def damage(path: Path) -> str | None:
     ``torch.load`` itself notices a file cut short, but neither a flipped bit nor a block of zeros.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except zipfile.BadZipFile as error:
-        return f"cut short or no checkpoint ({error})"
-    return f"damaged ({broken})" if broken else None
+        check_archive(path)
+    except Exception as error:  # a flipped bit is an unknown compression, an encryption, a wrong length, …
+        return f"cut short, damaged or no checkpoint ({error})"
+    return None
 
 
 def earlier_checkpoints(folder: Path) -> list[tuple[int, Path]]:

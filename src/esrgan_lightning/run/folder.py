@@ -1,11 +1,17 @@
 """A run's folder: its name, and what may already lie in it."""
 
+import errno
+import os
 import re
 import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.run import names
 
@@ -24,6 +30,48 @@ WRITTEN = (
 
 # The first process looks; when the others start, it may have written there already.
 check_free = rank_zero_only(names.check_free)
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Holds a run's folder, which is made, for one run; the first of its processes does.
+
+    The lock is the system's (POSIX, on the file ``.lock``): it ends with the process, however that ends, and
+    loader processes do not inherit it.
+
+    Raises:
+        InputError: another run holds the folder, or it cannot be written to.
+    """
+    if os.name != "posix" or getattr(rank_zero_only, "rank", 0):
+        yield
+        return
+    import fcntl
+
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        file = (run_dir / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{run_dir} cannot be written to: {error.strerror}; choose another name=, or another folder to "
+            "call from"
+        ) from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                file.seek(0)
+                raise InputError(
+                    f"{run_dir} is in use by another run ({file.read(200).strip()}): wait for it, end it, or "
+                    "choose another name="
+                ) from None
+            rank_zero_warn(
+                f"{run_dir} cannot be locked ({error.strerror}): see that no other run writes there"
+            )
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
 
 
 @rank_zero_only
@@ -61,7 +109,7 @@ def copy_resume_artifacts(source: Path, run_dir: Path, *, keep_until: int) -> No
             write_whole(run_dir / path.relative_to(source), path.read_bytes())
 
 
-def latest_checkpoint(run_dir: Path) -> str:
+def latest_checkpoint(run_dir: Path, pattern: str = "*.ckpt") -> str:
     """The newest checkpoint's path, for a message."""
-    files = sorted((run_dir / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+    files = sorted((run_dir / "checkpoints").glob(pattern), key=lambda path: path.stat().st_mtime)
     return str(files[-1]) if files else "none was written yet"

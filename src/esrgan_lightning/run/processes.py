@@ -1,6 +1,9 @@
 """How a run's processes are started, by whom, and what is told when one of them fails."""
 
 import os
+import sys
+import threading
+import time
 from typing import final
 
 import pytorch_lightning as pl
@@ -8,11 +11,12 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.plugins.layer_sync import LayerSync, TorchSyncBatchNorm
 from torch import nn
-from torch.multiprocessing.spawn import ProcessRaisedException
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.batch_norm import synchronize_batch_norm
 from esrgan_lightning.stages.faults import NonFiniteError
+
+_FIRST = "ESRGAN_LIGHTNING_FIRST_PROCESS"  # its number, for those that it starts
 
 
 @final
@@ -77,8 +81,27 @@ def check_launch(trainer: pl.Trainer, *, spawn: bool) -> None:
         )
 
 
-def cause_in_process(error: ProcessRaisedException) -> InputError | NonFiniteError | None:
-    """What a spawned process has raised, if it was one of the library's own errors; else None.
+def follow_first_process() -> None:
+    """Ends a process of Lightning's own launcher once the first one, which has started it, is gone.
+
+    It would else wait for that one, until torch gives up after half an hour.
+    """
+    first = int(os.environ.setdefault(_FIRST, str(os.getpid())))
+    if first == os.getpid() or launched_processes() is not None or not int(os.environ.get("LOCAL_RANK", "0")):
+        os.environ[_FIRST] = str(os.getpid())
+        return
+
+    def follow() -> None:
+        while os.getppid() == first:
+            time.sleep(1)
+        print("the run's first process has ended, and this one with it", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def cause_in_process(error: Exception) -> InputError | NonFiniteError | None:
+    """What a spawned or a loader process has raised, if it was one of the library's own errors; else None.
 
     The process hands over its traceback as text: the last line that begins with an error's full name says it.
     """

@@ -5,16 +5,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.run.checkpoints import LAST, damage, earlier_checkpoints
+from esrgan_lightning.run.checkpoints import LAST, earlier_checkpoints
 from esrgan_lightning.run.state import RUN_KEY
 from esrgan_lightning.run.trainer import SAFE
-from esrgan_lightning.weights import LINEAGE_KEY
+from esrgan_lightning.weights.files import plain_tensors, read_file
 from esrgan_lightning.weights.state import differences, first_few
 
 # What may change when a run is continued, with all that lies below a key; docs/resume.md explains each.
@@ -152,17 +151,22 @@ def _candidates(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Saved:
-    if fault := damage(path):
-        raise InputError(f"resume={path}: not readable as a checkpoint: {fault}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # a hostile file fails in any of the reader's own ways
-        raise InputError(f"resume={path}: not readable as a checkpoint ({type(error).__name__})") from error
-    if not isinstance(content, Mapping) or not {"global_step", LINEAGE_KEY, RUN_KEY} <= set(content):
-        raise InputError(f"resume={path} is no checkpoint of a training run; init= starts from mere weights")
-    shapes = {name: tensor.to("meta") for name, tensor in content["state_dict"].items()}
-    run, provenance = content[RUN_KEY], content[LINEAGE_KEY]["provenance"]
-    return Saved(path, int(content["global_step"]), provenance, run["config"], run["wandb"], shapes)
+        content, lineage = read_file(path)
+        tensors = plain_tensors(content["state_dict"], path)
+        run, provenance = content[RUN_KEY], dict(lineage["provenance"])
+        updates, wandb = int(content["global_step"]), run["wandb"]
+        if updates < 0 or not isinstance(wandb, str | None) or "data_hash" not in provenance:
+            raise ValueError(f"it claims {updates} updates, wandb={wandb!r}")
+        shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
+        return Saved(path, updates, provenance, dict(run["config"]), wandb, shapes)
+    except InputError as error:
+        raise InputError(f"resume={error}") from error
+    except Exception as error:  # another's file, or a hostile one, which fails in any of many ways
+        raise InputError(
+            f"resume={path} is no checkpoint of a training run ({type(error).__name__}: {error}); init= "
+            "starts from mere weights"
+        ) from error
 
 
 def check_continues(

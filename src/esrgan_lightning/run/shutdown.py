@@ -1,9 +1,12 @@
-"""How a run ends before its last update: on SIGTERM, on Ctrl-C, when its time is up, when it cannot go on."""
+"""How a run ends before its last update: on a signal, when its time is up, when it cannot go on."""
 
 import errno
+import multiprocessing
+import re
 import signal
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,26 +18,49 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
-from torch.multiprocessing.spawn import ProcessRaisedException
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.folder import latest_checkpoint
 from esrgan_lightning.run.processes import cause_in_process
 from esrgan_lightning.run.progress import announce
-from esrgan_lightning.run.state import validation_due
+from esrgan_lightning.run.state import RunState, validation_due
 from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.stages.faults import NonFiniteError
 
 TIME_IS_UP = -1
+SIGNALS = [name for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 # A full disk, a full quota, a file larger than allowed.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+# What an error's text tells, torch's own kinds being many, and what a user can do about it.
+REMEDIES = {
+    r"shared memory|share_memory_|Bus error|SemLock|torch_shm_manager": (
+        "the memory that loader processes share (/dev/shm) is full: docker run --shm-size=2g, or "
+        "data.num_workers=0"
+    ),
+    r"out of memory|can't allocate memory|Cannot allocate memory|MemoryError|signal: Killed": (
+        "the memory is full: give a smaller data.batch_size or data.patch_size, or fewer data.num_workers"
+    ),
+    r"DataLoader worker \(pid": (
+        "a loader process has died: data.num_workers=0 shows why; where it was killed, the memory may be full"
+    ),
+    r"DistNetworkError|DistStoreError|DistBackendError|Connection (closed|reset) by peer": (
+        "the run's processes have lost each other: one of them has ended, its own message says why, or its "
+        "machine cannot be reached"
+    ),
+}
+
+
 @contextmanager
-def as_user_errors(run_dir: Path) -> Iterator[None]:
-    """Around ``fit``: a run that diverged or has no room left is told with the checkpoint to go back to.
+def as_user_errors(run_dir: Path, state: RunState | None = None) -> Iterator[None]:
+    """Around ``fit``: what a user can mend is told with the remedy, and the checkpoint to go back to.
 
     Lightning's warning of an "epoch" (here: the run) half done is left out: that is what resuming means.
+
+    Args:
+        run_dir: the run's folder.
+        state: of a run that is resumed: what its checkpoint breaks is told as such.
 
     Raises:
         InputError: in place of the error inside.
@@ -47,20 +73,41 @@ def as_user_errors(run_dir: Path) -> Iterator[None]:
             # A run may go on without a callback that it had: docs/resume.md.
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided")
             yield
-    except (NonFiniteError, ProcessRaisedException) as error:
-        cause = cause_in_process(error) if isinstance(error, ProcessRaisedException) else error
-        if not isinstance(cause, NonFiniteError):
-            raise cause or error from None
-        raise InputError(f"{cause}; last good checkpoint: {latest_checkpoint(run_dir)}") from error
-    except MisconfigurationException as error:  # a callback that does not go with the stages
-        raise InputError(f"callbacks: {error}") from error
-    except OSError as error:
-        if error.errno not in NO_ROOM:
+    except Exception as error:
+        told = _user_error(error, run_dir, state)
+        if told is None:
             raise
-        raise InputError(
+        raise told from error
+
+
+def _user_error(error: Exception, run_dir: Path, state: RunState | None) -> InputError | None:
+    """What the user can do about an error; None for a bug."""
+    own = error if isinstance(error, NonFiniteError) else cause_in_process(error)
+    if isinstance(own, NonFiniteError):
+        # What makes NaN of a picture may have been saved since the last one that was none.
+        good = latest_checkpoint(run_dir, "best_*.ckpt" if "validation" in str(own) else "*.ckpt")
+        return InputError(f"{own}; last good checkpoint: {good}")
+    if own or isinstance(error, InputError):
+        return own
+    if isinstance(error, MisconfigurationException):  # a callback that does not go with the stages
+        return InputError(f"callbacks: {error}")
+    text = f"{type(error).__name__}: {error}"
+    frames = "".join(traceback.format_tb(error.__traceback__)) if isinstance(error, OSError) else ""
+    for pattern, remedy in REMEDIES.items():
+        if re.search(pattern, text + frames):
+            first = (str(error).strip() or text).splitlines()[0]
+            return InputError(f"{remedy} ({first}); newest checkpoint: {latest_checkpoint(run_dir)}")
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return InputError(
             f"{run_dir} cannot be written to: {error.strerror}; the checkpoint before is whole: "
             f"{latest_checkpoint(run_dir)}. Make room, and go on with resume=last"
-        ) from error
+        )
+    if state is not None and state.restoring:
+        return InputError(
+            f"resume={state.source} cannot be gone on from ({text}): give an earlier one of the run's "
+            "checkpoints, as resume=runs/NAME/checkpoints/update_N.ckpt"
+        )
+    return None
 
 
 class GracefulShutdown(Callback):
@@ -87,16 +134,22 @@ class GracefulShutdown(Callback):
         self._before: dict[signal.Signals, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Starts the clock."""
+        """Starts the clock, and looks who has the signals before Lightning takes them."""
         self._start = time.monotonic()
+        found = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in SIGNALS}
+        # nohup has SIGHUP ignored.
+        self._before = {each: was for each, was in found.items() if was not in (signal.SIG_IGN, None)}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes over the signals; only a program's main thread may."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {each: signal.signal(each, self._note) for each in (signal.SIGTERM, signal.SIGINT)}
+            for each in self._before:
+                signal.signal(each, self._note)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if signum == signal.SIGINT and self._received:
+            for each in multiprocessing.active_children():  # loader processes take no milder signal
+                each.kill()
             signal.default_int_handler(signum, frame)
         self._received = signum
 
@@ -137,13 +190,15 @@ class GracefulShutdown(Callback):
         return int(received) or (TIME_IS_UP if late else 0)
 
     def _give_back(self) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
-        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            for each, handler in self._before.items():
+                signal.signal(each, handler)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Gives the signals back."""
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Gives the signals back, after all has been saved."""
         self._give_back()
+        if trainer.world_size == 1:  # one that came after the last update ends what follows
+            self.signum = self.signum or self._received or None
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -156,7 +211,7 @@ class GracefulShutdown(Callback):
 
         Raises:
             KeyboardInterrupt: it was Ctrl-C.
-            SystemExit: it was SIGTERM; 143 is the code of a process that it ends.
+            SystemExit: it was SIGTERM or SIGHUP; 143 and 129 are the codes of processes that they end.
         """
         if self.signum == signal.SIGINT:
             raise KeyboardInterrupt

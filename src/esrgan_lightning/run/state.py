@@ -56,6 +56,7 @@ class RunState(Callback):
         self._saved: dict[str, Any] | None = None
         self._random: dict[str, Any] | None = None
         self._validated: int | None = None  # the update of the last validation
+        self.restoring = source is not None  # what goes wrong until then is the checkpoint's fault
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """All processes have to continue from one file: each has looked for it by itself.
@@ -101,11 +102,13 @@ class RunState(Callback):
         if trainer.global_rank < len(saved["random"]):  # a process that there was not keeps its seed
             restore_random_state(saved["random"][trainer.global_rank], device)
         if saved["validation_due"]:
+            self.restoring = False
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.restarting = False
             trainer.fit_loop.epoch_loop.val_loop.run()
             trainer.training = True
         self._random = random_state(device)
+        self.restoring = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """What is saved from now on need not validate again."""

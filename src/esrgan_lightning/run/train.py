@@ -39,7 +39,7 @@ from esrgan_lightning.run.initial import AUTO, TrainedStart, psnr_model, start_c
 from esrgan_lightning.run.metrics_csv import MetricsCSV, last_validation
 from esrgan_lightning.run.names import check_name
 from esrgan_lightning.run.outcome import read_outcome, recorded
-from esrgan_lightning.run.processes import check_shared_name
+from esrgan_lightning.run.processes import check_shared_name, follow_first_process
 from esrgan_lightning.run.progress import announce
 from esrgan_lightning.run.resume import Saved, check_continues, find_saved, logger_resume_args
 from esrgan_lightning.run.shutdown import GracefulShutdown, as_user_errors
@@ -69,10 +69,12 @@ def train(
 
     Raises:
         InputError: something in the configuration or the files that it names is wrong and nothing was
-            trained; or the training diverged or the disk is full, and the message names the last checkpoint.
+            trained; or the training diverged, or the disk or the memory is full, and the message names the
+            last checkpoint.
         KeyboardInterrupt: Ctrl-C ended the run, after it was saved.
-        SystemExit: SIGTERM did.
+        SystemExit: SIGTERM or SIGHUP did.
     """
+    follow_first_process()
     check_name(cfg.name)
     check_keys(cfg)
     check_numbers(cfg)
@@ -92,7 +94,10 @@ def train(
     if init == AUTO:
         init = _trained_psnr(cfg)
     trained = TrainedStart(str(cfg.init_from)) if cfg.init_from is not None and saved is None else None
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    try:
+        pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    except ValueError as error:
+        raise InputError(f"seed={cfg.seed} must be a whole number from 0 to 4294967295") from error
     data = build_data(cfg)
     network = build_network(cfg, data)
     origin = saved.provenance.get("init") if saved else None
@@ -113,7 +118,6 @@ def train(
     if trained:
         trained.load(stage, config)
     finished = _is_finished(cfg, run_dir, saved, settings.max_updates)
-    folders.clear_partial(run_dir)  # also of a run that was killed when it had nothing left to do
     if saved is not None:
         check_continues(
             saved,
@@ -147,17 +151,19 @@ def train(
         batch_size=getattr(data, "batch_size", 1),
         spawn=spawn,
     )
-    if cfg.overwrite and not goes_on_here:  # not before everything has been found in order
-        folders.clear(run_dir)
-    if saved is not None and not goes_on_here:
-        folders.copy_resume_artifacts(saved.run_dir, run_dir, keep_until=saved.updates)
-    if trainer.is_global_zero:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(plain(cfg)), run_dir / "config.yaml")
+    with folders.locked(run_dir):
+        folders.clear_partial(run_dir)  # of a run that was killed
+        if cfg.overwrite and not goes_on_here:  # not before everything has been found in order
+            folders.clear(run_dir)
+        if saved is not None and not goes_on_here:
+            folders.copy_resume_artifacts(saved.run_dir, run_dir, keep_until=saved.updates)
+        if trainer.is_global_zero:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(OmegaConf.create(plain(cfg)), run_dir / "config.yaml")
 
-    with recorded(run_dir), as_user_errors(run_dir):
-        trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
-        stop.pass_on(trainer)
+        with recorded(run_dir), as_user_errors(run_dir, state):
+            trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
+            stop.pass_on(trainer)
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
 
 

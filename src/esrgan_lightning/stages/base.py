@@ -324,8 +324,18 @@ class GeneratorStage(Stage):
             self.ema.update_parameters(self.generator)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One whole image → its SR, (1,C,H,W) in [0,1]."""
+        """One whole image → its SR, (1,C,H,W) in [0,1].
+
+        Raises:
+            NonFiniteError: the SR holds NaN.
+        """
         sr = super_resolve(self.model, batch).float().clamp(0, 1)
+        if sr.isnan().any():
+            names = ", ".join(map(str, batch.get("name", ())))
+            raise NonFiniteError(
+                f"update {self.global_step}: the validation's SR of {names} holds NaN; lower the learning "
+                "rate, or set stage.clip_norm"
+            )
         self.validation.update(sr=sr, hr=batch["hr"])
         return sr
 

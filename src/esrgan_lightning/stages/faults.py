@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class NonFiniteError(RuntimeError):
-    """Too many updates in a row had a loss or gradient that is not finite."""
+    """Training diverged: too many updates in a row were not finite, or a validation was not."""
 
 
 class Fault(NamedTuple):

@@ -100,7 +100,7 @@ def _read_pickled(path: Path) -> tuple[Any, Any]:
         if data.find(b"bytearray") >= 0:
             raise InputError("it asks for a bytearray, which no file of weights does")
     if zipped:
-        _check_archive(path)
+        check_archive(path)
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     else:
         foreign = [
@@ -114,7 +114,7 @@ def _read_pickled(path: Path) -> tuple[Any, Any]:
     return content, content.get(LINEAGE_KEY, {}) if isinstance(content, Mapping) else {}
 
 
-def _check_archive(path: Path) -> None:
+def check_archive(path: Path) -> None:
     """Refuses what torch.save does not write: compressed or overlapping entries, wrong checksums."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
