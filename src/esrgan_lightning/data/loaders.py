@@ -191,5 +191,5 @@ class shared:  # noqa: N801
         if get_worker_info() is not None:
             for value in batch.values() if isinstance(batch, Mapping) else batch:
                 if isinstance(value, torch.Tensor):
-                    value.share_memory_()
+                    value.share_memory_()  # type: ignore[no-untyped-call]
         return batch

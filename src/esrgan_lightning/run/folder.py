@@ -42,7 +42,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     Raises:
         InputError: another run holds the folder, or it cannot be written to.
     """
-    if os.name != "posix" or getattr(rank_zero_only, "rank", 0):
+    if os.name != "posix" or int(getattr(rank_zero_only, "rank", False)):
         yield
         return
     import fcntl
