@@ -15,6 +15,8 @@ PICTURES = {
     "03_architecture_ablation": 3,
     "04_interpolation": 3,
     "05_your_own_parts": 2,
+    "colab_train": 1,
+    "colab_upscale": 1,
 }
 
 
