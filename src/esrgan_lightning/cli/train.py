@@ -54,7 +54,8 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
 
     from esrgan_lightning.run.outcome import OUTCOME, write_outcome
     from esrgan_lightning.run.progress import Tolerant
-    from esrgan_lightning.training import quiet, train
+    from esrgan_lightning.run.train import train
+    from esrgan_lightning.training import quiet
 
     quiet()
     if job.mode == RunMode.MULTIRUN:
