@@ -16,9 +16,9 @@ from esrgan_lightning.config import check_keys, compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.measures import METRICS, load_figures, validation_metric
 from esrgan_lightning.metrics import NIQE, PSNRY, RMSEY
-from esrgan_lightning.run import folder
 from esrgan_lightning.run.build import build_callbacks, build_metrics
 from esrgan_lightning.run.checkpoints import BestCheckpoint
+from esrgan_lightning.run.names import check_name
 from esrgan_lightning.run.trainer import REFUSED, SAFE, TrainerSettings, build_trainer
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import read_generator_file
@@ -255,7 +255,7 @@ def test_a_sweep_over_nodes_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["psnr", "a/b.c", "with space", "x_2+y@z-1", 7])
 def test_names_that_hydra_reads_as_they_are(name):
     """Breaks if a harmless name is refused, or Hydra reads one of these otherwise."""
-    folder.check_name(name)
+    check_name(name)
     assert str(compose(f"name={name}").name) == str(name)
     assert compose(f"init=runs/{name}/last.ckpt").init == f"runs/{name}/last.ckpt"
 
@@ -266,7 +266,7 @@ def test_names_that_hydra_reads_as_they_are(name):
 def test_names_with_a_meaning_for_hydra_are_refused(name):
     """Breaks if `init=runs/NAME/…` would then not be understood."""
     with pytest.raises(InputError, match="name="):
-        folder.check_name(name)
+        check_name(name)
 
 
 LIGHTNINGS = "pytorch_lightning.callbacks"

@@ -45,7 +45,7 @@ def test_both_stages_leave_what_was_promised(call, tmp_path):
         run = tmp_path / "runs" / name
         assert {each.name for each in run.iterdir()} == {
             "checkpoints", "samples", "config.yaml", "generator.safetensors", "metrics.csv", "outcome.json",
-            "train.log",
+            ".lock", "train.log",
         }  # fmt: skip
         assert {each.name for each in (run / "checkpoints").iterdir()} == {
             "last.ckpt", "best_update_0000002.ckpt",

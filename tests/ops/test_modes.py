@@ -102,7 +102,7 @@ def test_gray_with_alpha_in_16_bits_is_a_png_with_its_profile(tmp_path):
         (".jpg", (70000, 10), "65500 pixels a side"),
         (".webp", (10, 16384), "16383 pixels a side"),
         (".avif", (40000, 10), "32768 pixels a side"),
-        (".png", (2**16, 2**15), "cut it into parts"),
+        (".png", (2**16, 2**15), "smaller --scale"),
     ],
 )
 def test_what_is_too_large_for_a_format_is_refused_before_it_is_made(suffix, size, message):

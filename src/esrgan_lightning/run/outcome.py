@@ -64,12 +64,12 @@ def write_outcome(
         content["error"] = str(error).strip() or type(error).__name__
     if seconds is not None:
         content["seconds"] = round(seconds, 3)
-    text = (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode(errors="backslashreplace")
+    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
     try:
-        write_whole(run_dir / OUTCOME, text)
+        write_whole(run_dir / OUTCOME, text.encode(errors="backslashreplace"))
     except OSError:
         if error is None:
             raise
         # A full disk has room for the file that is there, and what went wrong is told before this.
         with suppress(OSError):
-            (run_dir / OUTCOME).write_bytes(text)
+            (run_dir / OUTCOME).write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -137,8 +137,13 @@ class GracefulShutdown(Callback):
         """Starts the clock, and looks who has the signals before Lightning takes them."""
         self._start = time.monotonic()
         found = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in SIGNALS}
-        # nohup has SIGHUP ignored.
-        self._before = {each: was for each, was in found.items() if was not in (signal.SIG_IGN, None)}
+        hangup = getattr(signal, "SIGHUP", None)
+        # nohup has SIGHUP ignored; a shell that starts a command behind its back has SIGINT, which is no wish.
+        self._before = {
+            each: was
+            for each, was in found.items()
+            if was is not None and not (each == hangup and was == signal.SIG_IGN)
+        }
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes over the signals; only a program's main thread may."""
