@@ -19,6 +19,7 @@ from esrgan_lightning.losses import PerceptualLoss
 from esrgan_lightning.networks.blocks import scaled_msra_init
 from esrgan_lightning.run.build import build_stage
 from esrgan_lightning.run.cuda_graphs import CudaGraphs
+from esrgan_lightning.run.processes import ManualDDP
 from esrgan_lightning.run.trainer import TrainerSettings
 from esrgan_lightning.stages import GANStage, PSNRStage
 
@@ -57,13 +58,10 @@ def fit(
     *callbacks: pl.Callback, processes: int = 1,
 ) -> pl.Trainer:  # fmt: skip
     """That many updates on one batch, with nothing written."""
-    strategy = "auto"
-    if processes > 1:
-        strategy = "ddp_spawn_find_unused_parameters_true" if isinstance(stage, GANStage) else "ddp_spawn"
     trainer = pl.Trainer(
         accelerator=settings.device_type,
         devices=processes,
-        strategy=strategy,
+        strategy=ManualDDP(start_method="spawn") if processes > 1 else "auto",
         precision=settings.resolved_precision(),
         max_steps=updates,
         max_epochs=-1,

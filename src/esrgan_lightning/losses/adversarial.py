@@ -2,7 +2,7 @@
 
 C is the discriminator's raw output, with no sigmoid: (B,1), or (B,1,H,W) from a patch or U-Net discriminator.
 E[·] is the mean over the mini-batch and, for a map, over its positions as well. A process of several returns
-the mean over its own share: the mean of these, which is what DDP minimises, is the loss of the whole batch.
+the mean over its own share: the mean of these, which is what is minimised, is the loss of the whole batch.
 Only what stands inside a nonlinear function has to be taken over the whole batch at once: :func:`batch_mean`.
 
 The stage calls ``generator_loss(real, fake)`` and ``discriminator_loss(real, fake)`` on any of the classes.
@@ -53,7 +53,8 @@ def batch_mean(logits: Tensor) -> Tensor:
         W · ∂L/∂c = ∂l_q/∂c (through c itself)  +  (1/N) Σ_r ∂l_r/∂m (through the mean, in all losses)
 
     The sum over r is the backward pass of :func:`~esrgan_lightning.ops.distributed.mean_over_processes`, the
-    1/W is DDP's average. Without the sum, or with each process's own mean, W processes train on another loss.
+    1/W is the average of the gradients. Without the sum, or with each process's own mean, W processes train
+    on another loss.
     """
     return mean_over_processes(at_least_float32(logits).mean())
 

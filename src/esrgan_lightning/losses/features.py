@@ -23,7 +23,7 @@ class FrozenFeatures(nn.Module):
     """Both pictures in the layers of a frozen network.
 
     The network's parameters are no part of this module: they stay out of ``parameters()``, so out of
-    optimisers and of DDP's reducer, and out of ``state_dict()``, so out of checkpoints. They still follow
+    optimisers, and out of ``state_dict()``, so out of checkpoints. They still follow
     ``.to(…)``.
 
     Args:

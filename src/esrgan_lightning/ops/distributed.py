@@ -1,10 +1,10 @@
-"""Means over the processes of a training run, with their gradients.
+"""Means over the processes of a training run, with their gradients, and of their gradients.
 
 Everything here is the identity where no process group is set up: a loss or layer that uses it needs no
 second version for one process. All processes have to call in the same order, as with any collective.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -26,13 +26,13 @@ def process_number() -> int:
 def mean_over_processes(x: Tensor) -> Tensor:
     """(1/W) Σ_r x_r, the same on all W processes, differentiable across them.
 
-    The gradient that DDP calls for: each process r has a loss l_r of its own, and DDP averages the
-    parameters' gradients over the processes, so that what is minimised is L = (1/W) Σ_r l_r. A mean
+    Each process r has a loss l_r of its own, and :func:`average_gradients` averages the parameters'
+    gradients over the processes, so that what is minimised is L = (1/W) Σ_r l_r. A mean
     m = (1/W) Σ_r x_r enters every l_r, hence process q has to send back, through its x_q::
 
         Σ_r ∂l_r/∂x_q = (1/W) Σ_r ∂l_r/∂m
 
-    a sum over all processes, taken here in the backward pass. DDP's average then makes ∂L/∂θ of it, the
+    a sum over all processes, taken here in the backward pass. The average then makes ∂L/∂θ of it, the
     gradient that a single process would find. Differentiable twice.
 
     Args:
@@ -40,6 +40,29 @@ def mean_over_processes(x: Tensor) -> Tensor:
     """
     count = process_count()
     return x if count == 1 else _sum(x) / count
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replaces each gradient by its mean over the processes, with one all-reduce of them all.
+
+    A parameter that no loss has reached counts as one with a gradient of 0, so that all processes send as
+    much. The new gradients are parts of one flat tensor, in memory as their parameters are; these have to
+    lie alike on all processes, which :class:`~esrgan_lightning.run.processes.ManualDDP` sees to.
+
+    Args:
+        parameters: of one dtype; those that ask for no gradient are left alone.
+    """
+    learning = [p for p in parameters if p.requires_grad]
+    if process_count() == 1 or not learning:
+        return
+    flat = learning[0].new_empty(sum(p.numel() for p in learning))
+    parts = torch.split(flat, [p.numel() for p in learning])
+    means = [part.as_strided(p.shape, p.stride()) for part, p in zip(parts, learning, strict=True)]
+    torch._foreach_copy_(means, [torch.zeros_like(p) if p.grad is None else p.grad for p in learning])
+    flat /= process_count()
+    dist.all_reduce(flat)
+    for parameter, mean in zip(learning, means, strict=True):
+        parameter.grad = mean
 
 
 def logged_means(values: Mapping[str, Tensor]) -> dict[str, Tensor]:

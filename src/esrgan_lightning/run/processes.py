@@ -7,9 +7,12 @@ import time
 from typing import final
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.overrides.distributed import _sync_module_states
 from pytorch_lightning.plugins.layer_sync import LayerSync, TorchSyncBatchNorm
+from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
 from esrgan_lightning.errors import InputError
@@ -20,11 +23,40 @@ _FIRST = "ESRGAN_LIGHTNING_FIRST_PROCESS"  # its number, for those that it start
 
 
 @final
+class ManualDDP(DDPStrategy):
+    """Data parallelism for stages, which optimise by hand: no wrapper, no hooks in their backward passes.
+
+    At the start all processes take over the first one's parameters and buffers. A stage then averages its
+    gradients itself, right before each step (:func:`~esrgan_lightning.ops.distributed.average_gradients`).
+    Buffers, such as batch norm's running statistics, are each process's own from then on; a validation sees
+    those that a checkpoint holds, the first process's.
+    """
+
+    def configure_ddp(self) -> None:
+        """In place of DDP's wrapper: the first process's values, in its layout in memory."""
+        assert self.model is not None
+        parameters = list(self.model.parameters())
+        strides = self.broadcast([p.stride() for p in parameters])
+        for parameter, stride in zip(parameters, strides, strict=True):
+            if parameter.stride() != stride:
+                parameter.data = torch.empty_strided(
+                    parameter.shape, stride, dtype=parameter.dtype, device=parameter.device
+                ).copy_(parameter.data)
+        _sync_module_states(self.model)
+
+    def on_validation_start(self) -> None:
+        """All processes validate one and the same network."""
+        assert self.model is not None
+        for buffer in self.model.buffers():
+            torch.distributed.broadcast(buffer, 0)
+
+
+@final
 class SynchronizeBatchNorm(LayerSync):
     """Lightning's hook for ``sync_batchnorm``, for processes without a GPU."""
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Changes the stage's layers, before DDP and the optimisers see them."""
+        """Changes the stage's layers, before the optimisers see them."""
         return synchronize_batch_norm(model)
 
     def revert(self, model: nn.Module) -> nn.Module:

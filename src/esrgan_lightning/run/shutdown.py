@@ -138,7 +138,7 @@ class GracefulShutdown(Callback):
         self._start = time.monotonic()
         found = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in SIGNALS}
         hangup = getattr(signal, "SIGHUP", None)
-        # nohup has SIGHUP ignored; a shell that starts a command behind its back has SIGINT, which is no wish.
+        # nohup ignores SIGHUP; a shell ignores SIGINT for what runs in the background, which is no wish.
         self._before = {
             each: was
             for each, was in found.items()

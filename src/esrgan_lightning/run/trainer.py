@@ -26,11 +26,10 @@ from esrgan_lightning.run.checkpoints import BestCheckpoint, LastCheckpoint, Who
 from esrgan_lightning.run.cuda_graphs import CudaGraphs
 from esrgan_lightning.run.guards import NonFiniteBatch
 from esrgan_lightning.run.precision import Precision, resolve_precision
-from esrgan_lightning.run.processes import check_launch, layer_sync
+from esrgan_lightning.run.processes import ManualDDP, check_launch, layer_sync
 from esrgan_lightning.run.progress import progress
 from esrgan_lightning.run.speed import speed_up
 from esrgan_lightning.stages.base import Stage
-from esrgan_lightning.stages.gan import GANStage
 from esrgan_lightning.stages.material import MaterialStage, save_features
 
 # Other options of Lightning's Trainer that change nothing of what is trained.
@@ -195,7 +194,7 @@ def build_trainer(
             accelerator=settings.device_type,
             devices=settings.devices,
             num_nodes=settings.num_nodes,
-            strategy=_strategy(settings, stage, spawn=spawn),
+            strategy=_strategy(settings, spawn=spawn),
             plugins=[
                 WholeCheckpoints(),
                 *([layer_sync(settings.device_type)] if settings.sync_batchnorm else []),
@@ -247,11 +246,9 @@ def _profiler(settings: TrainerSettings, run_dir: Path) -> dict[str, Profiler]:
     return {"profiler": kinds[name](dirpath=run_dir, filename="profile")}
 
 
-def _strategy(settings: TrainerSettings, stage: Stage, *, spawn: bool) -> str:
+def _strategy(settings: TrainerSettings, *, spawn: bool) -> str | ManualDDP:
     if settings.num_nodes == 1 and settings.devices in (1, "1"):
         return "auto"
     if spawn and settings.num_nodes > 1:
         raise InputError("a multirun starts its processes itself: it cannot span trainer.num_nodes > 1")
-    name = "ddp_spawn" if spawn else "ddp"
-    # In a GAN update each backward touches one of the two networks.
-    return f"{name}_find_unused_parameters_true" if isinstance(stage, GANStage) else name
+    return ManualDDP(start_method="spawn" if spawn else "popen")

@@ -4,7 +4,6 @@ A stage's algorithm is its ``update``: losses of one batch, and a call of :meth:
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,7 +16,7 @@ from torchmetrics import Metric
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import conditions_of, network_spec
-from esrgan_lightning.ops.distributed import logged_means
+from esrgan_lightning.ops.distributed import average_gradients, logged_means
 from esrgan_lightning.stages.ema import averaged
 from esrgan_lightning.stages.faults import (
     Fault,
@@ -29,7 +28,6 @@ from esrgan_lightning.stages.faults import (
 from esrgan_lightning.stages.steps import (
     device_guarded_step,
     guarded_step,
-    no_gradient_sync,
     scaled_step,
     scaler_of,
     unscale_and_clip,
@@ -152,17 +150,19 @@ class Stage(pl.LightningModule):
         self.terms.append({name: term.detach() for name, term in terms.items()})
         # A loss that is not finite can have finite gradients: NaN in all of them tells `step`, on every rank.
         share = loss.detach() * 0 + 1 / self.accumulate
-        with nullcontext() if self.completes_update else no_gradient_sync(self):
-            self.manual_backward(loss * share)
+        self.manual_backward(loss * share)
 
     def step(self, optimizer: LightningOptimizer) -> Tensor:
-        """With the update's last batch: one step, left out if a gradient is not finite.
+        """With the update's last batch: one step along the mean of the processes' gradients.
+
+        It is left out if a gradient is not finite.
 
         Returns:
             The gradient's L2 norm before clipping.
         """
         if not self.completes_update:
             return self._norm
+        average_gradients(p for group in optimizer.param_groups for p in group["params"])
         taken: Tensor | bool
         if not self.sync_each_step:
             self._norm, taken = device_guarded_step(optimizer.optimizer, self.clip_norm)

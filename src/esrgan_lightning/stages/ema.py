@@ -19,7 +19,6 @@ class MovingAverage(AveragedModel):
 
     def __init__(self, generator: nn.Module, decay: float) -> None:
         super().__init__(generator)
-        # Neither an optimiser nor DDP's reducer must see the copy.
         self.requires_grad_(False)
         self.decay, self._begun = decay, False
 

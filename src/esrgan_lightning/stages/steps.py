@@ -1,12 +1,10 @@
-"""What a step by hand touches: gradients, the scaler, DDP's reducer, Lightning's counter."""
+"""What a step by hand touches: gradients, the scaler, Lightning's counter."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
@@ -20,12 +18,6 @@ def parameters_of(optimizer: Optimizer) -> list[Tensor]:
 def gradients_of(optimizer: Optimizer) -> list[Tensor]:
     """The gradients of the optimiser's parameters."""
     return [p.grad for p in parameters_of(optimizer) if p.grad is not None]
-
-
-def no_gradient_sync(stage: pl.LightningModule) -> AbstractContextManager[None]:
-    """Within the block a backward pass adds to this process's own gradients, and DDP waits."""
-    strategy = stage.trainer.strategy
-    return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
 
 
 def scaler_of(stage: pl.LightningModule) -> Any:
