@@ -52,7 +52,7 @@ def test_textures_are_told_apart_and_the_features_serve_a_gan(tmp_path, textures
     assert set(metrics) == {"val/accuracy", "val/loss"}
     assert metrics["val/accuracy"] >= 0.8
     assert {path.name for path in run.iterdir()} == {
-        "checkpoints", "config.yaml", "features.safetensors", "metrics.csv", "outcome.json",
+        ".lock", "checkpoints", "config.yaml", "features.safetensors", "metrics.csv", "outcome.json",
     }  # fmt: skip
     assert {"last.ckpt", "best_update_0000025.ckpt"} == {
         path.name for path in (run / "checkpoints").iterdir()
