@@ -67,7 +67,8 @@ def test_two_processes_leave_one_folder_and_equal_parameters(tmp_path):
     assert len(re.findall(HASH, done.stdout)) == 2
     assert re.search(HASH, (run / "train.log").read_text())
     assert {each.name for each in run.iterdir()} == {
-        ".lock", "checkpoints", "samples", "config.yaml", "generator.safetensors", "metrics.csv", "outcome.json",
+        ".lock", "checkpoints", "samples", "config.yaml", "generator.safetensors", "metrics.csv",
+        "outcome.json",
         "train.log", "train_ddp_process_1.log",
     }  # fmt: skip
     assert [each.name for each in (run / "samples").iterdir()] == ["update_0000002.png"]
