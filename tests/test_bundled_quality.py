@@ -75,13 +75,7 @@ def test_no_tint(name, shared):
     assert {file: tint for file, tint in tints.items() if tint >= 1} == {}
 
 
-# Strict, so that the network which mends it takes the mark away.
-weaves = pytest.mark.xfail(strict=True, reason="the bundled GAN network stands at -0.11")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[weaves] if name == "gan" else []) for name in bundled_names()]
-)
+@pytest.mark.parametrize("name", bundled_names())
 def test_no_grid(name, shared):
     _, (of_hr, of_sr) = seen(name, shared("data/Kodak"))
     assert abs(of_sr - of_hr) < 0.08
