@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 
 import pytest
@@ -94,22 +95,84 @@ def test_markdown_keeps_its_columns(tmp_path):
     assert r"one \| two three" in lines[2]
 
 
+DEEP = "[" * 3000
+BOMB = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9 if i else ['x'] * 9)}]" for i in range(12))
+
+
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content"),
     [
-        ("outcome.json", "{", "outcome.json cannot be read"),
-        ("outcome.json", "[1]", "expected a dict"),
-        ("config.yaml", "!!python/object/apply:os.system [ls]", "config.yaml cannot be read"),
-        ("metrics.csv", "step,val/psnr_y\nten,3\n", "metrics.csv cannot be read"),
-        ("metrics.csv", "update,val/psnr_y\n1,3\n", "metrics.csv cannot be read"),
+        ("outcome.json", "{"),
+        ("outcome.json", "[1]"),
+        ("outcome.json", '{"state": ["finished"]}'),
+        ("outcome.json", '{"seconds": .nan}'),
+        ("outcome.json", '{"seconds": true}'),
+        ("outcome.json", '{"seconds": 1' + "0" * 400 + "}"),
+        ("overrides.yaml", "a: 1"),
+        ("config.yaml", "!!python/object/apply:os.system [ls]"),
+        ("config.yaml", BOMB),
+        ("config.yaml", "&a {b: *a}"),
+        ("config.yaml", f"a: {DEEP}"),
+        ("config.yaml", "a: 2026-01-01"),
+        ("config.yaml", "? [1, 2]\n: 3"),
+        ("config.yaml", f"a: 0x{'f' * 9000}"),
+        ("config.yaml", f"a: {'1' * 9000}"),
+        ("config.yaml", "a: '" + "x" * 70_000 + "'"),
+        ("config.yaml", b"\xff\xfe"),
+        ("metrics.csv", "step,val/psnr_y\nten,3\n"),
+        ("metrics.csv", "update,val/psnr_y\n1,3\n"),
+        ("metrics.csv", "step,a\n1,2,3\n"),
+        ("metrics.csv", "step,a\n-1,2\n"),
+        ("metrics.csv", f"step,a\n{10**30},2\n"),
+        ("metrics.csv", "step" + ",a" * 300 + "\n1\n"),
+        ("metrics.csv", "step,a\n1," + "1" * 200_000),
+        ("metrics.csv", b"step,a\n1,\xff\n"),
     ],
 )
-def test_a_damaged_file_is_named(tmp_path, name, content, words):
-    """Breaks if a foreign file runs code, or ends in a traceback."""
+def test_a_run_with_a_damaged_or_hostile_file_is_left_out_in_a_line(tmp_path, caplog, name, content):
+    """Breaks if a foreign file runs code, ends in a traceback, fills the memory, or hides the other runs."""
     make(tmp_path / "a")
-    (tmp_path / "a" / name).write_text(content)
-    with pytest.raises(InputError, match=words):
+    (tmp_path / "a" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match="none of 1 runs"):
         find_runs([tmp_path])
+    make(tmp_path / "b")
+    caplog.clear()
+    assert [run.name for run in find_runs([tmp_path])] == ["b"]
+    (line,) = caplog.messages
+    assert line.startswith("the run a is left out:")
+    assert name in line
+    assert line.isprintable()
+    assert len(line) < 1200
+
+
+def test_large_files_are_refused_unread(tmp_path):
+    """A terabyte that takes no room."""
+    make(tmp_path / "a")
+    with (tmp_path / "a/metrics.csv").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match="none of 1 runs"):
+        find_runs([tmp_path])
+
+
+@pytest.mark.filterwarnings("error")
+def test_strange_texts_figures_and_pictures_are_shown_or_left_out(tmp_path, monkeypatch, caplog):
+    """Breaks if a terminal obeys a run's text, a formula ends the page, or a picture ends it."""
+    monkeypatch.chdir(tmp_path)
+    run = make(tmp_path / "runs/a", state="\x1b[2Jodd", error="![x](http://evil.example/)<img src=http://e>")
+    make(tmp_path / "runs/b")
+    (run / "metrics.csv").write_text("step,val/$\\frac,val/large\n1,1,1e308\n9007199254740992,2,-1e308\n")
+    (run / "samples").mkdir()
+    (run / "samples/update_1.png").write_bytes(b"no picture")
+    (run / "samples/update_x.png").write_bytes(b"")
+    os.utime(run / "metrics.csv", (1e12, 1e12))
+    for command in (["runs"], ["report", "runs"], ["report", "runs", "-o", "r.md"]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        assert "\x1b" not in done.stdout
+    assert "the crops of a are left out" in caplog.text
+    text = (tmp_path / "r.md").read_text()
+    assert r"!\[x](http://evil.example/)\<img" in text
+    assert r"\<img src" in text
 
 
 def test_no_run_and_no_folder(tmp_path):

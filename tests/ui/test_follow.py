@@ -3,10 +3,8 @@
 import os
 
 import pytest
-import torch
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import write_image
 from esrgan_lightning.ui import follow
 
 
@@ -50,12 +48,3 @@ def test_long_curves_are_thinned_and_keep_their_end(count):
     assert few[-1:] == points[-1:]
     assert few == sorted(few)
     assert len(few) >= min(count, 200)
-
-
-def test_samples_are_named_by_their_update(tmp_path):
-    folder = run(tmp_path / "runs/c")
-    for update in (500, 1000):
-        write_image(folder / f"samples/update_{update:07}.png", torch.zeros(3, 8, 8, dtype=torch.uint8))
-    found = follow.sample_pictures(follow.look(tmp_path / "runs", "c"))
-    assert list(found) == ["1,000", "500"]
-    assert found["500"].name == "update_0000500.png"

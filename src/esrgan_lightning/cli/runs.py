@@ -49,7 +49,8 @@ def _spent(run: "Run") -> tuple[str, str, str]:
     for path in files_below(run.folder):
         with suppress(OSError):  # a run that is under way deletes old checkpoints
             status.append(path.stat())
-    written = datetime.fromtimestamp(max((each.st_mtime for each in status), default=0))
+    last = max((each.st_mtime for each in status), default=0)
+    written = datetime.fromtimestamp(min(max(last, 0), 2**37))  # a file may claim any time
     size = f"{sum(each.st_size for each in status) / 1e6:,.0f} MB"
     time = "–" if run.seconds is None else duration(run.seconds)
     return time, size, f"{written:%Y-%m-%d %H:%M}"

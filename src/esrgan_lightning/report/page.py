@@ -1,6 +1,7 @@
 """Runs as one page for the browser: table, learning curves, crops. It asks for nothing from anywhere."""
 
 import io
+import logging
 from collections.abc import Sequence
 from html import escape
 
@@ -8,11 +9,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from esrgan_lightning.ops import read_rgb
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.html import data_url, html_document
 from esrgan_lightning.ops.picture import columns
-from esrgan_lightning.report.runs import Run
+from esrgan_lightning.report.runs import Run, read_sample
 from esrgan_lightning.report.table import Cell, rows, shown
+
+logger = logging.getLogger(__name__)
 
 # Of a run's pictures of crops, stages/callbacks.py.
 _LABELS = ("LR", "bicubic", "SR", "HR")
@@ -70,7 +73,7 @@ def _charted(runs: Sequence[Run]) -> list[str]:
 
 def _chart(name: str, runs: Sequence[Run]) -> str:
     figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.add_subplot(xlabel="update", title=name)
+    axes = figure.add_subplot(xlabel="update", title=_plain(name))
     for number, run in enumerate(runs):
         if points := run.curves.get(name):
             updates, values = zip(*points, strict=True)
@@ -81,7 +84,7 @@ def _chart(name: str, runs: Sequence[Run]) -> str:
                 linestyle=("-", "--", ":")[number // 10 % 3],
                 marker="o" if len(points) < 12 else None,
                 markersize=3,
-                label=run.name.replace("$", r"\$"),  # else it would begin a formula
+                label=_plain(run.name),
             )
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=7)
@@ -90,13 +93,22 @@ def _chart(name: str, runs: Sequence[Run]) -> str:
     return f'<img class="chart" alt="{escape(name)} over updates" src="{data_url(data.getvalue(), "png")}">'
 
 
+def _plain(text: str) -> str:
+    """Matplotlib takes what stands between dollars for formulas."""
+    return text.replace("$", r"\$")
+
+
 def _crops(runs: Sequence[Run]) -> list[str]:
     """LR, bicubic and HR once, and each run's SR; runs that were judged by other photos stand apart."""
     alike: list[tuple[list[Tensor], list[tuple[Run, Tensor]]]] = []
     for run in runs:
         if run.samples is None:
             continue
-        mine = columns(read_rgb(run.samples), _LABELS)
+        try:
+            mine = columns(read_sample(run.samples), _LABELS)
+        except InputError as error:
+            logger.warning("the crops of %s are left out: %s", run.name, error)
+            continue
         group = next(
             (each for each in alike if each[0][3].equal(mine[3]) and each[0][0].equal(mine[0])), None
         )

@@ -2,7 +2,7 @@
 
 import csv
 import json
-import math
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +10,28 @@ from statistics import median
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+from torch import Tensor
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import image_size, read_rgb
 from esrgan_lightning.ops.files import files_below
+
+logger = logging.getLogger(__name__)
 
 # Where a run lies and how it is watched makes no difference to what it is.
 _ASIDE = ("name", "resume", "overwrite", "logger", "metrics", "init_settings")
-_LARGEST = 64 * 2**20  # bytes of a file that is read
+# A stranger's file may be as large as it likes; these are some ten times what a long run writes.
+_YAML_BYTES, _CSV_BYTES = 2**16, 2**26
+_COLUMNS, _CELLS = 256, 4_000_000  # of metrics.csv
+_LAST_UPDATE = 2**53  # above it a float is another number
+_PIXELS = 2**25  # of a grid of crops
+_INFINITE = 1e100  # nobody draws a curve to there
+_TEXT = 1000  # characters of a text that is shown
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder.
+    """One run's folder. Its texts have no control characters, and 1,000 characters at most.
 
     Attributes:
         name: its path, as short as tells it apart.
@@ -70,8 +80,10 @@ class Run:
 def find_runs(folders: Sequence[Path]) -> list[Run]:
     """All runs at or below the folders, by their paths; numbers count as numbers.
 
+    A run with a file that cannot be read is left out, with a warning.
+
     Raises:
-        InputError: a folder does not exist, there is no run, or a run's file cannot be read.
+        InputError: a folder does not exist, or there is no run that can be read.
     """
     found: dict[Path, None] = {}
     for folder in folders:
@@ -82,8 +94,15 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
         found |= dict.fromkeys(sorted(below, key=_by_number))
     if not found:
         raise InputError(f"no run below {', '.join(map(str, folders))}: a run's folder holds config.yaml")
-    names = _short_names(list(found))
-    return [read_run(path, name) for path, name in zip(found, names, strict=True)]
+    runs: list[Run] = []
+    for path, name in zip(found, _short_names(list(found)), strict=True):
+        try:
+            runs.append(read_run(path, name))
+        except InputError as error:
+            logger.warning("the run %s is left out: %s", _text(name), _text(error))
+    if not runs:
+        raise InputError(f"none of {len(found)} runs can be read")
+    return runs
 
 
 def differences(runs: Sequence[Run]) -> list[str]:
@@ -102,7 +121,11 @@ def differences(runs: Sequence[Run]) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return _text(value if isinstance(value, str) else json.dumps(value))
+
+
+def _text(value: object) -> str:
+    return "".join(each if each.isprintable() else " " for each in str(value)[:_TEXT])
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
@@ -124,36 +147,84 @@ def read_run(folder: Path, name: str) -> Run:
         InputError: a file cannot be read.
     """
     outcome = _yaml(folder / "outcome.json")
-    config = _yaml(folder / "config.yaml")
+    state, error, seconds = (outcome.get(key) for key in ("state", "error", "seconds"))
+    if not isinstance(state, str | None) or not isinstance(error, str | None) or not _is_time(seconds):
+        raise InputError(f"{folder / 'outcome.json'} is not what a run writes: state, error or seconds")
     overrides = _yaml(folder / "overrides.yaml", kind=list)
-    pictures = sorted((folder / "samples").glob("update_*.png"))
-    seconds = outcome.get("seconds")
+    pictures = sample_pictures(folder)
     return Run(
-        name=name,
+        name=_text(name),
         folder=folder,
-        state=str(outcome.get("state", "unknown")),
-        error=str(outcome.get("error", "")),
-        settings={k: v for k, v in _flat(config) if k.split(".")[0] not in _ASIDE},
-        overrides=[str(each) for each in overrides],
+        state=_text(state or "unknown"),
+        error=_text(error or ""),
+        settings={
+            _text(key): value
+            for key, value in _flat(_yaml(folder / "config.yaml"))
+            if key.split(".")[0] not in _ASIDE
+        },
+        overrides=[_text(each) for each in overrides],
         curves=_curves(folder / "metrics.csv"),
-        seconds=float(seconds) if isinstance(seconds, int | float) else None,
-        samples=pictures[-1] if pictures else None,
+        seconds=seconds,
+        samples=pictures[max(pictures)] if pictures else None,
     )
 
 
+def sample_pictures(folder: Path) -> dict[int, Path]:
+    """The grids of crops in a run's folder by their updates."""
+    numbers = ((path.stem.removeprefix("update_"), path) for path in folder.glob("samples/update_*.png"))
+    return {int(number): path for number, path in numbers if number.isdecimal() and len(number) < 16}
+
+
+def read_sample(path: Path) -> Tensor:
+    """(3,H,W) uint8: a grid of crops.
+
+    Raises:
+        InputError: it cannot be read, or has more pixels than a run writes.
+    """
+    height, width = image_size(path)
+    if height * width > _PIXELS:
+        raise InputError(f"{path} has {width}×{height} pixels: it is not of a run")
+    return read_rgb(path)
+
+
+def _is_time(seconds: Any) -> bool:
+    return seconds is None or (type(seconds) in (int, float) and 0 <= seconds < 1e12)
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Without aliases: a few of them stand for more than any memory holds, or for themselves."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases, which no run writes")
+        return super().compose_node(parent, index)
+
+
 def _yaml(path: Path, kind: type[Any] = dict) -> Any:
-    """What the file says; empty where there is none."""
+    """What the file says, in JSON's types; empty where there is none."""
     if not path.is_file():
         return kind()
+    text = _read(path, _YAML_BYTES)
     try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path} is too large to be a run's file")
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.load(text, _Loader)
+        json.dumps(content)
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read: it is damaged, or not of a run") from error
     if not isinstance(content, kind):
         raise InputError(f"{path} is not what a run writes: expected a {kind.__name__}")
     return content
+
+
+def _read(path: Path, largest: int) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+        text = data.decode()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if len(data) > largest:
+        raise InputError(f"{path} is larger than {largest:,} bytes: it is not of a run")
+    return text
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -168,15 +239,16 @@ def _curves(path: Path) -> dict[str, list[tuple[int, float]]]:
     if not path.is_file():
         return {}
     curves: dict[str, list[tuple[int, float]]] = {}
+    rows = csv.DictReader(_read(path, _CSV_BYTES).splitlines())
     try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path} is too large to be a run's file")
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                update = int(row.pop("step"))
-                for name, text in row.items():
-                    if text and math.isfinite(value := float(text)):
-                        curves.setdefault(name, []).append((update, value))
-    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        columns = len(rows.fieldnames or ())
+        for number, row in enumerate(rows, 1):
+            update = int(row.pop("step"))
+            if columns > _COLUMNS or number * columns > _CELLS or not 0 <= update <= _LAST_UPDATE:
+                raise ValueError(f"{columns:,} columns, row {number:,}, update {update:,}")
+            for name, text in row.items():
+                if text and abs(value := float(text)) < _INFINITE:
+                    curves.setdefault(_text(name), []).append((update, value))
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a run's metrics.csv: {error}") from error
     return curves

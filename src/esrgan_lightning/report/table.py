@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from esrgan_lightning.report.runs import Run, differences
@@ -41,8 +42,8 @@ def csv_table(runs: Sequence[Run]) -> str:
 
 
 def markdown_table(runs: Sequence[Run]) -> str:
-    """A table of Markdown."""
+    """A table of Markdown; texts of the runs are no markup in it, so that no reader fetches anything."""
     heads, body = rows(runs)
     lines = [heads, ["---"] * len(heads), *([shown(cell) for cell in row] for row in body)]
-    escaped = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    escaped = [[re.sub(r"([\\`*<\[|])", r"\\\1", str(cell)) for cell in line] for line in lines]
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)

@@ -48,9 +48,3 @@ def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """At most 400 of a curve's points, the last among them."""
     step = -(-len(points) // _POINTS)
     return list(points[::-1][::step][::-1]) if step > 1 else list(points)
-
-
-def sample_pictures(run: Run) -> dict[str, Path]:
-    """The grids of crops by update, newest first."""
-    files = sorted((run.folder / "samples").glob("update_*.png"), reverse=True)
-    return {f"{int(file.stem.removeprefix('update_')):,}": file for file in files}

@@ -7,8 +7,8 @@ import gradio as gr
 import pandas as pd  # Gradio's plots take nothing else, and bring it
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import read_rgb
 from esrgan_lightning.report import Run
+from esrgan_lightning.report.runs import read_sample, sample_pictures
 from esrgan_lightning.ui import follow
 from esrgan_lightning.ui.session import show_errors
 
@@ -40,9 +40,11 @@ class FollowTab:
             return (f"No run below {self.runs.name}/ yet: `esrgan-train` makes one.", *[gr.skip()] * 6)
         try:
             run = follow.look(self.runs, name)
-            pictures = follow.sample_pictures(run)
+            pictures = {
+                f"{update:,}": path for update, path in sorted(sample_pictures(run.folder).items())[::-1]
+            }
             chosen = pictures.get(sample, run.samples)
-            pixels = None if chosen is None else read_rgb(chosen).permute(1, 2, 0).numpy()
+            pixels = None if chosen is None else read_sample(chosen).permute(1, 2, 0).numpy()
         except InputError as error:  # a file may be half written: the next look is in five seconds
             return (str(error), *[gr.skip()] * 6)
         curves = sorted(run.curves)
