@@ -128,6 +128,7 @@ BOMB = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9 if i else ['x'] * 
         ("metrics.csv", "step,a\n1," + "1" * 200_000),
         ("metrics.csv", b"step,a\n1,\xff\n"),
     ],
+    ids=lambda value: ascii(value)[:20],
 )
 def test_a_run_with_a_damaged_or_hostile_file_is_left_out_in_a_line(tmp_path, caplog, name, content):
     """Breaks if a foreign file runs code, ends in a traceback, fills the memory, or hides the other runs."""

@@ -212,7 +212,9 @@ def test_a_click_on_the_map_moves_the_part(home, visitor, tmp_path):
 def test_the_whole_comes_home(home, visitor, tmp_path):
     """The file has all pixels, and is what the network makes of the whole photo."""
     path = photo(tmp_path / "mine.png", 96, 120, 3)
+    assert visitor.locator("#example input").input_value()
     upload(visitor, path)
+    assert visitor.locator("#example input").input_value() == "", "an example's name stands by an upload"
     visitor.locator("#whole").click()
     settled(visitor, "#result")
     with visitor.expect_download() as waiting:
@@ -232,10 +234,12 @@ def test_an_original_is_shrunk_and_measured(visitor, tmp_path):
 
 
 def test_a_broken_file_is_told_in_words_and_the_page_goes_on(visitor, tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nothing" * 20)
+    name = "broken ![a](evil) <img src=evil>.png"  # Gradio drops colons and slashes
+    (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" + b"nothing" * 20)
     before = sources(visitor)
-    visitor.set_input_files("#photo input[type=file]", tmp_path / "broken.png")
-    assert "broken.png" in message(visitor)
+    visitor.set_input_files("#photo input[type=file]", tmp_path / name)
+    assert "broken" in message(visitor)
+    assert visitor.locator(".toast-body img").count() == 0
     assert sources(visitor) == before
     visitor.locator("#alpha input[type=range]").fill("0.5")
     settled(visitor, other_than=before[1:])
@@ -277,14 +281,18 @@ def test_two_visitors_have_each_their_own(home, browser, address, tmp_path):
 
 def test_a_run_is_followed_while_it_trains(home, visitor):
     visitor.get_by_role("tab", name="Follow a run").click()
-    status = visitor.locator("#status")
-    playwright.expect(status).to_contain_text("sweep/0", timeout=WAIT)
-    playwright.expect(status).to_contain_text("psnr_y 21.5")
+    status = visitor.locator("#status textarea")
+    playwright.expect(status).to_have_value(re.compile(r"sweep/0: running.*psnr_y 21\.5"), timeout=WAIT)
     with (home / "runs/sweep/0/metrics.csv").open("a") as file:
         file.write("30,0.125,23.25\n")
-    playwright.expect(status).to_contain_text("psnr_y 23.25", timeout=WAIT)
+    playwright.expect(status).to_have_value(re.compile(r"psnr_y 23\.25"), timeout=WAIT)
+    # Its texts are shown as they are; the visitor's browser would fetch a picture of theirs.
+    foreign = "![a](http://evil.example/1)<img src=http://evil.example/2>"
+    (home / "runs/sweep/0/outcome.json").write_text(json.dumps({"state": "failed", "error": foreign}))
+    playwright.expect(status).to_have_value(re.compile(re.escape(foreign)), timeout=WAIT)
     visitor.locator("#samples img").wait_for()
-    visitor.locator("#plot-right").wait_for()
+    for where in ("left", "right"):
+        visitor.locator(f"#plot-{where} img").wait_for()
 
 
 def answer(request: str | urllib.request.Request) -> tuple[int, str]:
@@ -305,6 +313,13 @@ def test_no_file_of_the_server_is_given_out(home, address, prefix):
     upwards = ("../../../../etc/passwd", "..%2f..%2f..%2f..%2fetc/passwd", "/etc/passwd")
     for path in (*upwards, str(home / "runs/secret.txt"), str(home / "psnr.safetensors")):
         assert answer(f"{address}{prefix}{path}")[0] in (400, 403, 404, 405)
+
+
+def test_no_other_name_or_site_is_answered(address):
+    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        assert answer(urllib.request.Request(address, headers=headers))[0] == 403
+    large = urllib.request.Request(f"{address}/gradio_api/upload", bytes(40 * 2**20))
+    assert answer(large)[0] == 413
 
 
 def test_no_file_of_the_server_is_opened_as_an_upload(home, address):

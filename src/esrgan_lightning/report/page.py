@@ -71,7 +71,13 @@ def _charted(runs: Sequence[Run]) -> list[str]:
     return [*sorted(name for name in there if name.startswith("val/")), *(n for n in _FIRST if n in there)]
 
 
-def _chart(name: str, runs: Sequence[Run]) -> str:
+def chart(name: str, runs: Sequence[Run]) -> Figure:
+    """A curve of each run over updates; of a few updates each is marked, so that one alone is seen.
+
+    Args:
+        name: Of the metric.
+        runs: With their names in the legend, where there are several.
+    """
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.add_subplot(xlabel="update", title=_plain(name))
     for number, run in enumerate(runs):
@@ -83,13 +89,18 @@ def _chart(name: str, runs: Sequence[Run]) -> str:
                 color=f"C{number % 10}",
                 linestyle=("-", "--", ":")[number // 10 % 3],
                 marker="o" if len(points) < 12 else None,
-                markersize=3,
+                markersize=4,
                 label=_plain(run.name),
             )
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=7)
+    if len(runs) > 1:
+        figure.legend(loc="outside right upper", fontsize=7)
+    return figure
+
+
+def _chart(name: str, runs: Sequence[Run]) -> str:
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=130)
+    chart(name, runs).savefig(data, format="png", dpi=130)
     return f'<img class="chart" alt="{escape(name)} over updates" src="{data_url(data.getvalue(), "png")}">'
 
 

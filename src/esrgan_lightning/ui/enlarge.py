@@ -1,7 +1,9 @@
 """The tab that enlarges a photo."""
 
 import tempfile
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -19,6 +21,8 @@ from esrgan_lightning.ui.session import Limits, Visit, show_errors
 _SCREEN = 768  # pixels of a compared part on the screen
 _LARGE = 2048  # of the whole result; the file has them all
 _MAP = 360  # of the small picture on which a part is chosen
+_PROGRESS = gr.Progress()  # as a default it makes Gradio show what it is told
+_FIGURES = "PSNR, SSIM: close to the original (higher is better). NIQE: looks natural (lower is better)."
 _SIDES = (32, 64, 128, 256)
 
 
@@ -34,22 +38,23 @@ class EnlargeTab:
 
     def __init__(self, pair: NetworkPair, examples: Mapping[str, Path], limits: Limits) -> None:
         self.pair, self.examples, self.limits = pair, examples, limits
+        self._pace: float | None = None  # seconds for an LR pixel, the last time
 
     @show_errors
-    def upload(self, path: str, side: int) -> tuple[Visit, bool]:
+    def upload(self, path: str, side: int) -> tuple[Visit, bool, None]:
         """Opens a visitor's file, which is then deleted: its pixels stay for as long as the visit."""
         file = Path(path)
         try:
             photo = view.read_photo(file, self.limits.photo_pixels)
         finally:
             file.unlink(missing_ok=True)
-        return self._visit(photo, file.stem, False, side), False
+        return self._visit(photo, file.stem, False, side), False, None
 
     @show_errors
-    def example(self, name: str, side: int) -> tuple[Visit, bool]:
+    def example(self, name: str, side: int) -> tuple[Visit, bool, None]:
         """Opens one of ours, as an original to measure against."""
         photo = view.read_photo(self.examples[name], self.limits.photo_pixels)
-        return self._visit(photo, self.examples[name].stem, True, side), True
+        return self._visit(photo, self.examples[name].stem, True, side), True, None
 
     def _visit(self, photo: Tensor, name: str, is_hr: bool, side: int) -> Visit:
         picture = view.as_picture(photo, is_hr=is_hr, scale=self.pair.scale)
@@ -86,18 +91,33 @@ class EnlargeTab:
         """Map, the part under the divider, its figures, the button."""
         if visit is None:
             return None, None, gr.update(visible=False), gr.update(interactive=False)
+        begin = time.monotonic()
         bicubic, sr = view.compare(visit.picture, visit.part, self.pair, alpha)
+        self._pace = (time.monotonic() - begin) / visit.part.side**2
         hr = view.part_of_hr(visit.picture, visit.part, self.pair.scale)
         small = _pixels(view.framed(visit.small, visit.picture, visit.part))
         both = tuple(_pixels(view.shown(each, _SCREEN)) for each in (bicubic, sr))
         return small, both, self._table(bicubic, sr, hr, alpha, "part"), gr.update(interactive=True)
 
     @show_errors
-    def whole(self, visit: Visit | None, alpha: float) -> tuple[Any, ...]:
-        """The whole under the divider, its file, its figures."""
+    def whole(
+        self,
+        visit: Visit | None,
+        alpha: float,
+        progress: gr.Progress = _PROGRESS,
+    ) -> tuple[Any, ...]:
+        """The whole under the divider, its file, its figures; meanwhile how long it will take."""
         if visit is None:
             return gr.skip(), gr.skip(), gr.skip()
-        bicubic, sr = view.enlarge(visit.picture, self.pair, alpha, self.limits.pixels)
+        height, width = visit.picture.lr.shape[-2:]
+        begin, likely = time.monotonic(), max((self._pace or 0) * height * width, 1)
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(view.enlarge, visit.picture, self.pair, alpha, self.limits.pixels)
+            while not wait([work], timeout=0.5).done:
+                passed = time.monotonic() - begin
+                told = f"{width}×{height} pixels: {passed:.0f} s of about {max(likely, passed):.0f} s"
+                progress(min(passed / likely, 0.99), desc=told)
+        bicubic, sr = work.result()
         for earlier in Path(visit.folder.name).iterdir():
             earlier.unlink()
         file = Path(visit.folder.name) / f"{visit.name}_x{self.pair.scale}_alpha{alpha:g}.png"
@@ -112,7 +132,7 @@ class EnlargeTab:
         rows = view.figures({f"bicubic, {of}": bicubic, f"α = {alpha:g}, {of}": sr}, hr, self.pair.scale)
         return gr.update(value=rows, visible=True)
 
-    def build(self) -> None:
+    def build(self, page: gr.Blocks) -> None:
         """Lays the tab out, within a page."""
         # A visitor's picture is forgotten an hour after the last request.
         visit = gr.State(None, time_to_live=3600)
@@ -153,8 +173,14 @@ class EnlargeTab:
                     interactive=False,
                     elem_id="part",
                 )
-                heads = ["", "PSNR-Y, dB", "SSIM-Y", "NIQE (low is better)"]
-                table = gr.Dataframe(headers=heads, interactive=False, visible=False, elem_id="figures")
+                table = gr.Dataframe(
+                    headers=["", "PSNR-Y, dB ↑", "SSIM-Y ↑", "NIQE ↓"],
+                    label=_FIGURES,
+                    show_label=True,
+                    interactive=False,
+                    visible=False,
+                    elem_id="figures",
+                )
                 button = gr.Button("Enlarge the whole photo", variant="primary", elem_id="whole")
                 result = gr.ImageSlider(
                     label="bicubic | network, whole photo",
@@ -175,10 +201,11 @@ class EnlargeTab:
         last: dict[str, Any] = {**asked, "trigger_mode": "always_last"}
         shown = (self.show, [visit, alpha], [small, part, table, button])
         opened = [
-            file.upload(self.upload, [file, side], [visit, is_hr], **asked),
-            example.input(self.example, [example, side], [visit, is_hr], **asked),
+            # The name of the photo before goes: of an example, of a file.
+            file.upload(self.upload, [file, side], [visit, is_hr, example], **asked),
+            example.input(self.example, [example, side], [visit, is_hr, file], **asked),
             is_hr.input(self.reopen, [visit, is_hr, side], visit, **asked),
-            gr.on(fn=self.example, inputs=[example, side], outputs=[visit, is_hr], **asked),
+            page.load(self.example, [example, side], [visit, is_hr, file], **asked),
         ]
         for event in opened:
             event.success(
@@ -194,9 +221,11 @@ class EnlargeTab:
         for event in moved:
             event.success(*shown, **last)
         alpha.input(*shown, **last)
-        button.click(
+        # Progress stands in the result's place, which is seen from the click on.
+        shown_from_now = button.click(lambda: gr.update(visible=True), None, result, api_visibility="private")
+        shown_from_now.then(
             self.whole, [visit, alpha], [result, download, table], **{**asked, "show_progress": "full"}
-        )
+        ).failure(lambda: gr.update(visible=False), None, result, api_visibility="private")
 
 
 def _pixels(image: Tensor) -> NDArray[np.uint8]:

@@ -1,12 +1,10 @@
 """Looks at a run while it trains: its folder's files, nothing else."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.report.runs import Run, read_run
 
-_POINTS = 400  # of a curve, on the screen
 _RUNS = 500
 
 
@@ -35,16 +33,10 @@ def look(runs: Path, name: str) -> Run:
 
 def status(run: Run) -> str:
     """A line: how it stands, how far it is, the last figures."""
-    words = [f"**{run.name}**: {run.state}", f"update {run.updates:,}"]
+    words = [f"{run.name}: {run.state}", f"update {run.updates:,}"]
     if run.images_per_second is not None:
         words.append(f"{run.images_per_second:.1f} images/s")
     words += [f"{name} {value:.4g}" for name, value in run.metrics.items()]
     if run.error:
         words.append(run.error)
     return " · ".join(words)
-
-
-def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most 400 of a curve's points, the last among them."""
-    step = -(-len(points) // _POINTS)
-    return list(points[::-1][::step][::-1]) if step > 1 else list(points)

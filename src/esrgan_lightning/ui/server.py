@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 
 from esrgan_lightning.errors import InputError, needs_extra
@@ -84,19 +85,28 @@ def _run(
     ready: Callable[[str], None] | None,
 ) -> None:
     import gradio as gr
+    from starlette.middleware import Middleware
 
     from esrgan_lightning.ui.enlarge import EnlargeTab
+    from esrgan_lightning.ui.guard import Guard
     from esrgan_lightning.ui.session import Limits
     from esrgan_lightning.ui.watch import FollowTab
 
     limits = Limits()
     # Files are removed an hour after they were made.
     with gr.Blocks(title="ESRGAN", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.Markdown(f"# ESRGAN ×{pair.scale}\n{pair.names[0]} (α = 0) and {pair.names[1]} (α = 1)")
+        gr.Markdown(f"# ESRGAN ×{pair.scale}")
+        # Names of files are text, and no Markdown.
+        psnr, gan = map(escape, pair.names)
+        gr.HTML(
+            f"The PSNR network, {psnr} (α = 0), comes close to the original pixel by pixel, and is smooth. "
+            f"The GAN network, {gan} (α = 1), is sharp: it invents what looks likely. α mixes their weights.",
+            padding=False,
+        )
         if pair.warning:
-            gr.Markdown(f"**Note:** {pair.warning}")
+            gr.HTML(f"<strong>Note:</strong> {escape(pair.warning)}", padding=False)
         with gr.Tab("Enlarge"):
-            EnlargeTab(pair, examples, limits).build()
+            EnlargeTab(pair, examples, limits).build(page)
         with gr.Tab("Follow a run"):
             FollowTab(runs).build(page)
     page.queue(max_size=limits.waiting, default_concurrency_limit=4, api_open=False)
@@ -110,6 +120,17 @@ def _run(
         footer_links=[],
         max_file_size=limits.upload_bytes,
         state_session_capacity=limits.visitors,
+        app_kwargs={
+            "middleware": [
+                Middleware(
+                    Guard,
+                    host=host,
+                    folder=Path(tempfile.gettempdir()),
+                    upload_bytes=limits.upload_bytes + 2**16,
+                    quota=limits.quota_bytes,
+                )
+            ]
+        },
         enable_monitoring=False,
         ssr_mode=False,
         # Gradio's own theme asks the network for its fonts.

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from html import escape
 from typing import ParamSpec, TypeVar, final
 
 import gradio as gr
@@ -24,7 +25,8 @@ def show_errors(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except InputError as error:
-            raise gr.Error(str(error), duration=None, print_exception=False) from error
+            # Gradio shows markup in it, and a file may be called anything.
+            raise gr.Error(escape(str(error)), duration=None, print_exception=False) from error
 
     return inner
 
@@ -38,6 +40,7 @@ class Limits:
         photo_pixels: of a photo.
         pixels: that are enlarged as a whole.
         upload_bytes: of a file.
+        quota_bytes: of all uploads and results; above it the oldest go.
         waiting: requests of all visitors that may wait for their turn; one more is refused.
         visitors: whose pictures are kept; of more, the oldest is forgotten.
     """
@@ -45,6 +48,7 @@ class Limits:
     photo_pixels: int = 24_000_000
     pixels: int = 4_000_000
     upload_bytes: int = 32 * 2**20
+    quota_bytes: int = 2 * 2**30
     waiting: int = 20
     visitors: int = 16
 

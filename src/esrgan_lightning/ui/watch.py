@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any, final
 
 import gradio as gr
-import pandas as pd  # Gradio's plots take nothing else, and bring it
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.report import Run
+from esrgan_lightning.report.page import chart
 from esrgan_lightning.report.runs import read_sample, sample_pictures
 from esrgan_lightning.ui import follow
 from esrgan_lightning.ui.session import show_errors
@@ -37,7 +36,7 @@ class FollowTab:
     def look(self, name: str | None, left: str | None, right: str | None, sample: str) -> tuple[Any, ...]:
         """Status, two curves with what they may show, a grid with the updates that have one."""
         if not name:
-            return (f"No run below {self.runs.name}/ yet: `esrgan-train` makes one.", *[gr.skip()] * 6)
+            return (f"No run below {self.runs.name}/ yet: esrgan-train makes one.", *[gr.skip()] * 6)
         try:
             run = follow.look(self.runs, name)
             pictures = {
@@ -55,9 +54,9 @@ class FollowTab:
         return (
             follow.status(run),
             gr.update(choices=curves, value=first),
-            _plot(run, first),
+            chart(first, [run]) if first else None,
             gr.update(choices=curves, value=second),
-            _plot(run, second),
+            chart(second, [run]) if second else None,
             gr.update(choices=[_NEWEST, *pictures], value=sample if sample in pictures else _NEWEST),
             pixels,  # Gradio gives out no file that lies outside of the folder that it was started in
         )
@@ -67,16 +66,25 @@ class FollowTab:
         with gr.Row():
             name = gr.Dropdown([], label="Run", scale=4, elem_id="run")
             again = gr.Button("Look for runs", scale=1)
-        status = gr.Markdown(elem_id="status")
+        # What a run has left is text, and no Markdown: its pictures would be fetched from anywhere.
+        status = gr.Textbox(
+            show_label=False, container=False, interactive=False, max_lines=6, elem_id="status"
+        )
         with gr.Row():
             with gr.Column():
                 left = gr.Dropdown([], label="Curve", elem_id="left")
-                plot = gr.LinePlot(x="update", y="value", height=260, elem_id="plot-left")
+                plot = gr.Plot(show_label=False, elem_id="plot-left")
             with gr.Column():
                 right = gr.Dropdown([], label="Curve", elem_id="right")
-                other = gr.LinePlot(x="update", y="value", height=260, elem_id="plot-right")
+                other = gr.Plot(show_label=False, elem_id="plot-right")
         sample = gr.Dropdown([_NEWEST], value=_NEWEST, label="Samples after update", elem_id="update")
-        picture = gr.Image(label="LR | bicubic | SR | HR", interactive=False, format="png", elem_id="samples")
+        picture = gr.Image(
+            label="LR | bicubic | SR | HR",
+            buttons=["fullscreen", "download"],
+            interactive=False,
+            format="png",
+            elem_id="samples",
+        )
         timer = gr.Timer(_SECONDS)
         quiet: dict[str, Any] = {
             "api_visibility": "private",
@@ -86,8 +94,3 @@ class FollowTab:
         asked = (self.look, [name, left, right, sample], [status, left, plot, right, other, sample, picture])
         gr.on([page.load, again.click], self.names, None, name, **quiet).then(*asked, **quiet)
         gr.on([name.input, left.input, right.input, sample.input, timer.tick], *asked, **quiet)
-
-
-def _plot(run: Run, curve: str | None) -> pd.DataFrame:
-    points = follow.thinned(run.curves.get(curve or "", []))
-    return pd.DataFrame(points, columns=["update", "value"])
