@@ -62,6 +62,9 @@ def test_pictures_of_a_sweep(found):
     """A row for each image and each way of mixing; the animation goes there and back."""
     _, _, sweep = found
     assert strip(sweep, window=16).shape[0] == 3
+    shown = strip(sweep, window=32)
+    column = (shown.shape[-1] - 4) // (len(sweep.alphas) + 4)
+    assert (shown[:, 40:, 4:column] < 128).any(), "the rows say nothing"
     assert strip(sweep, window=16).shape[1] < strip(sweep, window=32).shape[1]
     assert animation(sweep, "GIF").startswith(b"GIF89a")
 

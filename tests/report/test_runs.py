@@ -16,6 +16,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import write_image
 from esrgan_lightning.ops.picture import comparison
 from esrgan_lightning.report import csv_table, find_runs, markdown_table, report_page
+from esrgan_lightning.report.runs import labels
 
 LABELS = ("LR", "bicubic", "SR", "HR")
 
@@ -69,6 +70,32 @@ def test_a_sweeps_overrides_say_what_differs(tmp_path):
         "loss/adversarial=hinge",
         "loss/adversarial=standard",
     ]
+
+
+def test_of_mixed_stages_only_what_matters_within_a_stage_is_said(tmp_path):
+    """Breaks if each row repeats all that one stage has and the other lacks."""
+    for name, stage, rate, workers in (("p", "psnr", 1, 0), ("q", "gan", 1, 2), ("r", "gan", 2, 4)):
+        run = make(tmp_path / name)
+        settings = {
+            "stage": {"name": stage, "ema_decay": 0.9} if stage == "gan" else {"name": stage},
+            "seed": rate,
+            "data": {"seed": rate, "num_workers": workers},
+            "trainer": {"log_interval": workers},
+        }
+        (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert [row["what differs"] for row in table(find_runs([tmp_path]))] == [
+        "stage=psnr",
+        "stage=gan seed=1",
+        "stage=gan seed=2",
+    ]
+
+
+def test_a_sweeps_jobs_are_named_by_what_differs(tmp_path):
+    """Breaks if a legend says 0 and 1."""
+    for number in range(2):
+        make(tmp_path / f"s/{number}", overrides=["stage=gan", f"seed={number}"])
+    make(tmp_path / "s/other", overrides=["stage=psnr"])
+    assert labels(find_runs([tmp_path / "s"])) == ["other", "0: stage=gan seed=0", "1: stage=gan seed=1"]
 
 
 def test_one_run_and_runs_of_several_folders(tmp_path):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from esrgan_lightning.evaluation.alpha_sweep import Sweep
 from esrgan_lightning.ops import imresize, to_float
-from esrgan_lightning.ops.picture import comparison
+from esrgan_lightning.ops.picture import comparison, text_tile
 
 #: Images are looked at through a window of this many HR pixels a side.
 WINDOW = 160
@@ -28,9 +28,10 @@ def strip(sweep: Sweep, *, window: int = WINDOW) -> Tensor:
         cut = _window(pictures[0], pictures[-1], window)
         scale = hr.shape[-1] // lr.shape[-1]
         nearest = lr.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
-        for row in (pictures, mixed):
-            rows.append([picture[cut] for picture in (nearest, imresize(lr, scale), *row, hr)])
-    return comparison(rows, ["LR", "bicubic", *(f"α {alpha:g}" for alpha in sweep.alphas), "HR"])
+        for of, row in (("network", pictures), ("image", mixed)):
+            tiles = [picture[cut] for picture in (nearest, imresize(lr, scale), *row, hr)]
+            rows.append([text_tile(f"{of}\ninterpolation", *tiles[0].shape[-2:]), *tiles])
+    return comparison(rows, ["", "LR", "bicubic", *(f"α {alpha:g}" for alpha in sweep.alphas), "HR"])
 
 
 def _window(a: Tensor, b: Tensor, side: int) -> tuple[slice, slice, slice]:

@@ -62,6 +62,15 @@ def comparison(rows: Sequence[Sequence[Tensor]], labels: Sequence[str]) -> Tenso
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
+def text_tile(text: str, height: int, width: int) -> Tensor:
+    """uint8 (3,H,W): lines of ASCII in the middle of a white tile, as large as fits its width."""
+    image = Image.new("RGB", (width, height), "white")
+    font = _fitted(text.splitlines(), width)[0]
+    middle = (width / 2, height / 2)
+    ImageDraw.Draw(image).multiline_text(middle, text, fill=(0, 0, 0), font=font, anchor="mm", align="center")
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
 def columns(picture: Tensor, labels: Sequence[str]) -> list[Tensor]:
     """The columns of a :func:`comparison` with these labels, without the labels.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.html import data_url, html_document
 from esrgan_lightning.ops.picture import columns
-from esrgan_lightning.report.runs import Run, read_sample
+from esrgan_lightning.report.runs import Run, labels, read_sample
 from esrgan_lightning.report.table import Cell, rows, shown
 
 logger = logging.getLogger(__name__)
@@ -78,9 +78,10 @@ def chart(name: str, runs: Sequence[Run]) -> Figure:
         name: Of the metric.
         runs: With their names in the legend, where there are several.
     """
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    several = len(runs) > 1
+    figure = Figure(figsize=(7, 3.6 + 0.17 * len(runs) * several), layout="constrained")
     axes = figure.add_subplot(xlabel="update", title=_plain(name))
-    for number, run in enumerate(runs):
+    for number, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
         if points := run.curves.get(name):
             updates, values = zip(*points, strict=True)
             axes.plot(
@@ -90,11 +91,11 @@ def chart(name: str, runs: Sequence[Run]) -> Figure:
                 linestyle=("-", "--", ":")[number // 10 % 3],
                 marker="o" if len(points) < 12 else None,
                 markersize=4,
-                label=_plain(run.name),
+                label=_plain(label),
             )
     axes.grid(alpha=0.3)
-    if len(runs) > 1:
-        figure.legend(loc="outside right upper", fontsize=7)
+    if several:
+        figure.legend(loc="outside lower left", fontsize=7)
     return figure
 
 
@@ -111,8 +112,8 @@ def _plain(text: str) -> str:
 
 def _crops(runs: Sequence[Run]) -> list[str]:
     """LR, bicubic and HR once, and each run's SR; runs that were judged by other photos stand apart."""
-    alike: list[tuple[list[Tensor], list[tuple[Run, Tensor]]]] = []
-    for run in runs:
+    alike: list[tuple[list[Tensor], list[tuple[str, Tensor]]]] = []
+    for run, label in zip(runs, labels(runs), strict=True):
         if run.samples is None:
             continue
         try:
@@ -125,7 +126,7 @@ def _crops(runs: Sequence[Run]) -> list[str]:
         )
         if group is None:
             alike.append(group := (mine, []))
-        group[1].append((run, mine[2]))
+        group[1].append((label, mine[2]))
     return [
         '<div class="row">'
         + "".join(
@@ -133,7 +134,7 @@ def _crops(runs: Sequence[Run]) -> list[str]:
             for name, picture in (
                 ("LR", given[0]),
                 ("bicubic", given[1]),
-                *((run.name, picture) for run, picture in pictures),
+                *pictures,
                 ("HR", given[3]),
             )
         )

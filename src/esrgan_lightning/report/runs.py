@@ -19,7 +19,19 @@ from esrgan_lightning.ops.files import files_below
 logger = logging.getLogger(__name__)
 
 # Where a run lies and how it is watched makes no difference to what it is.
-_ASIDE = ("name", "resume", "overwrite", "logger", "metrics", "init_settings")
+_ASIDE = ("name", "resume", "overwrite", "logger", "callbacks", "metrics", "objective", "init_settings")
+# These change how fast it is, how it is watched and what it keeps, and nothing that it learns.
+_WAYS = frozenset(
+    {f"data.{key}" for key in ("num_workers", "prepare", "cache_dir")}
+    | {f"generator.{key}" for key in ("memory_efficient", "checkpointing")}
+    | {
+        f"trainer.{key}"
+        for key in (
+            *("accelerator", "num_nodes", "strategy", "channels_last", "compile", "cuda_graphs"),
+            *("gpu_kernels", "val_interval", "checkpoint_interval", "keep_last", "log_interval", "monitor"),
+        )
+    }
+)
 # A stranger's file may be as large as it likes; these are some ten times what a long run writes.
 _YAML_BYTES, _CSV_BYTES = 2**16, 2**26
 _COLUMNS, _CELLS = 256, 4_000_000  # of metrics.csv
@@ -106,17 +118,43 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def differences(runs: Sequence[Run]) -> list[str]:
-    """What tells each run from the others: its sweep's overrides, or else the settings that differ."""
+    """What tells each run from the others: its sweep's overrides, or else the settings that differ.
+
+    Runs of several stages are told apart by their stage, and by what differs within it; settings that change
+    nothing that is learnt are left out, and those that repeat another.
+    """
     if all(run.overrides for run in runs):
         common = set.intersection(*(set(run.overrides) for run in runs)) if len(runs) > 1 else set()
         return [" ".join(each for each in run.overrides if each not in common) for run in runs]
-    keys = {key for run in runs for key in run.settings}
-    differing = [
-        key for key in sorted(keys) if len({repr(run.settings.get(key)) for run in runs if run.settings}) > 1
-    ]
+    stages = [run.settings.get("stage.name") for run in runs]
+    words: list[str] = []
+    for run, stage in zip(runs, stages, strict=True):
+        keys = _differing([each for each, its in zip(runs, stages, strict=True) if its == stage])
+        shown = [f"stage={_value(stage)}"] if stage and len({*map(repr, stages)}) > 1 else []
+        shown += [f"{key}={_value(run.settings[key])}" for key in keys if key in run.settings]
+        words.append(" ".join(shown))
+    return words
+
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    values = {
+        key: [repr(run.settings.get(key)) for run in runs if run.settings]
+        for key in sorted({key for run in runs for key in run.settings} - _WAYS)
+    }
+    differing = {key: each for key, each in values.items() if len(set(each)) > 1}
+    # data.scale says again what scale says.
     return [
-        " ".join(f"{key}={_value(run.settings[key])}" for key in differing if key in run.settings)
-        for run in runs
+        key
+        for key, each in differing.items()
+        if all(differing.get(key.split(".", cut)[-1]) != each for cut in range(1, key.count(".") + 1))
+    ]
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """Names for legends: a sweep's job, whose name is a number, with what differs."""
+    return [
+        f"{run.name}: {what}"[:80] if what and run.name.rpartition("/")[2].isdecimal() else run.name
+        for run, what in zip(runs, differences(runs), strict=True)
     ]
 
 
