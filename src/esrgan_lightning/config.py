@@ -1,8 +1,10 @@
 """The command line's configuration, for notebooks and tests."""
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -55,6 +57,41 @@ def check_words(overrides: Sequence[str]) -> None:
             )
 
 
+def expand_home(value: Any) -> Any:
+    """A copy of a configuration, or of plain values, in which no text begins with ``~/``.
+
+    >>> expand_home({"root": "~/photos"}) == {"root": str(Path.home() / "photos")}
+    True
+    """
+    if isinstance(value, DictConfig):
+        expanded = OmegaConf.create(expand_home(OmegaConf.to_container(value, resolve=False)))
+        OmegaConf.set_struct(expanded, OmegaConf.is_struct(value))
+        return expanded
+    if isinstance(value, Mapping):
+        return {key: expand_home(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [expand_home(each) for each in value]
+    return str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
+
+
+def expand_home_in_words(words: Sequence[str]) -> list[str]:
+    """Command-line words without a bare ``~/`` behind ``=``, ``[``, ``,`` or ``:``, which Hydra cannot read.
+
+    >>> expand_home_in_words(["files=[~/a,b]"]) == [f'files=["{Path.home()}/a",b]']
+    True
+    """
+
+    def expanded(word: str) -> str:
+        if word.startswith("-"):  # no override: a switch of Hydra's
+            return re.sub(r"(?<==)~/.*", lambda found: expand_home(found[0]), word)
+        if "'" in word or '"' in word:
+            return word
+        bare = r"(?<=[=\[,:])~/[^,\[\]{}]*"
+        return re.sub(bare, lambda found: json.dumps(expand_home(found[0]), ensure_ascii=False), word)
+
+    return [expanded(word) for word in words]
+
+
 def config_of(overrides: Sequence[str]) -> str:
     """Which configuration ``esrgan-train`` composes: ``stage=material`` has no generator, and one of its own.
 
@@ -74,6 +111,7 @@ def compose(*overrides: str, config: str | None = None) -> DictConfig:
         0.005
     """
     check_words(overrides)
+    overrides = tuple(expand_home_in_words(overrides))
     hydra = GlobalHydra.instance()
     outer = hydra.hydra  # inside a job of Hydra's: there can be one at a time
     hydra.clear()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,9 +47,14 @@ def run(folder, command, *words):
         ("esrgan-train stage=gan init=none.ckpt", "none.ckpt: there is no such file"),
         ("esrgan-train stage=gan init=gam", "did you mean gan?"),
         ("esrgan-train stage=psnr data=folder data.train_dir=none", "data.train_dir=none: there is no such"),
+        (
+            "esrgan-train stage=psnr data=folder data.train_dir=[~/none,b]",
+            f"={Path.home()}/none: there is no",
+        ),
         ("esrgan-train stage=psnr +nothing=1", "nothing: there is no such key"),
         ("esrgan-train stage=psnr optimizer.lr=1e-4x", "optimizer.lr=1e-4x must be a number"),
         ("esrgan-evaluate models=[none.pth] root=b", "none.pth: there is no such file"),
+        ("esrgan-evaluate models=[psnr] root=~/none", f"root={Path.home()}/none is not a folder"),
         ("esrgan-evaluate models=[psnr] root=none", "root=none is not a folder"),
         ("esrgan-evaluate models=[psnr] root=b against=none.json", "against=none.json cannot be read"),
     ],

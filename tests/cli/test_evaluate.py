@@ -76,10 +76,10 @@ def test_the_lr_of_the_scale_is_used_where_it_is_given(root):
 
 
 def test_a_home_folder_may_be_abbreviated(root, monkeypatch):
-    """The shell leaves the ~ in the middle of a word as it is, and Hydra wants it in quotes."""
+    """The shell leaves the ~ in the middle of a word as it is, and Hydra cannot read it without quotes."""
     monkeypatch.setenv("HOME", str(root))
-    model = '"~/runs/p/generator.safetensors"'
-    evaluate(f"models=[{model}]", "sets=tiny", 'root="~/sets"', "metrics=psnr_y", 'out="~/f.json"')
+    model = "~/runs/p/generator.safetensors"
+    evaluate(f"models=[{model}]", "sets=tiny", 'root="~/sets"', "metrics=psnr_y", "out=~/f.json")
     assert (root / "f.json").exists()
 
 

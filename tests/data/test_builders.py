@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_source import source, toml
 
 from esrgan_lightning import data as builders
-from esrgan_lightning.data import pack
+from esrgan_lightning.data import folder_photos, pack
 from esrgan_lightning.data.catalog import sources as table_module
 from esrgan_lightning.errors import InputError
 
@@ -73,6 +73,41 @@ def test_pairs_of_several_trees(tmp_path):
     for sample in samples:
         assert abs(int(sample["lr"][0, 0, 0]) - int(sample["hr"][0, 0, 0])) <= 1
     assert len({int(sample["hr"][0, 0, 0]) for sample in samples}) == 12
+
+
+def test_pairs_with_a_damaged_image_are_left_out(tmp_path):
+    """Breaks if a pair stays whose LR or HR the pack lacks: a header may be broken, or pixels."""
+    for value in range(8):
+        for kind, side in (("hr", 64), ("lr", 16)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.fromarray(np.full((side, side, 3), value, np.uint8)).save(tmp_path / f"{kind}/{value}.png")
+    (tmp_path / "hr/1.png").write_bytes(b"no image")
+    for name in ("hr/2.png", "lr/3.png"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:60])
+    settings = {"patch_size": 32, "val_count": 0, "cache_dir": tmp_path / "cache"}
+    with pytest.raises(InputError, match=r"1\.png .*data\.skip_bad=true"):
+        builders.paired(tmp_path / "hr", tmp_path / "lr", **settings)
+    module = builders.paired(tmp_path / "hr", tmp_path / "lr", skip_bad=True, **settings)
+    samples = [module.train_set[n] for n in range(10)]
+    assert all((sample["lr"] == sample["hr"][0, 0, 0]).all() for sample in samples)
+    assert {int(sample["hr"][0, 0, 0]) for sample in samples} == {0, 4, 5, 6, 7}
+
+
+def test_a_folder_takes_pairs_for_validation(tmp_path):
+    folder, val = fill(tmp_path / "x", 3), fill(tmp_path / "val", 2)
+    lr = fill(tmp_path / "lr", 2, (15, 17))
+    settings = {"patch_size": 32, "cache_dir": tmp_path / "cache"}
+    module = builders.folder(folder, val, val_lr=lr, **settings)
+    assert (module.val_set[1]["lr"] == folder_photos(lr)[1].read_hr()).all()
+    with pytest.raises(InputError, match=r"data\.val_lr=.* is the LR of data\.val_dir"):
+        builders.folder(folder, val_lr=lr, **settings)
+
+
+def test_none_held_out(tmp_path, caplog):
+    folder = fill(tmp_path / "x", 3)
+    module = builders.folder(folder, patch_size=32, val_count=0, cache_dir=tmp_path / "cache")
+    assert (len(module.train_set.sets[0]), len(module.val_set)) == (3, 0)
+    assert "no photos for validation" in caplog.text
 
 
 @pytest.fixture

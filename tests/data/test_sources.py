@@ -57,6 +57,7 @@ def test_held_out_photos_are_spread_and_disjoint(tmp_path):
     assert not {photo.hr for photo in training} & {photo.hr for photo in validation}
     with pytest.raises(InputError, match="cannot hold out 10 of 10"):
         hold_out(folder_photos(tmp_path), 10)
+    assert [len(part) for part in hold_out(folder_photos(tmp_path), 0)] == [10, 0]
 
 
 class TestPaired:

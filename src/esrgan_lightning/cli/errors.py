@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from io import TextIOWrapper
 
-from esrgan_lightning.config import check_words
+from esrgan_lightning.config import check_words, expand_home_in_words
 from esrgan_lightning.errors import InputError
 
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT)
@@ -47,6 +47,7 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
     print_any_name()
     with one_line_errors(command):
         check_words(sys.argv[1:])
+    sys.argv[1:] = expand_home_in_words(sys.argv[1:])
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on instead of printing them
     try:

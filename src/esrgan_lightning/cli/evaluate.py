@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
 from esrgan_lightning.cli.plane import asked_plane, blends, write_plane
-from esrgan_lightning.config import chosen_metrics, compose
+from esrgan_lightning.config import chosen_metrics, compose, expand_home
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.formats import format_of
 
@@ -30,10 +30,11 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         SystemExit: With code 1, after all is printed and written, where ``against`` finds anything worse.
     """
+    cfg = expand_home(cfg)
     _check_keys(cfg)
     names = as_list(cfg, "models", "[psnr,gan]")
-    root = Path(as_list(cfg, "root", "FOLDER_OF_SETS")[0]).expanduser()
-    against = None if cfg.against is None else Path(str(cfg.against)).expanduser()
+    root = Path(as_list(cfg, "root", "FOLDER_OF_SETS")[0])
+    against = None if cfg.against is None else Path(str(cfg.against))
     _check_early(names, root, against)
     # Imported here: `--help`, `--cfg job` and what is wrong so far are told at once.
     from esrgan_lightning.evaluation import (
@@ -62,7 +63,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         if unknown := sorted(set(settings) - {"weights"}):
             raise InputError(f"metrics: {name} has no setting {unknown[0]}: there is weights")
         given[name] = settings.get("weights", given.get(name))
-    weights = {name: Path(str(path)).expanduser() for name, path in given.items() if path is not None}
+    weights = {name: Path(str(path)) for name, path in given.items() if path is not None}
     tolerances = {str(name): _tolerance(cfg, str(name)) for name in cfg.tolerances}
     scale, processes = _count(cfg, "scale", least=1), _count(cfg, "processes", least=1)
     tile = None if cfg.tile is None else _count(cfg, "tile", least=1)
@@ -122,7 +123,7 @@ def _check_early(names: list[str], root: Path, against: Path | None) -> None:
 
 def _output(given: str) -> tuple[Path, bool]:
     """The JSON file, and whether it lies in a folder made for all that there is to write."""
-    out = Path(given).expanduser()
+    out = Path(given)
     if out.is_dir() or given.endswith("/") or not out.suffix:
         return out / "evaluation.json", True
     if out.suffix != ".json":

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import complain, one_line_errors, run_hydra
 from esrgan_lightning.cli.sweep import Failed, Metrics, check_objective
-from esrgan_lightning.config import check_keys, check_numbers, config_of
+from esrgan_lightning.config import check_keys, check_numbers, config_of, expand_home
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.names import check_free, check_name
 from esrgan_lightning.weights.formats import format_of
@@ -37,7 +37,7 @@ def _check_early(cfg: DictConfig, run_dir: Path) -> None:
     for key in _PLACES:
         given = None if OmegaConf.is_missing(cfg.data, key) else cfg.data.get(key)
         for folder in given if isinstance(given, ListConfig) else [] if given is None else [given]:
-            if not Path(str(folder)).expanduser().exists():
+            if not Path(str(folder)).exists():
                 raise InputError(f"data.{key}={folder}: there is no such file or folder")
     first = all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     if first and cfg.resume is None and not cfg.overwrite:
@@ -45,7 +45,7 @@ def _check_early(cfg: DictConfig, run_dir: Path) -> None:
 
 
 def _task(cfg: DictConfig) -> dict[str, float] | Failed:
-    job = HydraConfig.get()
+    cfg, job = expand_home(cfg), HydraConfig.get()
     run_dir = Path(job.runtime.output_dir)
     if job.mode != RunMode.MULTIRUN:
         with one_line_errors("esrgan-train"):

@@ -27,7 +27,7 @@ from esrgan_lightning.data.sources import (
     paired_photos,
 )
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import cache_folder
+from esrgan_lightning.ops.files import as_text, cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ def folder(
     val_dir: Folders | None = None,
     test_dir: Folders | None = None,
     *,
+    val_lr: Folders | None = None,
     val_count: int | None = None,
     cache_dir: str | Path | None = None,
     skip_bad: bool = False,
@@ -68,13 +69,14 @@ def folder(
         train_dir: HR photos, searched recursively; with a list, ``weights`` says how they mix.
         val_dir: HR photos for validation; without it some of the training photos are held out.
         test_dir: HR photos for test.
+        val_lr: the LR of those in ``val_dir``, as many folders, paired as by :func:`paired`; by default made.
         val_count: how many to hold out; by default one in twenty, at least 1 and at most 10.
         cache_dir: where the packs are kept.
         skip_bad: leave damaged images out.
         **settings: of :class:`SRDataModule`.
     """
     sets = [PhotoSet(packed([each], cache_dir, skip_bad=skip_bad)) for each in folders_of(train_dir)]
-    return _module(sets, val_dir, test_dir, val_count, settings)
+    return _module(sets, val_dir, val_lr, test_dir, val_count, settings)
 
 
 def packs(
@@ -82,6 +84,7 @@ def packs(
     val_dir: Folders | None = None,
     test_dir: Folders | None = None,
     *,
+    val_lr: Folders | None = None,
     val_count: int | None = None,
     **settings: Any,
 ) -> SRDataModule:
@@ -91,11 +94,12 @@ def packs(
         files: one or several; with several, ``weights`` says how they mix.
         val_dir: as for :func:`folder`.
         test_dir: as for :func:`folder`.
+        val_lr: as for :func:`folder`.
         val_count: as for :func:`folder`.
         **settings: of :class:`SRDataModule`.
     """
     sets = [PhotoSet(Pack(each)) for each in folders_of(files)]
-    return _module(sets, val_dir, test_dir, val_count, settings)
+    return _module(sets, val_dir, val_lr, test_dir, val_count, settings)
 
 
 def downloaded(
@@ -126,10 +130,10 @@ def downloaded(
     Raises:
         InputError: a source is not there, and the message is the command that fetches it.
     """
-    root = Path(root).expanduser()
+    root = Path(root)
     *folders, val_folder = require(root, [*names, val_name], download=download)
     val = folder_photos(val_folder)
-    if 0 < val_count < len(val):
+    if val_count < len(val):
         val = hold_out(val, val_count)[1]
     sets = [PhotoSet(packed([each], cache_dir or root / "packs", skip_bad=skip_bad)) for each in folders]
     return SRDataModule(sets, val, folder_photos(test_dir) if test_dir else (), **settings)
@@ -146,6 +150,7 @@ def paired(
     scale: int = 4,
     val_count: int | None = None,
     cache_dir: str | Path | None = None,
+    skip_bad: bool = False,
     **settings: Any,
 ) -> SRDataModule:
     """``data=paired``: LR given beside HR, checked for count, paths and sizes before training.
@@ -160,23 +165,34 @@ def paired(
         scale: s.
         val_count: as for :func:`folder`.
         cache_dir: where the packs are kept.
+        skip_bad: leave out the training pairs of which an image is damaged.
         **settings: of :class:`SRDataModule`.
     """
     if (val_hr is None) != (val_lr is None):
         raise InputError("data.val_hr and data.val_lr go together: give both or neither")
     find = partial(paired_photos, scale=scale, hr_suffix=hr_suffix, lr_suffix=lr_suffix)
     folders = folder_pairs(train_hr, train_lr)
-    found = [find(*each) for each in folders]  # all of them are checked before the first is packed
+    # All are checked before the first is packed. What cannot be read, the packing tells or leaves out.
+    found = [find(*each, skip_bad=True) for each in folders]
     val: Sequence[Photo | PackedPhoto] = ()
     if val_hr is not None and val_lr is not None:
         val = find(val_hr, val_lr)
     train = []
     for (hr_folder, lr_folder), pairs in zip(folders, found, strict=True):
-        hr, lr = packed([hr_folder], cache_dir), packed([lr_folder], cache_dir)
+        hr, lr = (packed([each], cache_dir, skip_bad=skip_bad) for each in (hr_folder, lr_folder))
         hr_at, lr_at = ({name: i for i, name in enumerate(each.names)} for each in (hr, lr))
-        names = [pair.lr.relative_to(lr_folder).as_posix() for pair in pairs if pair.lr]
-        train.append(PhotoSet(hr, [hr_at[pair.name] for pair in pairs], lr, [lr_at[name] for name in names]))
-    if not val:
+        names = [
+            (as_text(pair.hr.relative_to(hr_folder)), as_text(pair.lr.relative_to(lr_folder)))
+            for pair in pairs
+            if pair.lr
+        ]
+        whole = [(hr_at[name], lr_at[other]) for name, other in names if name in hr_at and other in lr_at]
+        if not whole:
+            raise InputError(f"{hr_folder} and {lr_folder} have no pair of which both images can be read")
+        if bad := len({*hr.left_out, *lr.left_out}):
+            logger.warning("%s: %d pairs are left, %d images are damaged", hr_folder, len(whole), bad)
+        train.append(PhotoSet(hr, [place for place, _ in whole], lr, [place for _, place in whole]))
+    if val_hr is None:
         train, val = _held_out(train, val_count)
     return SRDataModule(train, val, scale=scale, **settings)
 
@@ -204,21 +220,23 @@ def streaming(
     """
     shards = Shards(url, cache_dir, max_cache, endpoint)
     val, test = (folder_photos(each) if each else () for each in (val_dir, test_dir))
-    if not val:
-        logger.warning("data.val_dir is not given: there is no validation, and no best checkpoint")
     return SRDataModule(shards, val, test, **settings)
 
 
 def _module(
     sets: Sequence[PhotoSet],
     val_dir: Folders | None,
+    val_lr: Folders | None,
     test_dir: Folders | None,
     val_count: int | None,
     settings: dict[str, Any],
 ) -> SRDataModule:
     test = folder_photos(test_dir) if test_dir else ()
     if val_dir is not None:
-        return SRDataModule(sets, folder_photos(val_dir), test, **settings)
+        given = None if val_lr is None else paired_photos(val_dir, val_lr, settings.get("scale", 4))
+        return SRDataModule(sets, given or folder_photos(val_dir), test, **settings)
+    if val_lr is not None:
+        raise InputError(f"data.val_lr={val_lr} is the LR of data.val_dir: give that, too")
     train, val = _held_out(sets, val_count)
     logger.info("data.val_dir is not given: %d of the training photos are held out", len(val))
     return SRDataModule(train, val, test, **settings)
@@ -227,7 +245,7 @@ def _module(
 def _held_out(sets: Sequence[PhotoSet], count: int | None) -> tuple[list[PhotoSet], list[PackedPhoto]]:
     """Training sets without the photos that are held out of them, evenly spaced over all."""
     places = [(number, place) for number, each in enumerate(sets) for place in range(len(each))]
-    left, out = hold_out(places, count or min(10, max(1, len(places) // 20)))
+    left, out = hold_out(places, min(10, max(1, len(places) // 20)) if count is None else count)
     train = [each.part([place for number, place in left if number == n]) for n, each in enumerate(sets)]
     val = [each.part([place for number, place in out if number == n]) for n, each in enumerate(sets)]
     return train, [photo for each in val for photo in each.photos()]

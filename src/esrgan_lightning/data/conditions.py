@@ -1,6 +1,7 @@
 """Maps that belong to photos: which file is whose, checked before training."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -136,12 +137,12 @@ Conditions = MapFolder | Callable[[Tensor], Tensor]
 
 def _one_each(paths: Sequence[Path]) -> None:
     if len(set(paths)) < len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
+        twice = Counter(paths).most_common(1)[0][0]
         raise InputError(f"{twice} would be the maps of two photos, alike but for their suffix: rename one")
 
 
 def _folder(path: str | Path) -> Path:
-    folder = Path(path).expanduser()
+    folder = Path(path)
     if not folder.is_dir():
         raise InputError(f"conditions: {folder} is no folder of maps; `esrgan segment` makes one")
     return folder

@@ -1,5 +1,6 @@
 """The LightningDataModule: batches of patches for training, whole photos for validation and test."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -20,6 +21,7 @@ from esrgan_lightning.errors import InputError
 if TYPE_CHECKING:
     from esrgan_lightning.data.streamed import StreamedBatches, StreamedPatches
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -123,6 +125,8 @@ class SRDataModule(pl.LightningDataModule):
             found = maps.of_photos(photos, scale, folder, by_pack) if maps and folder else None
             return WholeDataset(photos, scale=scale, degradation=self.degradation, maps=found)
 
+        if not val:
+            logger.warning("no photos for validation are given: there is none, and no best checkpoint")
         self.val_set = whole(val, maps and maps.val_dir)
         self.test_set = whole(test, maps and maps.test_dir) if test else self.val_set
         self.batch_size, self.num_workers, self.scale = batch_size, num_workers, scale

@@ -135,7 +135,7 @@ def minc_folder(root: str | Path, split: int = 1) -> Materials:
     Raises:
         InputError: another layout, a line that is no image below ``images``, or an image that is missing.
     """
-    root = Path(root).expanduser()
+    root = Path(root)
     if split not in range(1, MINC_SPLITS + 1):
         raise InputError(f"data.split={split} must be a whole number from 1 to {MINC_SPLITS}")
     parts = [_listed(root, f"labels/{part}{split}.txt") for part in ("train", "validate", "test")]
@@ -163,7 +163,7 @@ def class_folders(root: str | Path, *, val_share: float = 0.1, seed: int = 0) ->
     Raises:
         InputError: another layout, a class without an image, or ``train`` and ``val`` of different classes.
     """
-    root = Path(root).expanduser()
+    root = Path(root)
     if not 0 < val_share < 1:
         raise InputError(f"data.val_share={val_share} must lie between 0 and 1")
     given = [part for part in ("train", "val", "test") if (root / part).is_dir()]

@@ -1,6 +1,6 @@
 """Which LR file belongs to which HR file: by their paths below two folders, never by their order."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -54,13 +54,14 @@ def pair_files(
         found = [_partner(path, hr_folder, hr_places, lr_places, tried) for path in hr_files]
         if None not in found and len(set(found)) == len(found):
             return [path for path in found if path]
+    uses = Counter(found)
     for path, partner in zip(hr_files, found, strict=True):
         if partner is None:
             names = [f"{name}.*" for name in dict.fromkeys(_names(_place(path, hr_folder), ends))]
             called = f"as {', '.join(names[:2])}{' …' * (len(names) > 2)}" if names else f"for {ends[0][0]}"
             raise InputError(f"{path} has no partner in {lr_folder}, or several, {called}")
-        if found.count(partner) > 1:
-            first, second = (hr for hr, lr in zip(hr_files, found, strict=True) if lr == partner)
+        if uses[partner] > 1:
+            first, second, *_ = (hr for hr, lr in zip(hr_files, found, strict=True) if lr == partner)
             raise InputError(f"{first} and {second} would both have the LR {partner}: rename one")
     raise AssertionError("unreachable")
 

@@ -211,7 +211,7 @@ class Shards:
     def _index(self, dataset: "type[StreamingDataset]") -> bytes:
         """The index, which litdata has put into the cache where it is remote."""
         if "://" not in str(self.url):
-            path = Path(self.url).expanduser() / INDEX
+            path = Path(self.url) / INDEX
             if not path.is_file():
                 raise InputError(f"{path} is missing: give a folder that `esrgan data shard` has written")
             return path.read_bytes()
@@ -228,7 +228,7 @@ class Shards:
         """What ``litdata.StreamingDataset`` is told of the address."""
         url = str(self.url).rstrip("/")
         if "://" not in url:
-            return {"input_dir": str(Path(url).expanduser().resolve())}
+            return {"input_dir": str(Path(url).resolve())}
         cache = cache_folder(self.cache_dir) / "shards" / hashlib.sha256(url.encode()).hexdigest()[:16]
         cache.mkdir(parents=True, exist_ok=True)
         options = {"input_dir": url, "cache_dir": str(cache), "max_cache_size": f"{self.max_cache:g}GB"}

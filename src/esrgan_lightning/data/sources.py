@@ -203,7 +203,7 @@ def folder_photos(given: Folders) -> list[Photo]:
 
 def hold_out(photos: Sequence[T], count: int) -> tuple[list[T], list[T]]:
     """Splits off ``count`` photos, evenly spaced in the list: (training, validation)."""
-    if count <= 0 or len(photos) <= count:
+    if count and not 0 < count < len(photos):
         raise InputError(
             f"cannot hold out {count} of {len(photos)} photos for validation: "
             "give more photos, or a folder for validation (data.val_dir=DIR)"
@@ -222,6 +222,7 @@ def paired_photos(
     *,
     hr_suffix: str | None = None,
     lr_suffix: str | None = None,
+    skip_bad: bool = False,
 ) -> list[Photo]:
     """HR photos with their given LR: the same paths but for the suffixes of the field, sizes that fit.
 
@@ -231,6 +232,7 @@ def paired_photos(
         scale: s.
         hr_suffix: see :func:`~esrgan_lightning.data.pairing.pair_files`.
         lr_suffix: likewise.
+        skip_bad: leave out pairs of which an image cannot be read.
 
     Raises:
         InputError: a count, a path or a size does not fit; the first offender is named.
@@ -239,24 +241,22 @@ def paired_photos(
     pairs = []
     for hr_folder, lr_folder in folders:
         below = hr_folder.parent if len(folders) > 1 else hr_folder
-        hr_photos = photos_from(list_images(hr_folder), below)
-        lr_photos = {photo.hr: photo for photo in folder_photos(lr_folder)}
-        if len(hr_photos) != len(lr_photos):
+        files, lr_files = list_images(hr_folder), list_images(lr_folder)
+        if len(files) != len(lr_files):
             raise InputError(
-                f"{hr_folder} holds {len(hr_photos)} images and {lr_folder} {len(lr_photos)}: "
-                "they must be pairs"
+                f"{hr_folder} holds {len(files)} images and {lr_folder} {len(lr_files)}: they must be pairs"
             )
         partners = pair_files(
-            [photo.hr for photo in hr_photos],
-            list(lr_photos),
-            hr_folder,
-            lr_folder,
-            scale,
-            hr_suffix=hr_suffix,
-            lr_suffix=lr_suffix,
+            files, lr_files, hr_folder, lr_folder, scale, hr_suffix=hr_suffix, lr_suffix=lr_suffix
         )
-        for photo, path in zip(hr_photos, partners, strict=True):
-            pairs.append(_fitting(photo, lr_photos[path], scale))
+        for pair in zip(files, partners, strict=True):
+            try:
+                photo, small = photos_from(pair, below)
+            except InputError:
+                if not skip_bad:
+                    raise
+            else:
+                pairs.append(_fitting(photo, small, scale))
     return pairs
 
 

@@ -25,7 +25,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         InputError: There is no such file, its ending is unknown, or it holds anything but named float
         tensors.
     """
-    file = Path(path).expanduser()
+    file = Path(path)
     if not file.is_file():
         raise InputError(f"weights={file}: there is no such file")
     if file.suffix not in {".safetensors", ".pth", ".pt", ".ckpt"}:

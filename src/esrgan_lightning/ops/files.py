@@ -90,7 +90,7 @@ def cache_folder(given: str | Path | None = None) -> Path:
     That is $XDG_CACHE_HOME, or ~/.cache.
     """
     if given is not None:
-        return Path(given).expanduser()
+        return Path(given)
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "esrgan-lightning"
 

@@ -9,6 +9,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from esrgan_lightning.config import expand_home
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.checkpoints import LAST, earlier_checkpoints
 from esrgan_lightning.run.state import RUN_KEY
@@ -65,6 +66,7 @@ MUTABLE_ON_RESUME = (
     "data.val_lr",
     "data.val_name",
     "data.val_count",
+    "data.skip_bad",  # whether the same photos are left is looked at
     "conditions.dir",
     "conditions.val_dir",
     "conditions.test_dir",
@@ -194,7 +196,7 @@ def check_continues(
             f"resume={saved.path} has made {saved.updates} updates already: give a trainer.max_updates "
             f"above that (it is {max_updates})"
         )
-    if changed := list(_changes(saved.config, config)):
+    if changed := list(_changes(expand_home(saved.config), config)):
         shown = first_few([f"{key}={_shown(new)} (it was {key}={_shown(old)})" for key, old, new in changed])
         keys = {key: old for key, old, _ in changed}
         longer = (

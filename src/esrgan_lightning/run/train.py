@@ -14,7 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from esrgan_lightning.bundled import model_path
-from esrgan_lightning.config import check_keys, check_numbers
+from esrgan_lightning.config import check_keys, check_numbers, expand_home
 from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.networks.classifier import VGGClassifier
@@ -74,6 +74,7 @@ def train(
         KeyboardInterrupt: Ctrl-C ended the run, after it was saved.
         SystemExit: SIGTERM or SIGHUP did.
     """
+    cfg = expand_home(cfg)
     follow_first_process()
     check_name(cfg.name)
     check_keys(cfg)
