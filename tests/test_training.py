@@ -16,6 +16,7 @@ from esrgan_lightning.config import check_keys, compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.measures import METRICS, load_figures, validation_metric
 from esrgan_lightning.metrics import NIQE, PSNRY, RMSEY
+from esrgan_lightning.ops import write_image
 from esrgan_lightning.run.build import build_callbacks, build_metrics
 from esrgan_lightning.run.checkpoints import BestCheckpoint
 from esrgan_lightning.run.names import check_name
@@ -334,6 +335,16 @@ def test_a_key_that_others_refer_to_is_no_unknown_key():
     check_keys(compose("stage=gan"))
     with pytest.raises(InputError, match="discriminator_schedule"):
         check_keys(compose("stage=psnr", "+discriminator_schedule.warmup=1"))
+
+
+def test_a_validation_photo_that_is_too_small_for_a_metric_is_told_at_the_start(tmp_path):
+    """As of 192×192 pixels, which the border leaves too little of for NIQE."""
+    for n in range(2):
+        write_image(tmp_path / f"x/{n}.png", torch.zeros(3, 192, 192, dtype=torch.uint8))
+    photos = ("data=folder", f"data.train_dir={tmp_path / 'x'}", f"data.cache_dir={tmp_path / 'cache'}")
+    with pytest.raises(InputError, match=r"1\.png of .* leaves 184×184 .* niqe needs 2 of 96×96"):
+        train(compose("stage=gan", "preset=mini", "init=null", *tiny.GAN, *photos), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_metrics_are_validated_by_name(tmp_path, monkeypatch):

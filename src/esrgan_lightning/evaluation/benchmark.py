@@ -10,7 +10,7 @@ from rich.progress import track
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.gallery import Gallery
-from esrgan_lightning.evaluation.measures import METRICS, check_metrics
+from esrgan_lightning.evaluation.measures import METRICS, check_metrics, check_size
 from esrgan_lightning.evaluation.pictures import Pictures
 from esrgan_lightning.evaluation.sets import TestPair
 from esrgan_lightning.evaluation.workers import Bench, Model, measured
@@ -88,14 +88,7 @@ def _check_set(name: str, pairs: Sequence[TestPair], scale: int, metrics: Sequen
     if len({pair.name for pair in pairs}) != len(pairs) or not pairs:
         raise InputError(f"set {name} holds {len(pairs)} images, of which each needs a name of its own")
     for pair in pairs:
-        height, width = (length - 2 * scale for length in pair.size(scale))
-        for metric in metrics:
-            side, count = METRICS[metric].squares
-            if max(0, height) // side * (max(0, width) // side) < count:
-                raise InputError(
-                    f"{pair.hr} leaves {height}×{width} pixels (H×W) within the border of {scale}, and "
-                    f"{metric} needs {count} of {side}×{side}: leave out the image or the metric"
-                )
+        check_size(pair.hr, pair.size(scale), dict.fromkeys(metrics, scale))
 
 
 def _means(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> dict[str, Any]:

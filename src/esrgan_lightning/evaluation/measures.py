@@ -139,6 +139,27 @@ def check_metrics(metrics: Sequence[str]) -> None:
         raise InputError(f"metrics: {', '.join(metrics)}; each may stand only once")
 
 
+def check_size(name: object, size: tuple[int, int], metrics: Mapping[str, int]) -> None:
+    """Refuses an image that is too small for a metric.
+
+    Args:
+        name: of the image, for the message.
+        size: its height and width in pixels, as it is measured.
+        metrics: their names, each with the pixels that it leaves out on each side.
+
+    Raises:
+        InputError: the image and the first metric that cannot measure it.
+    """
+    for metric, crop in metrics.items():
+        height, width = (max(0, length - 2 * crop) for length in size)
+        side, count = METRICS[metric].squares
+        if (height // side) * (width // side) < count:
+            raise InputError(
+                f"{name} leaves {height}×{width} pixels (H×W) within the border of {crop}, and {metric} "
+                f"needs {count} of {side}×{side}: leave out the image or the metric"
+            )
+
+
 def validation_metric(name: str, *, crop: int, weights: str | Path | None = None) -> Metric:
     """The mean of a figure over the images of a validation.
 

@@ -17,9 +17,9 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from esrgan_lightning.config import chosen_metrics
-from esrgan_lightning.data import MaterialDataModule, SRDataModule
+from esrgan_lightning.data import MaterialDataModule, Photo, SRDataModule
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation.measures import validation_metric
+from esrgan_lightning.evaluation.measures import METRICS, check_size, validation_metric
 from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.stages import GANStage, MaterialStage, PSNRStage
 from esrgan_lightning.stages.base import Stage, check_conditions
@@ -57,19 +57,35 @@ def build_data(cfg: DictConfig) -> pl.LightningDataModule:
     """The data that ``cfg.data`` names: ours, or any LightningDataModule.
 
     Raises:
-        InputError: they are for another stage, no LightningDataModule, or wrong in themselves.
+        InputError: they are for another stage, no LightningDataModule, wrong in themselves, or too small
+            for a metric of the validation.
     """
     target = str(cfg.data.get("_target_"))
     if is_material(cfg) and target.startswith("esrgan_lightning.data.") and target not in _MATERIALS:
         raise InputError("stage=material learns from images by class: give data=materials or data=minc")
     if not is_material(cfg) and target in _MATERIALS:
         raise InputError("data=materials and data=minc are for stage=material: give photos, as data=folder")
-    data = build(cfg.data, "data")
+    data: pl.LightningDataModule = build(cfg.data, "data")
     if not isinstance(data, pl.LightningDataModule):
         raise InputError(
             f"data._target_={target} makes a {type(data).__name__}: expected a LightningDataModule"
         )
+    if isinstance(data, SRDataModule) and "metrics" in cfg:
+        _check_sizes(cfg, data)
     return data
+
+
+def _check_sizes(cfg: DictConfig, data: SRDataModule) -> None:
+    crops = {
+        name: crop
+        for name, settings in chosen_metrics(cfg.metrics).items()
+        if name in METRICS and "_target_" not in settings
+        if isinstance(crop := settings.get("crop", cfg.scale), int)
+    }
+    for photo in data.val_set.photos:  # cut to the scale before they are measured
+        name = photo.hr if isinstance(photo, Photo) else f"{photo.name} of {photo.pack.path}"
+        height, width = (side // cfg.scale * cfg.scale for side in (photo.height, photo.width))
+        check_size(name, (height, width), crops)
 
 
 def data_hash(cfg: DictConfig, data: pl.LightningDataModule) -> str:
