@@ -73,6 +73,15 @@ def test_quick_upscaling(benchmark, capsys):
         assert int(row(table, name)[4].split()[0]) >= 0
 
 
+def test_quick_files(benchmark, capsys):
+    """Both ways give the same pictures, or it is another work that is timed."""
+    benchmark("files").main(["--quick"])
+    table = capsys.readouterr().out
+    assert int(re.search(r"differ by (\d+) levels", table)[1]) <= 1
+    assert float(row(table, "by turns")[3]) == 1.0
+    assert float(row(table, "level 1")[3]) > float(row(table, "level 6")[3])  # level 6 makes the smaller file
+
+
 def test_errors_of_upscaling_are_levels(benchmark):
     """Bytes that wrap around would call black and white neighbours."""
     black, white = torch.zeros(1, 3, 2, 2, dtype=torch.uint8), torch.zeros(1, 3, 2, 2, dtype=torch.uint8)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+import threading
 from io import BytesIO
 from pathlib import Path
 
@@ -254,12 +255,85 @@ def test_a_stopped_run_says_so_and_leaves_only_whole_files(model, photos, tmp_pa
         return upscale(self, image)
 
     monkeypatch.setattr(Upscaler, "upscale", stopped)
-    result = run(photos, "-o", tmp_path / "out", "-m", model)
+    manifest = tmp_path / "m.jsonl"
+    result = run(photos, "-o", tmp_path / "out", "-m", model, "--manifest", manifest)
     assert result.exit_code == 130
     assert result.stderr == (
         "esrgan upscale: stopped after 1 of 3 images; the same command goes on from here\n"
     )
     assert written(tmp_path / "out") == ["a.png"]
+    assert [line["output"] for line in lines_of(manifest)] == [str(tmp_path / "out/a.png")]
+
+
+@pytest.fixture
+def many(tmp_path):
+    """0 to 4, 6 and 7 are of one size and kind; 5 is no image."""
+    for index in range(8):
+        write_image(tmp_path / f"many/{index}.png", noise(seed=index))
+    (tmp_path / "many/5.png").write_bytes(b"not an image")
+    return tmp_path / "many"
+
+
+def watched(monkeypatch):
+    """The shapes that go through the network."""
+    upscale, shapes = Upscaler.upscale, []
+
+    def watching(self, image, conditions=None):
+        shapes.append(tuple(image.shape))
+        if len(image) == 2:
+            raise InputError("the network's output is not finite")
+        return upscale(self, image, conditions)
+
+    monkeypatch.setattr(Upscaler, "upscale", watching)
+    return shapes
+
+
+def test_small_pictures_of_one_size_go_together_and_come_out_in_order(model, many, tmp_path, monkeypatch):
+    """Three fit; where a group fails, each is tried alone."""
+    monkeypatch.setattr(command, "BATCH", 3 * 7 * 6)
+    shapes, manifest = watched(monkeypatch), tmp_path / "m.jsonl"
+    result = run(many, "-o", tmp_path / "out", "-m", model, "--device", "cpu", "--manifest", manifest)
+    one, two, three = (3, 7, 6), (2, 3, 7, 6), (3, 3, 7, 6)
+    assert shapes == [three, two, one, one, two, one, one]
+    assert result.exit_code == 1
+    good = [index for index in range(8) if index != 5]
+    assert result.stdout.split() == [str(tmp_path / f"out/{index}.png") for index in good]
+    assert [Path(line["input"]).stem for line in lines_of(manifest)] == [str(index) for index in range(8)]
+    monkeypatch.undo()
+    alone = Upscaler(model, device="cpu", pre_pad=8)
+    for index in good:
+        difference = read_image(tmp_path / f"out/{index}.png").int() - alone(many / f"{index}.png").int()
+        assert difference.abs().max() <= 1
+
+
+def test_the_next_picture_is_read_and_the_last_written_while_the_network_works(
+    model, photos, tmp_path, monkeypatch
+):
+    """The network waits at the second of three until the first is written and the third read."""
+    upscale, written_first, read_third = Upscaler.upscale, threading.Event(), threading.Event()
+    read, write = command.read_photo, command.write_whole
+
+    def reading(source):
+        if source.name == "gray.tif":
+            read_third.set()
+        return read(source)
+
+    def writing(target, data):
+        write(target, data)
+        written_first.set()
+
+    def waiting(self, image, conditions=None):
+        if image.shape[0] == 4:
+            assert written_first.wait(60)
+            assert read_third.wait(60)
+        return upscale(self, image, conditions)
+
+    monkeypatch.setattr(command, "read_photo", reading)
+    monkeypatch.setattr(command, "write_whole", writing)
+    monkeypatch.setattr(Upscaler, "upscale", waiting)
+    result = run(photos, "-o", tmp_path / "out", "-m", model)
+    assert result.exit_code == 0, result.output
+    assert written(tmp_path / "out") == ["a.png", "trip/b.v2.png", "trip/gray.png"]
 
 
 def test_stdin_to_stdout_holds_nothing_but_the_image(model, photos):

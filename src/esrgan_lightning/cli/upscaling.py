@@ -1,18 +1,26 @@
-"""Files in, files out: one after the other, a broken one named, a record of each."""
+"""Files in, files out: in their order, a broken one named, a record of each.
+
+One thread reads the next pictures and one writes the last, while the network works.
+"""
 
 import hashlib
 import json
+import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import starmap
 from pathlib import Path
-from typing import Any, BinaryIO, final
+from typing import Any, final
 
 import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from esrgan_lightning.cli.errors import complain
@@ -87,6 +95,10 @@ def map_files(
 COMMAND = "esrgan upscale"
 #: The most bytes that are taken from standard input.
 MAX_STDIN = 2**30
+#: The most LR pixels of pictures that go through the network together.
+BATCH = 2**15
+# Pixels of a result from which on it is written before the network goes on: memory holds one such.
+_LARGE = 2**26
 
 
 @final
@@ -127,7 +139,10 @@ def upscale_stdin(upscaler: Upscaler, job: Job) -> int:
     if len(data) > MAX_STDIN:
         raise InputError(f"stdin holds more than {MAX_STDIN} bytes: give a file")
     try:
-        photo = _fitted(_read(BytesIO(data), "stdin", job.extension), job.extension, upscaler)
+        photo = read_photo(BytesIO(data))
+        for note in _notes(photo, job.extension):
+            complain(COMMAND, f"stdin: {note}")
+        photo = _fitted(photo, job.extension, upscaler)
         large = _encoded(upscaler.upscale(photo.pixels), photo, job)
     except InputError as error:
         complain(COMMAND, f"stdin: {error}")
@@ -160,39 +175,39 @@ def upscale_files(
     about = {"scale": upscaler.scale, "quality": job.quality, **(settings or {})}
     if job.manifest is not None and model is not None:
         about |= {"model": model.name, "model_sha256": _sha256(model)}
-    failed = skipped = done = 0
+    todo = list(starmap(_Item, (pair for pair in pairs if job.overwrite or not pair[1].is_file())))
+    failed = done = 0
     console = Console(stderr=True)
     shown = console.is_terminal and sys.stdout.isatty()  # rich sends either stream through its terminal
-    try:
-        for source, target in track(
-            pairs, f"x{upscaler.scale:g}", console=console, transient=True, disable=not shown
-        ):
-            if target.is_file() and not job.overwrite:
-                skipped += 1
-                continue
-            start, error = time.perf_counter(), None
-            facts: dict[str, Any] = {}
-            try:
-                _one(upscaler, source, target, job, facts)
-            except InputError as fault:
-                error = str(fault) if str(source) in str(fault) else f"{source}: {fault}"
-                complain(COMMAND, error)
+    with Progress(console=console, transient=True, disable=not shown) as progress:
+        task = progress.add_task(f"x{upscaler.scale:g}", total=len(todo))
+
+        def report(item: _Item) -> None:
+            nonlocal failed, done
+            for note in item.notes:
+                complain(COMMAND, f"{item.source}: {note}")
+            if item.error:
+                complain(COMMAND, item.error)
                 failed += 1
             else:
-                print(target)
+                print(item.target)
                 done += 1
             if job.manifest is not None:
-                record = {"input": str(source), "output": None if error else str(target), **facts}
-                record |= {
-                    "seconds": round(time.perf_counter() - start, 3),
-                    "error": error,
-                    "settings": about,
-                }
+                output = None if item.error else str(item.target)
+                record = {"input": str(item.source), "output": output, **item.facts}
+                record |= {"seconds": round(item.seconds, 3), "error": item.error, "settings": about}
                 _append(job.manifest, record)
-    except KeyboardInterrupt:
+            progress.advance(task)
+
+        try:
+            _upscale_all(upscaler, todo, job, report)
+            stopped = False
+        except KeyboardInterrupt:
+            stopped = True
+    if stopped:
         complain(COMMAND, f"stopped after {done} of {len(pairs)} images; the same command goes on from here")
         return 130
-    if skipped:
+    if skipped := len(pairs) - len(todo):
         complain(
             COMMAND, f"{skipped} of {len(pairs)} results were there already: --overwrite makes them anew"
         )
@@ -201,34 +216,135 @@ def upscale_files(
     return 1 if failed else 0
 
 
-def _one(upscaler: Upscaler, source: Path, target: Path, job: Job, facts: dict[str, Any]) -> None:
-    """One picture; what the manifest says of it goes into ``facts`` as soon as it is known."""
-    try:
-        photo = _fitted(_read(source, str(source), job.extension), job.extension, upscaler)
-        facts["size"] = list(photo.pixels.shape[-2:])
-        large = upscaler.upscale(photo.pixels, job.maps.read(source, photo.pixels) if job.maps else None)
-        facts["result_size"] = list(large.shape[-2:])
-        data = _encoded(large, photo, job)
-        write_whole(target, data)
-        if job.manifest is not None:
-            facts |= {"sha256": _sha256(source), "result_sha256": _sha256(target)}
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror or error}") from error
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise InputError("too large for the memory: use --tile exact, or cut it into parts") from error
+@final
+@dataclass
+class _Item:
+    """One file on its way; after an error no step follows.
+
+    Attributes:
+        facts: What the manifest says of it, as soon as it is known.
+        seconds: Of its own steps; pictures that go together share the network's.
+    """
+
+    source: Path
+    target: Path
+    photo: Photo | None = None
+    maps: Tensor | None = None
+    large: Tensor | None = None
+    notes: Sequence[str] = ()
+    error: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Takes the time of a step, and what goes wrong in it as this picture's error."""
+        start, error = time.perf_counter(), None
+        try:
+            yield
+        except InputError as fault:
+            error = str(fault)
+        except OSError as fault:
+            error = f"{self.target} cannot be written: {fault.strerror or fault}"
+        except (RuntimeError, MemoryError) as fault:
+            if not out_of_memory(fault):
+                raise
+            error = "too large for the memory: use --tile exact, or cut it into parts"
+        if error is not None:
+            self.error = error if str(self.source) in error else f"{self.source}: {error}"
+        self.seconds += time.perf_counter() - start
 
 
-def _read(source: Path | BinaryIO, name: str, extension: str) -> Photo:
-    photo = read_photo(source)
-    for note in (*photo.notes, *_losses(photo, extension)):
-        complain(COMMAND, f"{name}: {note}")
-    return photo
+def _upscale_all(
+    upscaler: Upscaler, items: Sequence[_Item], job: Job, report: Callable[[_Item], None]
+) -> None:
+    """Reads a group ahead of the network, writes one behind it, and reports each item in order.
+
+    What is being written when the user stops it, or an error does, is written and reported first.
+    """
+    groups = _groups(upscaler, items, job)
+    behind: deque[Future[_Item]] = deque()
+
+    def report_written() -> None:
+        while behind:
+            item = behind[0].result()
+            behind.popleft()
+            report(item)
+
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        try:
+            ahead = reader.submit(next, groups, None)
+            while group := ahead.result():
+                ahead = reader.submit(next, groups, None)
+                _enlarge(upscaler, group)
+                report_written()
+                large = group[-1].large
+                behind.extend(writer.submit(_write, item, job) for item in group)
+                if large is not None and large[0].numel() > _LARGE:
+                    del large
+                    report_written()
+        finally:
+            report_written()
 
 
-def _losses(photo: Photo, extension: str) -> Iterator[str]:
-    """What is said of the meaning of colours, and has no place in the result's format."""
+def _groups(upscaler: Upscaler, items: Sequence[_Item], job: Job) -> Iterator[list[_Item]]:
+    """The items with their pictures, in order; small neighbours of one size and kind together."""
+    group: list[_Item] = []
+    for item in items:
+        with item.step():
+            photo = read_photo(item.source)
+            item.notes = tuple(_notes(photo, job.extension))
+            item.photo = photo = _fitted(photo, job.extension, upscaler)
+            item.facts["size"] = list(photo.pixels.shape[-2:])
+            item.maps = job.maps.read(item.source, photo.pixels) if job.maps else None
+        if group and _kind(group[0]) != _kind(item):
+            yield group
+            group = []
+        group.append(item)
+        pixels = math.prod(item.facts.get("size", [BATCH]))
+        if job.maps or item.error or (len(group) + 1) * pixels > BATCH:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _kind(item: _Item) -> object:
+    return item.photo and (item.photo.pixels.shape, item.photo.pixels.dtype)
+
+
+def _enlarge(upscaler: Upscaler, group: Sequence[_Item]) -> None:
+    photos = [item.photo.pixels for item in group if item.photo]
+    if len(group) > 1:
+        start = time.perf_counter()
+        try:
+            larges = upscaler.upscale(torch.stack(photos))
+        except (InputError, RuntimeError, MemoryError):
+            pass  # one after the other it comes out which picture is at fault
+        else:
+            for item, item.large in zip(group, larges, strict=True):
+                item.seconds += (time.perf_counter() - start) / len(group)
+            return
+    for item in group:
+        if item.photo and not item.error:
+            with item.step():
+                item.large = upscaler.upscale(item.photo.pixels, item.maps)
+
+
+def _write(item: _Item, job: Job) -> _Item:
+    if item.photo and item.large is not None:
+        with item.step():
+            item.facts["result_size"] = list(item.large.shape[-2:])
+            write_whole(item.target, _encoded(item.large, item.photo, job))
+            if job.manifest is not None:
+                item.facts |= {"sha256": _sha256(item.source), "result_sha256": _sha256(item.target)}
+    item.photo = item.maps = item.large = None
+    return item
+
+
+def _notes(photo: Photo, extension: str) -> Iterator[str]:
+    """What reading it left out, and what of its colours has no place in the result's format."""
+    yield from photo.notes
     kind = FORMATS[extension]
     if photo.profile and (kind == "BMP" or (kind in RGB_ONLY and photo.pixels.shape[0] < 3)):
         yield f"its colour profile has no place in {extension}: colours may look different; write .png"

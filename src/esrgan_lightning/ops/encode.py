@@ -28,6 +28,8 @@ MAX_RESULT = 2**30
 _LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}
 _GRAY_ALPHA = 2  # channels
 _GRAY_ALPHA_TYPE = 4  # PNG's number for it
+# zlib's, of Pillow: 6 is its default, and takes 2 to 3 times as long for files 2 to 6 % smaller.
+_PNG_LEVEL = 4
 _INCH, _METER = 2, 0.0254  # EXIF's unit of resolution; inches
 _TIFF: dict[str, Any] = {"compression": "zlib", "predictor": True, "metadata": None, "software": False}
 
@@ -109,7 +111,9 @@ def _encode_png(pixels: Pixels) -> bytes:
             raise RuntimeError(f"OpenCV could not encode {pixels.shape} as PNG")
         return data.tobytes()
     buffer = BytesIO()
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(buffer, "PNG")
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(
+        buffer, "PNG", compress_level=_PNG_LEVEL
+    )
     return buffer.getvalue()
 
 
