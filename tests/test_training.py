@@ -51,6 +51,13 @@ def checkpoint(run):
     return torch.load(run / "checkpoints/last.ckpt", weights_only=True)
 
 
+@pytest.mark.parametrize("key", ["in_channels", "out_channels"])
+def test_training_on_other_channels_than_rgb_is_refused_before_the_work(key, tmp_path):
+    with pytest.raises(InputError, match=rf"generator\.{key}=1: training is on RGB"):
+        train(compose("stage=psnr", *tiny.PSNR, f"generator.{key}=1"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_resumed_gan_needs_no_init_and_keeps_its_origin(tmp_path):
     """Breaks if going on needs the PSNR model again, or the exported file forgets it."""
     train(config("psnr", "trainer.max_updates=1"), tmp_path / "p")

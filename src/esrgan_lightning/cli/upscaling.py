@@ -322,7 +322,8 @@ def _enlarge(upscaler: Upscaler, group: Sequence[_Item]) -> None:
         except (InputError, RuntimeError, MemoryError):
             pass  # one after the other it comes out which picture is at fault
         else:
-            for item, item.large in zip(group, larges, strict=True):
+            for item, large in zip(group, larges, strict=True):
+                item.large = large
                 item.seconds += (time.perf_counter() - start) / len(group)
             return
     for item in group:
