@@ -103,8 +103,8 @@ def build_network(cfg: DictConfig, data: pl.LightningDataModule) -> nn.Module:
     for key in ("in_channels", "out_channels"):
         if cfg.generator.get(key, 3) != 3:
             raise InputError(
-                f"generator.{key}={cfg.generator[key]}: training is on RGB, 3 channels. Gray photos are trained "
-                "on as RGB, and gray pictures are upscaled by such a network as gray"
+                f"generator.{key}={cfg.generator[key]}: training is on RGB, 3 channels. Gray photos are "
+                "trained on as RGB, and gray pictures are upscaled by such a network as gray"
             )
     generator = cast(nn.Module, build(cfg.generator, "generator"))
     check_conditions(generator, given=cfg.conditions is not None)
