@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from pytorch_lightning.utilities import rank_zero_only
 
 # The first start imports these once for all: each process is then a fork of one that has never computed.
 PRELOADED = ["torch", "esrgan_lightning.training", "esrgan_lightning.config"]
@@ -36,6 +37,7 @@ def _on_rank(rank: int, function: Callable[..., Any], arguments: Any, world: int
     if world:
         # What Lightning takes for "started by somebody else".
         os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+        rank_zero_only.rank = rank  # which it looks up when it is imported: here before the process began
         dist.init_process_group(
             "gloo",
             init_method=f"file://{folder}/group",

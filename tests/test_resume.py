@@ -518,6 +518,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(tmp_path):
 
 def test_loggers_go_on(tmp_path, monkeypatch):
     """Breaks if TensorBoard shows updates twice, or Weights & Biases a second run."""
+    import wandb
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = tmp_path / "run"
@@ -529,6 +530,7 @@ def test_loggers_go_on(tmp_path, monkeypatch):
     assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb.teardown()  # it reads the environment once in a process
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # wandb's own, of its own dependencies
         for more in ("trainer.max_updates=2", "resume=last"):
