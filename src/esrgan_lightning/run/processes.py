@@ -119,7 +119,8 @@ def follow_first_process() -> None:
     It would else wait for that one, until torch gives up after half an hour.
     """
     first = int(os.environ.setdefault(_FIRST, str(os.getpid())))
-    if first == os.getpid() or launched_processes() is not None or not int(os.environ.get("LOCAL_RANK", "0")):
+    started_by_it = os.getppid() == first and launched_processes() is None
+    if not started_by_it or not int(os.environ.get("LOCAL_RANK", "0")):
         os.environ[_FIRST] = str(os.getpid())
         return
 
