@@ -119,6 +119,9 @@ def train(
     if trained:
         trained.load(stage, config)
     finished = _is_finished(cfg, run_dir, saved, settings.max_updates)
+    if goes_on_here:
+        with folders.locked(run_dir):
+            folders.clear_partial(run_dir)  # also of a run that was killed when it had nothing left to do
     if saved is not None:
         check_continues(
             saved,
