@@ -115,16 +115,13 @@ class UpscaleAPI(litserve.LitAPI):  # type: ignore[misc]
             if isinstance(photo, Photo):
                 alike.setdefault((photo.pixels.shape, photo.pixels.dtype), []).append(index)
         for places in alike.values():
-            images = torch.stack([photos[place].pixels for place in places])  # type: ignore[union-attr]
-            try:
-                large = self.upscaler.upscale(images)
-            except (InputError, RuntimeError, MemoryError) as error:
-                message = str(error).partition("\n")[0]
-                for place in places:
+            images = [answers[place].pixels for place in places]
+            for place, large in zip(places, self.upscaler.upscale_each(images), strict=True):
+                if isinstance(large, Exception):
+                    message = str(large).partition("\n")[0]
                     answers[place] = HTTPException(HTTPStatus.INTERNAL_SERVER_ERROR, message)
-                continue
-            for place, pixels in zip(places, large, strict=True):
-                answers[place] = photos[place]._replace(pixels=pixels)  # type: ignore[union-attr]
+                else:
+                    answers[place] = answers[place]._replace(pixels=large)
         return answers
 
     def unbatch(self, output: list[Any]) -> list[Any]:

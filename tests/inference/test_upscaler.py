@@ -567,3 +567,25 @@ def test_back_projection_is_done_on_what_the_network_was_given():
     assert (corrected - plain).abs().max() > 1e-3
     with pytest.raises(InputError, match="iterations=-1"):
         Upscaler(net, back_projection=-1)
+
+
+def test_each_image_has_its_enlargement_or_its_own_error():
+    """Breaks if one image's fault is its neighbours', or images that go together differ from each alone."""
+
+    class Picky(nn.Module):
+        scale = 2
+        in_channels = out_channels = 3
+
+        def forward(self, x):
+            if (x.mean((1, 2, 3)) > 0.9).any():
+                raise RuntimeError("too bright")
+            return x.repeat_interleave(2, -2).repeat_interleave(2, -1)
+
+    images = [torch.full((3, 4, 5), level, dtype=torch.uint8) for level in (10, 250, 90)]
+    images[0][0], images[2][1] = 20, 30  # gray would be gone through alone
+    upscaler = Upscaler(Picky(), device="cpu")
+    first, second, third = upscaler.upscale_each(images)
+    assert torch.equal(first, upscaler.upscale(images[0]))
+    assert torch.equal(third, upscaler.upscale(images[2]))
+    assert isinstance(second, RuntimeError)
+    assert upscaler.upscale_each(images[:1])[0].equal(first)

@@ -314,22 +314,20 @@ def _kind(item: _Item) -> object:
 
 
 def _enlarge(upscaler: Upscaler, group: Sequence[_Item]) -> None:
-    photos = [item.photo.pixels for item in group if item.photo]
-    if len(group) > 1:
-        start = time.perf_counter()
-        try:
-            larges = upscaler.upscale(torch.stack(photos))
-        except (InputError, RuntimeError, MemoryError):
-            pass  # one after the other it comes out which picture is at fault
-        else:
-            for item, large in zip(group, larges, strict=True):
-                item.large = large
-                item.seconds += (time.perf_counter() - start) / len(group)
-            return
-    for item in group:
-        if item.photo and not item.error:
+    start, found = time.perf_counter(), [item for item in group if item.photo and not item.error]
+    photos = [item.photo.pixels for item in found if item.photo]
+    if not found or found[0].maps is not None:  # maps come one at a time
+        for item, photo in zip(found, photos, strict=True):
             with item.step():
-                item.large = upscaler.upscale(item.photo.pixels, item.maps)
+                item.large = upscaler.upscale(photo, item.maps)
+        return
+    for item, large in zip(found, upscaler.upscale_each(photos), strict=True):
+        with item.step():
+            if isinstance(large, Exception):
+                raise large
+            item.large = large
+    for item in found:
+        item.seconds += (time.perf_counter() - start) / len(found)
 
 
 def _write(item: _Item, job: Job) -> _Item:

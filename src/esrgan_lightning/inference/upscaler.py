@@ -181,6 +181,21 @@ class Upscaler:
             large = torch.cat([large, alpha.clamp(0, 1) if small.is_floating_point() else alpha], 1)
         return large if image.ndim == 4 else large[0]
 
+    def upscale_each(self, images: Sequence[Tensor]) -> list[Tensor | Exception]:
+        """Enlarges (C,H,W) tensors of one shape and dtype together; where that fails, one by one.
+
+        Returns:
+            For each image what :meth:`upscale` gives, or the error that it alone raises.
+        """
+        try:
+            if len(images) == 1:
+                return [self.upscale(images[0])]
+            return list(self.upscale(torch.stack(list(images))))
+        except (InputError, RuntimeError, MemoryError) as error:
+            if len(images) == 1:
+                return [error]
+        return [each for image in images for each in self.upscale_each([image])]
+
     def _colors(self, colors: Tensor, maps: Tensor | None) -> Tensor:
         gray = (colors == colors[:, :1]).flatten(1).all(1)
         if colors.shape[1] == 1 or not gray.any():

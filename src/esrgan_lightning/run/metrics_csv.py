@@ -92,16 +92,6 @@ class MetricsCSV(Logger):
             writer.writerows(self._rows)
 
 
-def last_validation(path: Path) -> dict[str, float]:
-    """The figures of the last validation in the file, ``val/NAME`` → value."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [
-            {k: float(v) for k, v in row.items() if k.startswith("val/") and v}
-            for row in csv.DictReader(file)
-        ]
-    return next((row for row in reversed(rows) if row), {})
-
-
 def _cells(line: str) -> list[str]:
     """The cells of a line; a damaged one has none."""
     try:

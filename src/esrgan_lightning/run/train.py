@@ -36,7 +36,7 @@ from esrgan_lightning.run.build import (
 from esrgan_lightning.run.callbacks import Forecast
 from esrgan_lightning.run.checkpoints import LAST
 from esrgan_lightning.run.initial import AUTO, TrainedStart, psnr_model, start_classifier, start_from
-from esrgan_lightning.run.metrics_csv import MetricsCSV, last_validation
+from esrgan_lightning.run.metrics_csv import MetricsCSV
 from esrgan_lightning.run.names import check_name
 from esrgan_lightning.run.outcome import read_outcome, recorded
 from esrgan_lightning.run.processes import check_shared_name, follow_first_process
@@ -131,8 +131,10 @@ def train(
             max_updates=settings.max_updates + finished,
         )
     if finished:
+        from esrgan_lightning.report.runs import read_run  # with it comes matplotlib
+
         rank_zero_only(announce)(f"resume=auto: {run_dir} has made its {settings.max_updates:,} updates")
-        return last_validation(run_dir / "metrics.csv")
+        return {f"val/{name}": value for name, value in read_run(run_dir, run_dir.name).metrics.items()}
     log = MetricsCSV(run_dir / "metrics.csv", keep_until=saved.updates if saved else None)
     loggers = [log, *_extra_loggers(cfg, run_dir, saved if goes_on_here else None)]
     state = RunState(config, saved.path if saved else None)
