@@ -94,7 +94,10 @@ def rows_of(kinds: dict[str, tuple[dict[str, Any], list[Source]]]) -> list[list[
         if len(held) < len(kinds) or len(set(held.values())) > 1:
             default = "<br>".join(f"{kind}: {value}" for kind, value in held.items())
         said = dict.fromkeys(meaning(key, *kinds[kind]) for kind in held)
-        rows.append([f"`{key}`", default, "; ".join(filter(None, said)).replace("|", "\\|")])
+        text = "; ".join(filter(None, said)).replace("|", "\\|")
+        # Underscores are emphasis outside of code and links.
+        text = re.sub(r"`+[^`]*`+|\[[^]]*]\[[^]]*]|_", lambda one: "\\_" if one[0] == "_" else one[0], text)
+        rows.append([f"`{key}`", default, text])
     return rows
 
 

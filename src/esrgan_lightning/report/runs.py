@@ -123,17 +123,22 @@ def differences(runs: Sequence[Run]) -> list[str]:
     Runs of several stages are told apart by their stage, and by what differs within it; settings that change
     nothing that is learnt are left out, and those that repeat another.
     """
-    if all(run.overrides for run in runs):
-        common = set.intersection(*(set(run.overrides) for run in runs)) if len(runs) > 1 else set()
-        return [" ".join(each for each in run.overrides if each not in common) for run in runs]
-    stages = [run.settings.get("stage.name") for run in runs]
-    words: list[str] = []
-    for run, stage in zip(runs, stages, strict=True):
-        keys = _differing([each for each, its in zip(runs, stages, strict=True) if its == stage])
-        shown = [f"stage={_value(stage)}"] if stage and len({*map(repr, stages)}) > 1 else []
-        shown += [f"{key}={_value(run.settings[key])}" for key in keys if key in run.settings]
-        words.append(" ".join(shown))
-    return words
+    swept = [set(run.overrides) for run in runs if run.overrides]
+    common = set.intersection(*swept) if len(swept) > 1 else set()
+    return [
+        " ".join(each for each in run.overrides if each not in common)
+        if run.overrides
+        else _settings(run, [each for each in runs if not each.overrides])
+        for run in runs
+    ]
+
+
+def _settings(run: Run, among: Sequence[Run]) -> str:
+    stage = run.settings.get("stage.name")
+    keys = _differing([each for each in among if each.settings.get("stage.name") == stage])
+    several = len({repr(each.settings.get("stage.name")) for each in among}) > 1
+    shown = [f"stage={_value(stage)}"] if stage and several else []
+    return " ".join([*shown, *(f"{key}={_value(run.settings[key])}" for key in keys if key in run.settings)])
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:
