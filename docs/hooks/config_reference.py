@@ -95,8 +95,9 @@ def rows_of(kinds: dict[str, tuple[dict[str, Any], list[Source]]]) -> list[list[
             default = "<br>".join(f"{kind}: {value}" for kind, value in held.items())
         said = dict.fromkeys(meaning(key, *kinds[kind]) for kind in held)
         text = "; ".join(filter(None, said)).replace("|", "\\|")
-        # Underscores are emphasis outside of code and links.
-        text = re.sub(r"`+[^`]*`+|\[[^]]*]\[[^]]*]|_", lambda one: "\\_" if one[0] == "_" else one[0], text)
+        # Underscores are emphasis outside of code, tags and links.
+        parts = r"`+[^`]*`+|<code>.*?</code>|<[^>]*>|\[[^]]*]\[[^]]*]|_"
+        text = re.sub(parts, lambda one: "\\_" if one[0] == "_" else one[0], text)
         rows.append([f"`{key}`", default, text])
     return rows
 
