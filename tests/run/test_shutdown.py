@@ -1,6 +1,8 @@
 """What ends a run is told with its remedy."""
 
+import multiprocessing
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,24 @@ def test_a_run_under_nohup_does_not_hear_the_terminal_close(tmp_path):
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_second_ctrl_c_ends_this_runs_processes_and_no_others(tmp_path):
+    """Breaks if a program's own processes, or another run's loaders, are killed with this run's."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=time.sleep, args=(600,)) for _ in range(2)]
+    stop = GracefulShutdown("a", tmp_path)
+    processes[0].start()
+    try:
+        stop.setup(None, None, "fit")
+        processes[1].start()
+        stop._note(signal.SIGINT, None)
+        with pytest.raises(KeyboardInterrupt):
+            stop._note(signal.SIGINT, None)
+        processes[1].join(60)
+        assert processes[1].exitcode == -signal.SIGKILL
+        assert processes[0].is_alive()
+    finally:
+        for each in processes:
+            each.kill()
+            each.join()

@@ -132,10 +132,12 @@ class GracefulShutdown(Callback):
         self._received = 0
         self._start = 0.0
         self._before: dict[signal.Signals, Any] = {}
+        self._others: set[int | None] = set()  # processes that are none of this run's
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Starts the clock, and looks who has the signals before Lightning takes them."""
         self._start = time.monotonic()
+        self._others = {each.pid for each in multiprocessing.active_children()}
         found = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in SIGNALS}
         hangup = getattr(signal, "SIGHUP", None)
         # nohup ignores SIGHUP; a shell ignores SIGINT for what runs in the background, which is no wish.
@@ -153,8 +155,9 @@ class GracefulShutdown(Callback):
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if signum == signal.SIGINT and self._received:
-            for each in multiprocessing.active_children():  # loader processes take no milder signal
-                each.kill()
+            for each in multiprocessing.active_children():
+                if each.pid not in self._others:
+                    each.kill()  # loader processes take no milder signal
             signal.default_int_handler(signum, frame)
         self._received = signum
 
