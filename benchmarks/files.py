@@ -23,12 +23,12 @@ from _measure import paired_ratio
 from PIL import Image
 
 from esrgan_lightning import Upscaler
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.upscaling import Job, upscale_files
 from esrgan_lightning.data import embedded_photos
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import read_image, read_rgb, write_image
 from esrgan_lightning.ops.files import write_whole
+from esrgan_lightning.weights.names import model_path
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 Pairs = list[tuple[Path, Path]]

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from esrgan_lightning import bundled, load_generator
-from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights, model_names, model_path
+from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights
 from esrgan_lightning.cli.app import app
 from esrgan_lightning.cli.models import complete_model
 from esrgan_lightning.config import compose
@@ -21,6 +21,7 @@ from esrgan_lightning.evaluation import evaluate, find_set, load_models
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import describe_file, read_generator_file
 from esrgan_lightning.weights.interpolation import ancestry_warning, load_compatible
+from esrgan_lightning.weights.names import model_names, model_path
 
 CARD = (FOLDER / "MODEL_CARD.md").read_text("utf-8")
 FIGURES = json.loads((FOLDER / "figures.json").read_text("utf-8"))

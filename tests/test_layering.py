@@ -15,7 +15,7 @@ PACKAGE = "esrgan_lightning"
 RANKS = {
     "lazy": -1,
     "ops": 0,
-    "bundled": 1,
+    "bundled": 0,
     "networks": 1,
     "data": 1,
     "metrics": 2,

@@ -296,14 +296,14 @@ def run_esrgan(words: list[str], home: Path, monkeypatch) -> None:
         shutil.copy(home / "runs/psnr/config.yaml", home / words[2])
         pushed = []
         monkeypatch.setattr(
-            "esrgan_lightning.bundled.hub.push_hub", lambda repo, files, **more: pushed.extend(files) or repo
+            "esrgan_lightning.weights.hub.push_hub", lambda repo, files, **more: pushed.extend(files) or repo
         )
         call(main, words, monkeypatch)
         assert {"generator.safetensors", "config.yaml", "README.md"} <= set(pushed)
         return
     for fetch in ("fetch_public", "fetch_hub"):  # tests of their own have servers
         monkeypatch.setattr(
-            f"esrgan_lightning.bundled.{fetch}",
+            f"esrgan_lightning.weights.names.{fetch}",
             lambda name: home / f"runs/{'psnr' if 'PSNR' in name else 'gan'}/generator.safetensors",
         )
     before = set(home.rglob("*"))

@@ -1,5 +1,8 @@
 """The one exception that the command lines show as a single line."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 
 class InputError(ValueError):
     """Something that the user gave is wrong: a file, a value, a setting.
@@ -17,3 +20,10 @@ def needs_extra(what: str, extra: str) -> InputError:
 def install_extra(extra: str) -> str:
     """How an optional dependency is installed; no package index has the library."""
     return f'pip install ".[{extra}]" in the checkout, or "esrgan-lightning[{extra}] @ WHEEL" with a wheel'
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of a message on an unknown name: those that are like it, else all."""
+    lower = {each.lower(): each for each in known}
+    near = [lower[each] for each in get_close_matches(name.lower(), lower)]
+    return f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}"

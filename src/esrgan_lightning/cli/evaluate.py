@@ -7,12 +7,12 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
 from esrgan_lightning.cli.plane import asked_plane, blends, write_plane
 from esrgan_lightning.config import chosen_metrics, compose, expand_home
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.formats import format_of
+from esrgan_lightning.weights.names import model_path
 
 
 def as_list(cfg: DictConfig, key: str, example: str) -> list[str]:

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights, model_names, model_path
-from esrgan_lightning.bundled.public import PUBLIC, public_file
+from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights
 from esrgan_lightning.cli.errors import one_line_errors
 from esrgan_lightning.weights.formats import format_of
+from esrgan_lightning.weights.names import model_names, model_path
+from esrgan_lightning.weights.public import PUBLIC, public_file
 
 MODEL_HELP = (
     "a name that `esrgan models` lists, hf:USER/REPO[@REVISION], or a file (.safetensors, .ckpt, .pth)"

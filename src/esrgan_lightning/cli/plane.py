@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.weights.names import model_path
 
 if TYPE_CHECKING:
     from esrgan_lightning.evaluation import Model, Plane, Results

@@ -22,8 +22,8 @@ def push(
 ) -> None:
     """Upload a run's generator with its settings and a model card: whole, in one commit."""
     with one_line_errors("esrgan push"):
-        from esrgan_lightning.bundled.hub import check_repo, push_hub
         from esrgan_lightning.report.card import run_files
+        from esrgan_lightning.weights.hub import check_repo, push_hub
 
         check_repo(to)
         files = run_files(run, to, licence=licence, picture=picture)

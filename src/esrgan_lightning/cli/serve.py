@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import one_line_errors
 from esrgan_lightning.cli.models import MODEL_HELP, complete_model
 from esrgan_lightning.errors import needs_extra
+from esrgan_lightning.weights.names import model_path
 
 
 class Host(StrEnum):

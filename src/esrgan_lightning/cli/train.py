@@ -10,13 +10,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.cli.errors import complain, one_line_errors, run_hydra
 from esrgan_lightning.cli.sweep import Failed, Metrics, check_objective
 from esrgan_lightning.config import check_keys, check_numbers, config_of, expand_home
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.names import check_free, check_name
 from esrgan_lightning.weights.formats import format_of
+from esrgan_lightning.weights.names import model_path
 
 # Of ``data``: what names files and folders on this machine.
 _PLACES = ("root", "files", "train_dir", "train_hr", "train_lr", "val_dir", "val_hr", "val_lr", "test_dir")

@@ -8,13 +8,13 @@ from typing import final
 
 from torch import Tensor
 
-from esrgan_lightning.bundled import is_name, model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.pictures import Pictures
 from esrgan_lightning.evaluation.workers import Model
 from esrgan_lightning.inference import Upscaler
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops import imresize
+from esrgan_lightning.weights.names import is_name, model_path
 
 #: The name that stands for MATLAB's bicubic interpolation instead of a file.
 BICUBIC = "bicubic"

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.conditions import checked, concat_conditions
 from esrgan_lightning.inference.ensemble import self_ensemble
@@ -24,6 +23,7 @@ from esrgan_lightning.inference.runner import Runner
 from esrgan_lightning.inference.sizes import enlargement
 from esrgan_lightning.ops import BackProjection, from_float, read_image, to_float
 from esrgan_lightning.weights import load_generator
+from esrgan_lightning.weights.names import model_path
 
 # The overshoot of an earlier resampling may pass; 0..255 and −1..1 are mistaken for [0,1].
 _OVERSHOOT = 0.25

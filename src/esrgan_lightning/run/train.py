@@ -13,7 +13,6 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.config import check_keys, check_numbers, expand_home
 from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError, needs_extra
@@ -46,6 +45,7 @@ from esrgan_lightning.run.shutdown import GracefulShutdown, as_user_errors
 from esrgan_lightning.run.state import RunState
 from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
 from esrgan_lightning.stages.base import Stage
+from esrgan_lightning.weights.names import model_path
 from esrgan_lightning.weights.provenance import provenance
 
 

@@ -1,4 +1,4 @@
-"""Weights of generators: safe files with spec and provenance, foreign layouts, network interpolation."""
+"""Generators by name and in files: safe reading, spec and provenance, foreign layouts, interpolation."""
 
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from esrgan_lightning.weights.files import LINEAGE_KEY
     from esrgan_lightning.weights.interpolation import blend, blend_files, interpolate, interpolate_files
     from esrgan_lightning.weights.layouts import infer_spec
+    from esrgan_lightning.weights.names import model_names, model_path
     from esrgan_lightning.weights.partial import warm_start
     from esrgan_lightning.weights.state import state_hash
 
@@ -33,6 +34,8 @@ __all__ = [
     "interpolate_files",
     "load_generator",
     "load_state",
+    "model_names",
+    "model_path",
     "read_generator_file",
     "save_generator",
     "state_hash",
@@ -48,6 +51,7 @@ __getattr__, __dir__ = lazy_names(
         "files": "LINEAGE_KEY",
         "interpolation": "blend blend_files interpolate interpolate_files",
         "layouts": "infer_spec",
+        "names": "model_names model_path",
         "state": "state_hash",
         "partial": "warm_start",
     },

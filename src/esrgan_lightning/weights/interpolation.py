@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.checkpoint import (
     different_settings,
@@ -15,6 +14,7 @@ from esrgan_lightning.weights.checkpoint import (
     resolve_spec,
     write_generator_file,
 )
+from esrgan_lightning.weights.names import model_path
 from esrgan_lightning.weights.state import differences, state_hash
 
 

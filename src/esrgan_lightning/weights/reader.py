@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from esrgan_lightning.bundled import model_path
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.files import LINEAGE_KEY, plain_tensors, read_file
 from esrgan_lightning.weights.layouts import layout_of, select_state, to_canonical, where
+from esrgan_lightning.weights.names import model_path
 from esrgan_lightning.weights.provenance import json_hash
 from esrgan_lightning.weights.state import state_hash
 

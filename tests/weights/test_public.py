@@ -12,13 +12,14 @@ from PIL import Image
 from spandrel import ModelLoader
 from typer.testing import CliRunner
 
-from esrgan_lightning import Upscaler, bundled, load_generator
-from esrgan_lightning.bundled import model_path, public
-from esrgan_lightning.bundled.public import PUBLIC, PublicModel, public_file
+from esrgan_lightning import Upscaler, load_generator
 from esrgan_lightning.cli.app import app
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import load_models
 from esrgan_lightning.ops import image_size
+from esrgan_lightning.weights import names, public
+from esrgan_lightning.weights.names import model_path
+from esrgan_lightning.weights.public import PUBLIC, PublicModel, public_file
 
 # Name → blocks, channels that the first layer sees, names of the tensors, and where in the file they lie.
 FORMS = {
@@ -92,7 +93,7 @@ def test_the_table_is_whole():
         assert not set(name) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789")
 
 
-DOCS = (Path(__file__).parents[1] / "docs/models.md").read_text("utf-8")
+DOCS = (Path(__file__).parents[2] / "docs/models.md").read_text("utf-8")
 DATA = in_bytes(published(1, 3, "today", "params_ema"))
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
@@ -106,7 +107,7 @@ def theirs(server, tmp_path, monkeypatch):
     def serve(sha256=SHA256, **faults):
         url = server.serve("theirs.pth", DATA, **faults)
         table = {"theirs": PublicModel((url,), sha256, 4, 4, "MIT", "example.org", "tests")}
-        for module in (public, bundled):
+        for module in (public, names):
             monkeypatch.setattr(module, "PUBLIC", table)
         return url
 

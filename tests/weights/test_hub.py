@@ -15,11 +15,12 @@ from hub_server import Hub
 from typer.testing import CliRunner
 
 from esrgan_lightning import Upscaler, load_generator
-from esrgan_lightning.bundled import bundled_weights, hub, model_path
+from esrgan_lightning.bundled import bundled_weights
 from esrgan_lightning.cli.app import app
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import load_models
-from esrgan_lightning.weights import describe_file
+from esrgan_lightning.weights import describe_file, hub
+from esrgan_lightning.weights.names import model_path
 
 DATA = bundled_weights("psnr").read_bytes()
 FILE = "generator.safetensors"
@@ -191,7 +192,7 @@ def test_the_environment_says_where_the_hub_is(online, cache):
         "HF_HUB_CACHE": str(cache),
         "HF_HUB_DISABLE_XET": "1",
     }
-    code = "from esrgan_lightning.bundled import model_path; print(model_path('hf:ann/photos'))"
+    code = "from esrgan_lightning.weights.names import model_path; print(model_path('hf:ann/photos'))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
