@@ -76,7 +76,8 @@ class Service:
 
 @pytest.fixture(scope="module")
 def service(network):
-    running = Service(network, "--max-pixels", "0.01", "--max-upload", "0.5", "--queue", "32")
+    limits = ("--max-pixels", "0.01", "--max-upload", "0.5", "--queue", "32")
+    running = Service(network, *limits, "--allowed-host", "photos.example.org")
     yield running
     running.end()
 
@@ -137,6 +138,29 @@ def test_500_requests_of_mixed_sizes_with_bad_ones_among_them(service, network):
 
 
 @pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("evil.example", None, 403),
+        (None, "http://evil.example", 403),
+        ("photos.example.org", "https://photos.example.org", 200),  # as a proxy passes it on
+        (None, "https://photos.example.org", 200),  # or with the host that it asks
+    ],
+)
+def test_foreign_hosts_and_pages_are_refused_at_every_address(service, host, origin, status):
+    """Breaks if a page of another site can have pictures enlarged, or look, also by DNS rebinding."""
+    headers = {name: value for name, value in {"Host": host, "Origin": origin}.items() if value}
+    answers = [
+        requests.post(f"{service.url}/upscale", files={"image": picture(0)}, headers=headers, timeout=120),
+        *(
+            requests.get(f"{service.url}/{path}", headers=headers, timeout=30)
+            for path in ("health", "metrics/")
+        ),
+    ]
+    assert [answer.status_code for answer in answers] == [status] * 3
+    assert all(status == 200 or "--allowed-host" in answer.json()["detail"] for answer in answers)
+
+
+@pytest.mark.parametrize(
     ("request_", "status", "said"),
     [
         ({"files": {"picture": b"x"}}, 422, "form's field image"),
@@ -174,10 +198,11 @@ def test_more_than_the_queue_holds_are_told_to_come_back_and_an_end_answers_what
     assert not psutil.pid_exists(running.process.pid)
 
 
-def test_what_cannot_be_served_is_one_line_before_anything_is_started(tmp_path):
+@pytest.mark.parametrize("options", [("-m", "text.pth"), ("--allowed-host", "https://a.org")])
+def test_what_cannot_be_served_is_one_line_before_anything_is_started(tmp_path, options):
     (tmp_path / "text.pth").write_text("x")
-    command = [Path(sys.executable).parent / "esrgan", "serve", "-m", tmp_path / "text.pth"]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120)
+    command = [str(Path(sys.executable).parent / "esrgan"), "serve", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("esrgan serve: ")
     assert len(done.stderr.splitlines()) == 1

@@ -14,7 +14,7 @@ import litserve  # type: ignore[import-untyped]
 import torch
 from fastapi import HTTPException
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_asgi_app
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +23,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import Upscaler
 from esrgan_lightning.inference.pixels import Precision
 from esrgan_lightning.inference.plan import Tile
+from esrgan_lightning.ops.hosts import OwnHosts
 from esrgan_lightning.ops.image import Photo, encode_image, read_photo
 
 PATH = "/upscale"
@@ -143,10 +144,12 @@ class UpscaleAPI(litserve.LitAPI):  # type: ignore[misc]
 
 
 class Gate:
-    """ASGI middleware: counts requests, refuses what is too much, and all of them once the service ends."""
+    """ASGI middleware: counts requests, refuses foreign ones and what is too much, and all at the end."""
 
-    def __init__(self, app: ASGIApp, *, limits: Limits, active: Any, closing: Any, registry: Any) -> None:
-        self.app, self.limits, self.active, self.closing = app, limits, active, closing
+    def __init__(
+        self, app: ASGIApp, *, hosts: OwnHosts, limits: Limits, active: Any, closing: Any, registry: Any
+    ) -> None:
+        self.app, self.hosts, self.limits, self.active, self.closing = app, hosts, limits, active, closing
         self.requests = Counter("esrgan_requests", "Answered, by status", ["status"], registry=registry)
         self.seconds = Histogram("esrgan_request_seconds", "From first to last byte", registry=registry)
         gauge = Gauge("esrgan_requests_active", "Being worked on or waiting", registry=registry)
@@ -154,6 +157,9 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the request through, or answers in its place."""
+        if scope["type"] != "lifespan" and (detail := self.hosts.refusal(Headers(scope=scope))):
+            await JSONResponse({"detail": detail}, 403)(scope, receive, send)
+            return
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
@@ -194,6 +200,7 @@ def serve(
     api: UpscaleAPI,
     *,
     limits: Limits,
+    hosts: OwnHosts,
     host: Literal["127.0.0.1", "0.0.0.0", "::"] = "127.0.0.1",
     port: int = 8000,
     accelerator: str = "auto",
@@ -205,6 +212,7 @@ def serve(
     Args:
         api: The worker.
         limits: What is taken on.
+        hosts: Whose requests are answered.
         host: Address to listen at.
         port: To listen at.
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -213,7 +221,7 @@ def serve(
     """
     active, closing = multiprocessing.Value("i", 0), multiprocessing.Value("b", False)
     registry = CollectorRegistry()
-    gate = {"limits": limits, "active": active, "closing": closing, "registry": registry}
+    gate = {"hosts": hosts, "limits": limits, "active": active, "closing": closing, "registry": registry}
     server = litserve.LitServer(
         api,
         accelerator=accelerator,

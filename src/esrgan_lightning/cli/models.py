@@ -16,6 +16,7 @@ from esrgan_lightning.weights.public import PUBLIC, public_file
 MODEL_HELP = (
     "a name that `esrgan models` lists, hf:USER/REPO[@REVISION], or a file (.safetensors, .ckpt, .pth)"
 )
+ALLOWED_HOST_HELP = "A further name that it is called by, as behind a proxy: photos.example.org."
 SCALE_HELP = "Only for files of other tools that do not tell their scale (x2 or x3)."
 # By the stage, with which a bundled network's name begins.
 _USES = {"psnr": "fidelity", "gan": "natural detail"}

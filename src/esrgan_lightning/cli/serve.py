@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from esrgan_lightning.cli.errors import one_line_errors
-from esrgan_lightning.cli.models import MODEL_HELP, complete_model
+from esrgan_lightning.cli.models import ALLOWED_HOST_HELP, MODEL_HELP, complete_model
 from esrgan_lightning.errors import needs_extra
+from esrgan_lightning.ops.hosts import OwnHosts
 from esrgan_lightning.weights.names import model_path
 
 
@@ -25,6 +26,7 @@ def serve(
     ] = "gan",
     host: Annotated[Host, typer.Option(help="Address to listen at: this machine alone, or all.")] = Host.OWN,
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port to listen at.")] = 8000,
+    allowed_host: Annotated[list[str] | None, typer.Option(help=ALLOWED_HOST_HELP)] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes on each device.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int | None, typer.Option(min=1, help="How many GPUs (default: all).")] = None,
@@ -36,6 +38,7 @@ def serve(
 ) -> None:
     """Serve a network by HTTP: POST an image to /upscale, get a PNG."""
     with one_line_errors("esrgan serve"):
+        hosts = OwnHosts(host.value, allowed_host or ())
         path = model_path(model, key="-m ")
         try:
             from esrgan_lightning.service import Limits, UpscaleAPI
@@ -54,6 +57,7 @@ def serve(
         run(
             api,
             limits=limits,
+            hosts=hosts,
             host=host.value,
             port=port,
             accelerator=device,

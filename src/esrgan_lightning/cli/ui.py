@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from esrgan_lightning.cli.errors import one_line_errors
-from esrgan_lightning.cli.models import MODEL_HELP, complete_model, existing_model
+from esrgan_lightning.cli.models import ALLOWED_HOST_HELP, MODEL_HELP, complete_model, existing_model
 
 
 def ui(
@@ -19,6 +19,7 @@ def ui(
     runs: Annotated[Path, typer.Option(help="Folder of the runs to follow.")] = Path("runs"),
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 7860,
+    allowed_host: Annotated[list[str] | None, typer.Option(help=ALLOWED_HOST_HELP)] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
     browser: Annotated[bool, typer.Option("--browser", help="Open the page.")] = False,
 ) -> None:
@@ -42,6 +43,7 @@ def ui(
             examples=examples,
             host=host,
             port=port,
+            allowed_hosts=allowed_host or (),
             browser=browser,
             ready=lambda address: typer.echo(f"Page: {address} (Ctrl-C ends it)"),
         )

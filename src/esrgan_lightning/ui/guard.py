@@ -2,14 +2,14 @@
 
 from collections.abc import MutableMapping
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from esrgan_lightning.ops.hosts import OwnHosts
 
 _LEAST = 2**16  # bytes that a file counts for: a thousand empty ones are something, too
 _AT_ONCE = 8  # uploads
@@ -21,45 +21,27 @@ class Guard:
 
     Args:
         app: Behind it.
-        host: That is listened at. A browser calls the page by it or by 127.0.0.1, localhost or ::1; where it
-            is every address of the machine, by any address, but no other name.
+        hosts: That may ask, and from whose pages.
         folder: Of uploads and results; above the quota the oldest of its files go.
         upload_bytes: Of one request.
         quota: In bytes, of the folder.
-
-    Source:
-        RFC 6454 (origins), RFC 9110 section 7.2 (Host).
     """
 
-    def __init__(self, app: ASGIApp, *, host: str, folder: Path, upload_bytes: int, quota: int) -> None:
-        self.app, self.folder, self.upload_bytes, self.quota = app, folder, upload_bytes, quota
-        self._names = {"127.0.0.1", "localhost", "::1", host.lower()}
-        self._any_address = host in ("0.0.0.0", "::", "")
+    def __init__(self, app: ASGIApp, *, hosts: OwnHosts, folder: Path, upload_bytes: int, quota: int) -> None:
+        self.app, self.hosts, self.folder = app, hosts, folder
+        self.upload_bytes, self.quota = upload_bytes, quota
         self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if not self._is_own(host):
-            answer = PlainTextResponse("This page does not go by that name: start it with --host NAME.", 403)
-            await answer(scope, receive, send)
-        elif origin is not None and origin.partition("://")[2] != host:
-            await PlainTextResponse("This page answers no other site's requests.", 403)(scope, receive, send)
-        elif scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload"):
+        elif refusal := self.hosts.refusal(headers := Headers(scope=scope)):
+            await PlainTextResponse(refusal, 403)(scope, receive, send)
+        elif scope.get("method") == "POST" and scope["path"].rstrip("/").endswith("/upload"):
             await self._upload(headers, scope, receive, send)
         else:
             await self.app(scope, receive, send)
-
-    def _is_own(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            return name in self._names or (self._any_address and bool(ip_address(name)))
-        except ValueError:
-            return False
 
     async def _upload(self, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
         length = headers.get("content-length", "")

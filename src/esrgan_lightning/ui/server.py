@@ -5,13 +5,14 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.inference import NetworkPair
+from esrgan_lightning.ops.hosts import OwnHosts
 
 
 def serve(
@@ -21,6 +22,7 @@ def serve(
     examples: Mapping[str, Path],
     host: str = "127.0.0.1",
     port: int = 7860,
+    allowed_hosts: Sequence[str] = (),
     browser: bool = False,
     ready: Callable[[str], None] | None = None,
 ) -> None:
@@ -32,16 +34,18 @@ def serve(
         examples: Photos by the name that is shown, at least one.
         host: Address to listen at; the default is reached from this machine alone.
         port: To listen at; 0 takes a free one.
+        allowed_hosts: As for :class:`~esrgan_lightning.ops.hosts.OwnHosts`.
         browser: Open the page.
         ready: Called with the page's address.
 
     Raises:
-        InputError: nobody can listen there, or Gradio is not installed.
+        InputError: nobody can listen there, an allowed host is none, or Gradio is not installed.
     """
+    hosts = OwnHosts(host, allowed_hosts)
     _check_address(host, port)
     try:
         with _own_folder():
-            _run(pair, runs, examples, host, port, browser, ready)
+            _run(pair, runs, examples, host, port, hosts, browser, ready)
     except ImportError as error:
         raise needs_extra("esrgan ui needs", "ui") from error
 
@@ -81,6 +85,7 @@ def _run(
     examples: Mapping[str, Path],
     host: str,
     port: int,
+    hosts: OwnHosts,
     browser: bool,
     ready: Callable[[str], None] | None,
 ) -> None:
@@ -124,7 +129,7 @@ def _run(
             "middleware": [
                 Middleware(
                     Guard,
-                    host=host,
+                    hosts=hosts,
                     folder=Path(tempfile.gettempdir()),
                     upload_bytes=limits.upload_bytes + 2**16,
                     quota=limits.quota_bytes,
