@@ -106,7 +106,7 @@ def theirs(server, tmp_path, monkeypatch):
 
     def serve(sha256=SHA256, **faults):
         url = server.serve("theirs.pth", DATA, **faults)
-        table = {"theirs": PublicModel((url,), sha256, 4, 4, "MIT", "example.org", "tests")}
+        table = {"theirs": PublicModel([url], sha256, 4, 4, "MIT", "example.org", "tests")}
         for module in (public, names):
             monkeypatch.setattr(module, "PUBLIC", table)
         return url

@@ -48,25 +48,15 @@ def fetch_hub(model: str) -> Path:
     name = _generator(model, files)
     if (size := files[name].size or 0) > _LARGEST:
         raise InputError(f"{model}: {name} has {size} bytes, and at most {_LARGEST} are fetched")
-    path = _download(hub, model, repo, name, revision)
+    try:
+        path = Path(hub.hf_hub_download(repo, name, revision=revision))
+    except Exception as error:
+        raise InputError(f"{model}: {name} could not be downloaded ({_line(error)}): try again") from error
     if not _is(path, files[name]):
         path.resolve().unlink()
         path.unlink(missing_ok=True)
         raise InputError(f"{model}: {name} is not what the Hub says it is; it was deleted: try again")
     return path
-
-
-def _download(hub: Any, model: str, repo: str, name: str, revision: str) -> Path:
-    # Earlier versions of huggingface_hub give up when a line breaks, and keep what came.
-    for left in (2, 1, 0):
-        try:
-            return Path(hub.hf_hub_download(repo, name, revision=revision))
-        except Exception as error:
-            if not left or _status(error) < 500:
-                raise InputError(
-                    f"{model}: {name} could not be downloaded ({_line(error)}): try again, it goes on"
-                ) from error
-    raise AssertionError
 
 
 def check_repo(repo: str) -> None:
@@ -148,15 +138,14 @@ def _refusal(error: Exception, revision: str) -> str | None:
 def _kept(hub: Any, model: str, repo: str, revision: str, error: Exception) -> Path:
     from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 
-    for cached in hub.scan_cache_dir().repos if Path(HF_HUB_CACHE).is_dir() else ():
-        for snapshot in cached.revisions if (cached.repo_type, cached.repo_id) == ("model", repo) else ():
-            if revision == snapshot.commit_hash or revision in snapshot.refs:
-                folder: Path = snapshot.snapshot_path
-                return folder / _generator(model, [path.name for path in folder.iterdir()])
-    raise InputError(
-        f"{model}: {ENDPOINT} does not answer ({_line(error)}), and the model is not in {HF_HUB_CACHE}: "
-        f"download {GENERATOR} elsewhere and give the file"
-    ) from error
+    try:
+        folder = Path(hub.snapshot_download(repo, revision=revision, local_files_only=True))
+    except hub.errors.LocalEntryNotFoundError:
+        raise InputError(
+            f"{model}: {ENDPOINT} does not answer ({_line(error)}), and the model is not in {HF_HUB_CACHE}: "
+            f"download {GENERATOR} elsewhere and give the file"
+        ) from error
+    return folder / _generator(model, [path.name for path in folder.iterdir()])
 
 
 def _is(path: Path, stated: Any) -> bool:
