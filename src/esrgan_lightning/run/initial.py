@@ -27,9 +27,9 @@ from esrgan_lightning.run.trainer import TrainerSettings
 from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.weights import load_state, read_generator_file, warm_start
 from esrgan_lightning.weights.checkpoint import resolve_spec
+from esrgan_lightning.weights.files import read_contents
 from esrgan_lightning.weights.layouts import likely_scale
 from esrgan_lightning.weights.provenance import json_hash
-from esrgan_lightning.weights.reader import read_contents
 from esrgan_lightning.weights.state import differences, state_hash
 
 AUTO = "auto"

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import build_network, network_spec
 from esrgan_lightning.ops.files import write_whole
-from esrgan_lightning.weights.files import LINEAGE_KEY, widened
+from esrgan_lightning.weights.files import LINEAGE_KEY, checksum, read_contents, widened
 from esrgan_lightning.weights.layouts import infer_spec
 from esrgan_lightning.weights.names import model_path
-from esrgan_lightning.weights.reader import checksum, read_contents
 from esrgan_lightning.weights.state import differences, require_finite, state_hash
 
 

@@ -11,10 +11,9 @@ from torch import Tensor
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import whole_file
 from esrgan_lightning.weights.checkpoint import empty_network, resolve_spec, write_generator_file
-from esrgan_lightning.weights.files import LINEAGE_KEY
+from esrgan_lightning.weights.files import LINEAGE_KEY, read_contents
 from esrgan_lightning.weights.layouts import from_canonical
 from esrgan_lightning.weights.names import model_path
-from esrgan_lightning.weights.reader import read_contents
 
 #: What is written, by name → the endings of its files.
 TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(

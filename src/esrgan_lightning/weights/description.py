@@ -6,10 +6,9 @@ from typing import Any
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.checkpoint import empty_network, resolve_spec
-from esrgan_lightning.weights.files import widened
+from esrgan_lightning.weights.files import read_contents, widened
 from esrgan_lightning.weights.layouts import possible_scales
 from esrgan_lightning.weights.names import model_path
-from esrgan_lightning.weights.reader import read_contents
 from esrgan_lightning.weights.state import state_hash
 
 LAYOUT_NAMES = {

@@ -2,12 +2,11 @@
 
 import json
 import mmap
-import struct
 import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -15,22 +14,73 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.weights.formats import EXPORT, format_of
-from esrgan_lightning.weights.state import first_few
+from esrgan_lightning.weights.layouts import EXPECTED, layout_of, select_state, to_canonical
+from esrgan_lightning.weights.names import model_path
+from esrgan_lightning.weights.provenance import json_hash
+from esrgan_lightning.weights.state import first_few, state_hash
 
 # In a .ckpt the top-level key, in a .safetensors file the metadata key (as JSON) of
 # {"spec": {"architecture": …, "arguments": {…}}, "provenance": {…}, "checksum": …}.
 LINEAGE_KEY = "esrgan_lightning"
 #: What a file may have at most. ESRGAN's has 67 MB and 702 tensors, its training checkpoint under 1 GB.
 MAX_BYTES, MAX_TENSORS = 2**33, 100_000
-#: Of a .safetensors file's header, as the format itself has it; and of the lineage as JSON.
-MAX_HEADER, MAX_LINEAGE = 100_000_000, 10_000_000
+#: Characters of the lineage as JSON.
+MAX_LINEAGE = 10_000_000
 
-EXPECTED = (
-    "expected a generator: .safetensors or .ckpt of this library, or an RRDB network as .safetensors or .pth "
-    "(keys conv_first, body.N.rdbM.convK, conv_body, conv_up1 …, conv_hr, conv_last, or the ESRGAN authors' "
-    "layouts of 2018 and 2019, also below params_ema, state_dict, net_g and the like, or after module., "
-    "_orig_mod., generator. or generator_ema.)"
-)
+
+class Contents(NamedTuple):
+    """What a file of weights holds, as it lies there."""
+
+    state: dict[str, Tensor]  # today's keys, on the CPU, in the file's own types
+    spec: dict[str, Any] | None
+    provenance: dict[str, Any]
+    layout: str  # of the names: today, esrgan2018, esrgan2019
+    within: str  # where in the file the tensors are, as "params_ema"; empty at the top
+    updates: int | None  # that a training run had done
+
+
+def read_contents(path: str | Path) -> Contents:
+    """Reads a file as :func:`read_generator_file` does, and tells how it is laid out.
+
+    Raises:
+        InputError: Not a readable file of tensors.
+    """
+    path = model_path(path)
+    content, lineage = read_file(path)
+    spec, provenance = lineage.get("spec"), lineage.get("provenance", {})
+    if (spec is not None and not _is_spec(spec)) or not isinstance(provenance, Mapping):
+        raise InputError(f"{path}: what it says under {LINEAGE_KEY!r} is not a spec: it is damaged")
+    tensors = {name: value for name, value in content.items() if name != LINEAGE_KEY}
+    own = spec is not None and LINEAGE_KEY not in content  # .safetensors have it beside the tensors
+    selected, within = (tensors, "") if own else select_state(tensors)
+    state = plain_tensors(selected, path)
+    if own and lineage.get("checksum") not in (None, checksum(state, spec, provenance)):
+        raise InputError(
+            f"{path}: the checksum inside is not that of its tensors and settings: it was damaged or changed "
+            "after it was written; get it again"
+        )
+    step = content.get("global_step", provenance.get("updates"))
+    return Contents(
+        to_canonical(state),
+        None if spec is None else dict(spec),
+        dict(provenance),
+        layout_of(state),
+        within,
+        step if isinstance(step, int) else None,
+    )
+
+
+def checksum(state: Mapping[str, Tensor], spec: Any, provenance: Mapping[str, Any]) -> str:
+    """The sha256 of all that a .safetensors file of this library says; the format itself has none."""
+    return json_hash({"tensors": state_hash(state), "spec": spec, "provenance": provenance})
+
+
+def _is_spec(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("architecture"), str)
+        and isinstance(value.get("arguments"), Mapping)
+    )
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -63,12 +113,6 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _read_safetensors(path: Path) -> tuple[Any, Any]:
-    size = path.stat().st_size
-    with path.open("rb") as raw:
-        start = raw.read(8)
-    length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-    if not 2 <= length <= min(MAX_HEADER, size - 8):
-        raise InputError(f"its header claims {length} bytes, and the file has {size}")
     with safe_open(path, framework="pt", device="cpu") as file:
         metadata, names = file.metadata() or {}, list(file.keys())
         if len(names) > MAX_TENSORS:

@@ -8,8 +8,14 @@ from typing import Any, NamedTuple, final
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.weights.files import EXPECTED
 from esrgan_lightning.weights.state import first_few
+
+EXPECTED = (
+    "expected a generator: .safetensors or .ckpt of this library, or an RRDB network as .safetensors or .pth "
+    "(keys conv_first, body.N.rdbM.convK, conv_body, conv_up1 …, conv_hr, conv_last, or the ESRGAN authors' "
+    "layouts of 2018 and 2019, also below params_ema, state_dict, net_g and the like, or after module., "
+    "_orig_mod., generator. or generator_ema.)"
+)
 
 
 @final
@@ -124,18 +130,8 @@ _WRAPPINGS = (
 )
 
 
-def select_state(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Picks the generator's state dict out of what a file holds; :func:`where` says from where."""
-    return _selected(content)[0]
-
-
-def where(content: Mapping[str, Any]) -> str:
-    """The way to the generator's tensors in a file's content, such as ``params_ema``; empty at the top."""
-    return _selected(content)[1]
-
-
-def _selected(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The state dict, and how it was found.
+def select_state(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The generator's state dict in a file's content, and the way to it: "params_ema", or "" at the top.
 
     From a Lightning checkpoint the moving average (once it has averaged something), else the generator; from
     mmagic's ``generator_ema``, else its ``generator``; else BasicSR's ``params_ema``, else its ``params`` and
