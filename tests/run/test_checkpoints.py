@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 from by_hand import batches, fit, psnr_stage
-from torch import nn
+from torchmetrics import Metric
 
 from esrgan_lightning.run.checkpoints import (
     BestCheckpoint,
@@ -74,47 +74,42 @@ def best_of(folder, values, **settings):
     """The callback after a run whose validations, one an update, found these scores."""
     scores = iter(values)
 
-    class Scores(nn.Module):
+    class Score(Metric):
         def update(self, sr, hr):
             pass
 
-        def log(self, stage):
-            stage.log("val/psnr_y", next(scores))
+        def compute(self):
+            return torch.tensor(next(scores))
 
-    stage = psnr_stage()
-    stage.validation = Scores()
-    best, data = BestCheckpoint(folder, **settings), batches(len(values))
-    fit(stage, data, validate=1, val_check_interval=1, callbacks=[best], enable_checkpointing=True)
+    best, stage = BestCheckpoint(folder, **settings), psnr_stage(metrics={"psnr_y": Score()})
+    fit(stage, batches(len(values)), validate=1, val_check_interval=1, callbacks=[best],
+        enable_checkpointing=True)  # fmt: skip
     return best
 
 
-def test_the_best_is_the_highest_and_alone(tmp_path):
-    """Breaks if the best is the lowest, the latest, or one of many."""
-    best_of(tmp_path, [20.0, 22.0, 21.0])
-    assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000002.ckpt"]
+INF, NAN = float("inf"), float("nan")
 
 
-def test_of_equal_scores_the_earliest_stays(tmp_path):
-    """Breaks if a score that is no better replaces a checkpoint."""
-    assert best_of(tmp_path, [20.0, 20.5, 20.5, 20.25]).score == 20.5
-    assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000002.ckpt"]
+@pytest.mark.parametrize(
+    ("values", "higher", "at"),
+    [
+        ([20.0, 22.0, 21.0], True, 2),
+        ([20.0, 20.5, 20.5, 20.25], True, 2),  # of equal ones the earliest
+        ([NAN, 20.0, NAN, INF, -INF, 21.0], True, 6),  # none that is not finite
+        ([5.0, 4.0, -INF, 4.5], False, 2),
+    ],
+)
+def test_the_best_is_the_best_and_alone(tmp_path, values, higher, at):
+    """Breaks if a run keeps the worst, the latest, one of many, or for good one that no other can surpass."""
+    best = best_of(tmp_path, values, higher_is_better=higher)
+    assert [path.name for path in tmp_path.iterdir()] == [f"best_update_{at:07d}.ckpt"]
+    assert best.state_dict() == {"monitor": "psnr_y", "score": values[at - 1]}
 
 
-def test_scores_that_are_no_numbers_are_never_the_best(tmp_path):
-    """Breaks if a run whose first validation is NaN keeps that one for good."""
-    inf = float("inf")
-    best = best_of(tmp_path, [float("nan"), 20.0, float("nan"), inf, -inf, 21.0])
-    assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000006.ckpt"]
-    assert best.state_dict() == {"monitor": "psnr_y", "score": 21.0}
-    other = BestCheckpoint(tmp_path, monitor="ssim_y")
-    other.load_state_dict(best.state_dict())
-    assert other.score is None
-    best.load_state_dict({"monitor": "psnr_y", "score": inf})  # as was written once
-    assert best.score == 21.0
-
-
-def test_of_a_metric_that_is_better_lower_the_lowest_is_the_best(tmp_path):
-    """NIQE, RMSE or LPIPS as trainer.monitor kept the worst."""
-    best = best_of(tmp_path, [5.0, 4.0, float("-inf"), 4.5], higher_is_better=False)
-    assert best.score == 4.0
-    assert [path.name for path in tmp_path.iterdir()] == ["best_update_0000002.ckpt"]
+def test_a_score_by_another_metric_says_nothing(tmp_path):
+    """Breaks if a run that goes on by ssim_y has to surpass a PSNR, or a score that was no number."""
+    other, same = BestCheckpoint(tmp_path, monitor="ssim_y"), BestCheckpoint(tmp_path)
+    for score, expected in ((21.0, 21.0), (INF, 21.0)):  # as was written once
+        for each in (other, same):
+            each.load_state_dict({"monitor": "psnr_y", "score": score})
+        assert (other.score, same.score) == (None, expected)

@@ -13,7 +13,7 @@ from esrgan_lightning.losses import GradientPenalty, R1Penalty, StandardGAN, Was
 from esrgan_lightning.metrics import psnr_y
 from esrgan_lightning.networks import VGGDiscriminator
 from esrgan_lightning.stages import GANStage
-from esrgan_lightning.stages.gan import frozen
+from esrgan_lightning.stages.gan import both_losses
 
 ORDERS = ("generator", "discriminator")
 
@@ -257,24 +257,6 @@ def test_the_discriminator_runs_once_per_image_set_where_that_is_exact(settings,
     judge = Counted(num_features=2, patch_size=32)
     fit(gan_stage(discriminator=judge, **settings), batches(1))
     assert judge.calls == calls
-
-
-def test_frozen_restores_what_was_learning_and_lets_gradients_through():
-    """Breaks if an error inside leaves the module frozen, or if a part frozen before is thawed after."""
-    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    module[0].weight.requires_grad_(False)
-    x = torch.ones(1, 2, requires_grad=True)
-
-    def fails_inside():
-        with frozen(module):
-            module(x).sum().backward()
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fails_inside()
-    assert x.grad.abs().sum() > 0
-    assert all(p.grad is None for p in module.parameters())
-    assert [p.requires_grad for p in module.parameters()] == [False, True, True, True]
 
 
 def test_an_update_of_ones_own_is_what_trains():

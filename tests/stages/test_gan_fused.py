@@ -5,7 +5,7 @@ import torch
 from by_hand import batches, discriminator, fit, gan_stage, generator
 
 from esrgan_lightning.losses import RelativisticAverageGAN, StandardGAN
-from esrgan_lightning.stages.gan_fused import both_losses
+from esrgan_lightning.stages.gan import both_losses
 
 
 @pytest.mark.parametrize("game", [RelativisticAverageGAN(), StandardGAN()])

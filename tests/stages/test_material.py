@@ -107,7 +107,7 @@ def test_figures_are_those_of_all_images_and_start_anew(part):
 
 def test_top_5_of_5_classes_would_say_nothing():
     few = VGGClassifier(5, "vgg16", "light")
-    metrics = stage(network=few, classes=CLASSES[:5]).validation.metrics
+    metrics = stage(network=few, classes=CLASSES[:5]).validation
     assert {name: each.higher_is_better for name, each in metrics.items()} == {
         "accuracy": True,
         "loss": False,

@@ -49,7 +49,7 @@ def speed_up(
         networks = [trained, *(features.backbone for features in frozen)]
         if isinstance(stage, GANStage):
             networks.append(stage.discriminator)
-            # Its graph is walked twice (gan_fused.py): the first walk may not reuse what the second reads.
+            # Its graph is walked twice (stages/gan.py): the first walk may not reuse what the second reads.
             torch._functorch.config.donated_buffer = False
         for network in networks:
             network.compile()

@@ -151,7 +151,7 @@ def train(
             stop,
             forecast,
             *([trained] if trained else []),
-            *build_callbacks(cfg, dict(stage.validation.metrics.items())),
+            *build_callbacks(cfg, dict(stage.validation.items())),
             *callbacks,
         ],
         batch_size=getattr(data, "batch_size", 1),

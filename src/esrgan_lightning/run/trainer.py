@@ -165,7 +165,7 @@ def build_trainer(
         batch_size: over all processes, for the rate of images.
         spawn: start further processes by spawning instead of running the script again.
     """
-    metrics = {str(name): metric for name, metric in stage.validation.metrics.items()}
+    metrics = {str(name): metric for name, metric in stage.validation.items()}
     if settings.monitor not in metrics:
         raise InputError(f"trainer.monitor={settings.monitor} is none of the metrics: {', '.join(metrics)}")
     higher = metrics[settings.monitor].higher_is_better is not False

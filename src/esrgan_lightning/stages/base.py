@@ -12,12 +12,13 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics import PSNRY, SSIMY
 from esrgan_lightning.networks import conditions_of, network_spec
 from esrgan_lightning.ops.distributed import average_gradients, logged_means
-from esrgan_lightning.stages.ema import averaged
+from esrgan_lightning.stages.ema import MovingAverage
 from esrgan_lightning.stages.faults import (
     Fault,
     NonFiniteError,
@@ -32,7 +33,6 @@ from esrgan_lightning.stages.steps import (
     scaler_of,
     unscale_and_clip,
 )
-from esrgan_lightning.stages.validation import Validation, default_metrics
 from esrgan_lightning.weights import LINEAGE_KEY
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -50,7 +50,7 @@ class Stage(pl.LightningModule):
     schedules, checkpoint names and logs then all mean the same thing.
 
     Args:
-        validation: the metrics.
+        metrics: by name, of the validation: each the mean over all images of all processes.
         accumulate: batches per update; gradients are averaged over them.
         clip_norm: largest L2 norm of an optimiser's gradient, or None.
         max_skipped: updates with non-finite gradients in a row before training stops.
@@ -62,7 +62,7 @@ class Stage(pl.LightningModule):
 
     def __init__(
         self,
-        validation: Validation,
+        metrics: Mapping[str, Metric],
         *,
         accumulate: int = 1,
         clip_norm: float | None = None,
@@ -75,7 +75,7 @@ class Stage(pl.LightningModule):
         if clip_norm is not None and clip_norm <= 0:
             raise InputError(f"stage.clip_norm={clip_norm} must be positive, or null for none")
         self.automatic_optimization = False
-        self.validation = validation
+        self.validation = MetricCollection(dict(metrics), compute_groups=False)
         self.accumulate, self.clip_norm, self.max_skipped = accumulate, clip_norm, max_skipped
         self.provenance = dict(provenance or {})
         self.learn: Callable[[Batch], Logged] = self.update  # a callback may put a faster way in its place
@@ -85,13 +85,9 @@ class Stage(pl.LightningModule):
         self.skipped = self.skipped_in_row = 0
         self.fault: Fault | None = None  # of the last update; whoever reports it takes it away
         self.completes_update = True  # whether the batch at hand is the update's last
-        self.terms: list[Mapping[str, Tensor]] = []  # of each backward pass of the update
-        self.steps_applied: list[Tensor | bool] = []  # of each step of the update
-        self._batches: list[Batch] = []  # of the update
         self._logged: Logged = {}
         self._norm = torch.tensor(torch.nan)  # of the last step's gradient, before clipping
-        self._pending_update: int | None = None  # the update that is done, and not known to be sound
-        self._broken: str | None = None  # the first parameter whose gradient was not finite
+        self.forget_update()
 
     def update(self, batch: Batch) -> Logged:
         """The stage's algorithm: losses of one batch, and :meth:`descend` for each.
@@ -222,13 +218,11 @@ class Stage(pl.LightningModule):
 
     def forget_update(self) -> None:
         """Drops what was noted of the update."""
-        self.terms, self.steps_applied, self._batches, self._broken, self._pending_update = (
-            [],
-            [],
-            [],
-            None,
-            None,
-        )
+        self.terms: list[Mapping[str, Tensor]] = []  # of each backward pass
+        self.steps_applied: list[Tensor | bool] = []  # of each step
+        self._batches: list[Batch] = []
+        self._broken: str | None = None  # the first parameter whose gradient was not finite
+        self._pending_update: int | None = None  # its number when it is done, and not known to be sound
 
     def _log(self) -> None:
         for name, value in logged_means(self._logged).items():  # over the processes
@@ -251,7 +245,16 @@ class Stage(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics over all images."""
-        self.validation.log(self)
+        self.log_metrics(self.validation, "val")
+
+    def log_metrics(self, metrics: MetricCollection, part: str) -> None:
+        """Logs ``PART/NAME`` at the number of updates done, and starts anew."""
+        values = {f"{part}/{name}": value.float() for name, value in metrics.compute().items()}
+        # The metrics have gone over all processes already; Lightning warns unless it may do so again.
+        self.log_dict(values | {"step": float(self.global_step)}, sync_dist=True)
+        for name in {"val/psnr_y", "val/accuracy"} & set(values):
+            self.log(name.removeprefix("val/"), values[name], prog_bar=True, logger=False, sync_dist=True)
+        metrics.reset()
 
     def lineage(self) -> dict[str, Any]:
         """What a checkpoint records beside its tensors: plain values, readable with ``weights_only=True``."""
@@ -291,7 +294,8 @@ class GeneratorStage(Stage):
     Args:
         generator: (B,C,h,w) → (B,C,s·h,s·w), both in [0,1].
         ema_decay: of the generator's moving average; None (the paper) for none.
-        metrics: by name, for validation; PSNR-Y and SSIM-Y by default.
+        metrics: by name, for validation; by default PSNR-Y and SSIM-Y within a border of the scale, as in
+            the literature.
         **settings: of :class:`Stage`.
     """
 
@@ -304,9 +308,9 @@ class GeneratorStage(Stage):
         **settings: Any,
     ) -> None:
         scale = int(generator.scale)  # type: ignore[arg-type]
-        super().__init__(Validation(metrics or default_metrics(scale)), **settings)
+        super().__init__(metrics or {"psnr_y": PSNRY(crop=scale), "ssim_y": SSIMY(crop=scale)}, **settings)
         self.generator = generator
-        self.ema = averaged(generator, ema_decay)
+        self.ema = MovingAverage(generator, ema_decay) if ema_decay else None
 
     @property
     def model(self) -> nn.Module:

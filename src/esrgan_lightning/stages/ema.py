@@ -10,14 +10,19 @@ from esrgan_lightning.errors import InputError
 
 @final
 class MovingAverage(AveragedModel):
-    """θ' ← d·θ' + (1−d)·θ; torch's own asks the device at each update whether it is the first.
+    """θ' ← d·θ' + (1−d)·θ once per update; torch's own asks the device at each whether it is the first.
 
     Args:
         generator: the network to follow.
-        decay: d in (0, 1).
+        decay: d in (0, 1), 0.999 in the best-known toolbox.
+
+    Raises:
+        InputError: a decay out of range.
     """
 
     def __init__(self, generator: nn.Module, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise InputError(f"stage.ema_decay={decay} must lie between 0 and 1, or be null for none")
         super().__init__(generator)
         self.requires_grad_(False)
         self.decay, self._begun = decay, False
@@ -33,19 +38,3 @@ class MovingAverage(AveragedModel):
         for mean, now in zip(self.module.buffers(), model.buffers(), strict=True):
             mean.copy_(now)
         self.n_averaged += 1
-
-
-def averaged(generator: nn.Module, decay: float | None) -> MovingAverage | None:
-    """θ' ← d·θ' + (1−d)·θ once per update, of the generator alone; None where no decay is asked for.
-
-    The first update copies the weights. Buffers are copied, not averaged.
-
-    Args:
-        generator: the network to follow.
-        decay: d in [0, 1), 0.999 in the best-known toolbox; None or 0 for no average (the paper).
-    """
-    if not decay:
-        return None
-    if not 0 < decay < 1:
-        raise InputError(f"stage.ema_decay={decay} must lie between 0 and 1, or be null for none")
-    return MovingAverage(generator, decay)

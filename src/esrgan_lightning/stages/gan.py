@@ -1,11 +1,25 @@
-"""The GAN stage: generator and discriminator by turns (ESRGAN §3.2, §3.3, §4.1)."""
+"""ESRGAN's second stage: a generator G learns against a discriminator D, by turns (§3.2, §3.3, §4.1).
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+G maps LR pictures x_LR to SR pictures x_f = G(x_LR); x_r are their HR originals. It starts from the weights
+of the first, PSNR-oriented stage, so that D does not begin with pictures that it tells apart at a glance.
+
+C(x) is D's raw output, σ the sigmoid, E[·] the mean over the batch. A relativistic average discriminator asks
+whether a picture is *more* real than those of the other kind are on average::
+
+    D_Ra(x_r, x_f) = σ(C(x_r) − E[C(x_f)])                                                     (§3.2)
+    L_D^Ra = −E[log D_Ra(x_r, x_f)] − E[log(1 − D_Ra(x_f, x_r))]                               (eq. 1)
+    L_G^Ra = −E[log(1 − D_Ra(x_r, x_f))] − E[log D_Ra(x_f, x_r)]                               (eq. 2)
+    L_G    = L_percep + λ·L_G^Ra + η·L_1                                                       (eq. 3)
+
+L_percep is the distance of VGG features before their activation, λ = 5·10⁻³, η = 10⁻². D is trained on L_D^Ra
+alone. Other games and terms go the same way: the losses come from outside.
+"""
+
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.optim import Optimizer
 
 from esrgan_lightning.errors import InputError
@@ -21,7 +35,6 @@ from esrgan_lightning.stages.base import (
     color_shift,
     super_resolve,
 )
-from esrgan_lightning.stages.gan_fused import both_losses
 
 Order = Literal["generator_first", "discriminator_first"]
 
@@ -30,8 +43,8 @@ class GANStage(GeneratorStage):
     """Trains a generator G against a discriminator D: L_G = L_percep + λ·L_G^Ra + η·L_1 (ESRGAN eq. 3).
 
     :meth:`update` is the algorithm. Where the generator moves first and the discriminator once, the stage
-    computes the same with fewer passes of the discriminator (:mod:`~esrgan_lightning.stages.gan_fused`).
-    A subclass with an ``update`` of its own is trained by that.
+    computes the same with fewer passes of the discriminator (:func:`both_losses`). A subclass with an
+    ``update`` of its own is trained by that.
 
     Batches are as :class:`~esrgan_lightning.stages.PSNRStage` has them; with "number" for a penalty.
 
@@ -86,9 +99,8 @@ class GANStage(GeneratorStage):
             )
         self.discriminator = discriminator
         self.losses, self.adversarial = losses, adversarial
-        self.penalty: Penalty | None = getattr(
-            adversarial, "penalty", None
-        )  # a loss of one's own may have none
+        # A loss of one's own may have none.
+        self.penalty: Penalty | None = getattr(adversarial, "penalty", None)
         if self.penalty is not None:
             check_image_by_image(discriminator)
         self.order, self.discriminator_steps = order, discriminator_steps
@@ -114,10 +126,10 @@ class GANStage(GeneratorStage):
         return logged
 
     def _generator_turn(self, sr: Tensor, batch: Batch) -> Logged:
-        """Minimises L_G = L_percep + λ·L_G^Ra + η·L_1 (eq. 3); D judges, and does not learn from this."""
+        """Minimises L_G = L_percep + λ·L_G^Ra + η·L_1 (eq. 3)."""
         hr, given = batch["hr"], {}  # x_r: (B,3,s·h,s·w)
         if self.losses.needs("adversarial"):
-            with frozen(self.discriminator):
+            with self.toggled_optimizer(self._optimizer("g")):  # D judges, and does not learn from this
                 fake = self.discriminator(sr)  # C(x_f): (B,1)
                 with torch.no_grad():  # the real logits hold nothing that G could change
                     real = self.discriminator(hr) if self.adversarial.needs_real_in_generator else None
@@ -176,14 +188,53 @@ class GANStage(GeneratorStage):
         return super().graph_obstacle() or ("there is a gradient penalty" if self.penalty else None)
 
 
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Within the block no gradient reaches the module's parameters; through the module it still flows."""
-    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in learning:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
+def both_losses(
+    adversarial: AdversarialLoss,
+    discriminator: nn.Module,
+    sr: Tensor,
+    hr: Tensor,
+    *,
+    generator: bool = True,
+    scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(L_G, L_D, C(hr), C(sr)): L_G has a gradient to ``sr`` alone, L_D to the discriminator alone.
+
+    With separate turns the discriminator sees each set of pictures twice. Where the generator steps first,
+    its step changes neither ``sr``, which was made before, nor the discriminator: the second time would give
+    the same logits.
+
+    Args:
+        adversarial: the pair of losses.
+        discriminator: (B,3,H,W) → raw logits.
+        sr: x_f with its graph, (B,3,H,W).
+        hr: x_r, (B,3,H,W).
+        generator: whether L_G is asked for; else it comes back as 0.
+        scale: of the gradient scaler, where there is one: what passes through the discriminator in half
+            precision is kept in its range, as in an ordinary backward pass of the scaled loss.
+    """
+    seen = sr.detach().requires_grad_()
+    real, fake = discriminator(hr), discriminator(seen)
+    loss_g = fake.new_zeros(())
+    if generator:
+        scale = torch.ones_like(loss_g) if scale is None else scale
+        loss_g = adversarial.generator_loss(real.detach(), fake)
+        # By the chain rule ∂L/∂θ_G = ∂L/∂x · ∂x/∂θ_G. The first factor is taken here, through the
+        # discriminator alone and with no gradient to its parameters; its graph is kept for L_D. The second
+        # is left to the backward pass of the result, for which that graph is not needed any more.
+        (gradient,) = torch.autograd.grad(loss_g * scale, seen, retain_graph=True)
+        loss_g = _Relay.apply(sr, loss_g.detach(), gradient, scale)
+    return loss_g, adversarial.discriminator_loss(real, fake), real, fake
+
+
+class _Relay(Function):
+    """L's value, with the gradient ∂L/∂x at the picture."""
+
+    @staticmethod
+    def forward(ctx: Any, picture: Tensor, value: Tensor, gradient: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient, scale)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, scale = ctx.saved_tensors
+        return (gradient * (grad / scale).to(gradient.dtype), None, None, None)

@@ -9,14 +9,13 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.classifier import VGGClassifier
 from esrgan_lightning.ops.files import whole_file
 from esrgan_lightning.stages.base import Batch, Logged, OptimizerFactory, ScheduleFactory, Stage
-from esrgan_lightning.stages.validation import Validation
 from esrgan_lightning.weights import LINEAGE_KEY
 
 _BEST_OF = 5
@@ -51,13 +50,13 @@ class MaterialStage(Stage):
         features_rate: float = 0.1,
         **settings: Any,
     ) -> None:
-        super().__init__(Validation(accuracies(len(classes))), **settings)
+        super().__init__(accuracies(len(classes)), **settings)
         if not 0 <= features_rate <= 1:
             raise InputError(f"stage.features_rate={features_rate} must lie between 0 and 1")
         self.network, self.classes = network, tuple(classes)
         # Without a gradient rather than with a rate of 0: half of the work of an update is saved.
         network.features.requires_grad_(features_rate > 0)
-        self.testing = Validation(accuracies(len(self.classes)))
+        self.testing = self.validation.clone()
         self.features_rate = features_rate
         self._optimizer, self._schedule = optimizer, schedule
 
@@ -98,9 +97,9 @@ class MaterialStage(Stage):
 
     def on_test_epoch_end(self) -> None:
         """Logs the figures over all images."""
-        self.testing.log(self, "test")
+        self.log_metrics(self.testing, "test")
 
-    def _measure(self, batch: dict[str, Any], into: Validation) -> None:
+    def _measure(self, batch: dict[str, Any], into: MetricCollection) -> None:
         logits, label = self(batch["image"]).float(), batch["label"]
         into.update(preds=logits, target=label, value=F.cross_entropy(logits, label, reduction="none"))
 

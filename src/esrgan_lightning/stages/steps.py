@@ -10,22 +10,23 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 
-def parameters_of(optimizer: Optimizer) -> list[Tensor]:
-    """The optimiser's parameters that have a gradient."""
-    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-
-
-def gradients_of(optimizer: Optimizer) -> list[Tensor]:
-    """The gradients of the optimiser's parameters."""
-    return [p.grad for p in parameters_of(optimizer) if p.grad is not None]
-
-
 def scaler_of(stage: pl.LightningModule) -> Any:
     """fp16's gradient scaler; None in other precisions."""
     return getattr(stage.trainer.precision_plugin, "scaler", None)
 
 
-def uncounted_step(optimizer: LightningOptimizer) -> None:
+def _gradients(optimizer: Optimizer) -> list[Tensor]:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def _clip(optimizer: Optimizer, clip_norm: float | None, norm: Tensor) -> None:
+    if clip_norm is not None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        clip_grads_with_norm_(parameters, clip_norm, norm)
+
+
+def _uncounted_step(optimizer: LightningOptimizer) -> None:
     """A step that does not move ``trainer.global_step``."""
     # These two hooks are Lightning's step counter; it re-installs them for every batch.
     optimizer._on_before_step = optimizer._on_after_step = lambda: None
@@ -34,12 +35,11 @@ def uncounted_step(optimizer: LightningOptimizer) -> None:
 
 def guarded_step(optimizer: LightningOptimizer, clip_norm: float | None) -> tuple[Tensor, bool]:
     """A step unless a gradient is not finite: their norm before clipping, and whether it was taken."""
-    norm = get_total_norm(gradients_of(optimizer.optimizer))
+    norm = get_total_norm(_gradients(optimizer.optimizer))
     if not torch.isfinite(norm):
         return norm, False
-    if clip_norm is not None:
-        clip_grads_with_norm_(parameters_of(optimizer.optimizer), clip_norm, norm)
-    uncounted_step(optimizer)
+    _clip(optimizer.optimizer, clip_norm, norm)
+    _uncounted_step(optimizer)
     return norm, True
 
 
@@ -51,10 +51,9 @@ def device_guarded_step(optimizer: Optimizer, clip_norm: float | None) -> tuple[
     Returns:
         Their norm before clipping, and whether the step was taken.
     """
-    norm = get_total_norm(gradients_of(optimizer))
+    norm = get_total_norm(_gradients(optimizer))
     taken = norm.isfinite()
-    if clip_norm is not None:
-        clip_grads_with_norm_(parameters_of(optimizer), clip_norm, norm.nan_to_num(0, 0, 0))
+    _clip(optimizer, clip_norm, norm.nan_to_num(0, 0, 0))
     optimizer.found_inf = (~taken).float()  # type: ignore[attr-defined]
     try:
         optimizer.step()
@@ -71,12 +70,12 @@ def scaled_step(stage: pl.LightningModule, optimizer: LightningOptimizer) -> boo
     """
     scaler = scaler_of(stage)
     before = scaler.get_scale()
-    uncounted_step(optimizer)
+    _uncounted_step(optimizer)
     after = scaler.get_scale()
     if after != before:
         # The other network's gradients may be there already, and will be divided by the new scale.
         for other in stage.trainer.optimizers:
-            for gradient in gradients_of(other) if other is not optimizer.optimizer else ():
+            for gradient in _gradients(other) if other is not optimizer.optimizer else ():
                 gradient.mul_(after / before)
     return bool(after >= before)
 
@@ -86,7 +85,6 @@ def unscale_and_clip(stage: pl.LightningModule, optimizer: Optimizer, clip_norm:
     if getattr(optimizer, "_step_supports_amp_scaling", False):
         # The plugin leaves it to fused optimisers to unscale in their step, which would be too late.
         scaler_of(stage).unscale_(optimizer)
-    norm = get_total_norm(gradients_of(optimizer))
-    if clip_norm is not None:
-        clip_grads_with_norm_(parameters_of(optimizer), clip_norm, norm)
+    norm = get_total_norm(_gradients(optimizer))
+    _clip(optimizer, clip_norm, norm)
     return norm
