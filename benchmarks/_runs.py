@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
@@ -39,7 +38,7 @@ def build(args: argparse.Namespace) -> tuple[PSNRStage | GANStage, TrainerSettin
         overrides += [*QUICK, *(QUICK_GAN if args.stage == "gan" else ())]
     cfg = compose(*overrides, *args.set)
     pl.seed_everything(0, verbose=False)
-    stage = build_stage(cfg, instantiate(cfg.generator), {})
+    stage = cast(PSNRStage | GANStage, build_stage(cfg))
     for term in stage.losses.terms.values():
         if isinstance(term, PerceptualLoss):  # PyTorch's own initialisation would let the features fade away
             scaled_msra_init(term.backbone, 1.0)

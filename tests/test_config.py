@@ -30,7 +30,7 @@ def choices(group):
 
 def stage_of(*overrides):
     cfg = compose(*overrides)
-    return build_stage(cfg, build(cfg.generator, "generator"), {})
+    return build_stage(cfg)
 
 
 PRESETS = ("paper", "basicsr", "demo", "mini")
@@ -45,7 +45,7 @@ def test_a_preset_has_a_file_for_each_stage():
 def test_every_preset_of_every_stage_builds(preset, stage):
     """Breaks if a preset names a key that does not exist, or that its class does not take."""
     cfg = compose(f"stage={stage}", f"preset={preset}", "loss/perceptual=none", *TINY[f"stage={stage}"])
-    built = build_stage(cfg, build(cfg.generator, "generator"), {})
+    built = build_stage(cfg)
     assert isinstance(built, GANStage if stage == "gan" else PSNRStage)
     assert cfg.preset == preset
     assert cfg.stage.name == stage

@@ -10,6 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
+from esrgan_lightning import run
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
@@ -165,10 +166,19 @@ def test_stage_psnr_has_no_init_auto(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_job_does_not_care_who_has_trained_its_start(tmp_path):
-    """Breaks if the GAN stage's draws depend on whether the PSNR stage ran before it in the same process."""
+def test_a_job_does_not_care_who_has_trained_its_start(tmp_path, monkeypatch):
+    """Breaks if the GAN stage's draws depend on whether the PSNR stage ran before it in the same process.
+
+    Or if a stage's data, networks and losses are built a second time.
+    """
+    built = []
+    for name in ("build_data", "build_stage"):
+        build = getattr(run.train, name)
+        count = lambda cfg, *given, build=build: (built.append(cfg.stage.name), build(cfg, *given))[1]  # noqa: E731
+        monkeypatch.setattr(run.train, name, count)
     for name in ("trains", "finds"):
         train(compose(*JOB), tmp_path / name)
+    assert built == ["gan", "gan", "psnr", "psnr", "gan", "gan"]
     (kept,) = Path("runs/init").glob("*/generator.safetensors")
     one, other = (load_file(tmp_path / name / "generator.safetensors") for name in ("trains", "finds"))
     assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())

@@ -15,7 +15,7 @@ def test_decay_out_of_range_is_named(decay):
         MovingAverage(nn.Linear(2, 2), decay)
 
 
-def test_buffers_are_copied_not_MovingAverage():
+def test_buffers_are_copied_not_averaged():
     """Breaks if batch norm's statistics lag behind, or its integer counter becomes a fraction."""
     network = nn.BatchNorm2d(2)
     average = MovingAverage(network, 0.9)

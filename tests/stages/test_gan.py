@@ -13,7 +13,6 @@ from esrgan_lightning.losses import GradientPenalty, R1Penalty, StandardGAN, Was
 from esrgan_lightning.metrics import psnr_y
 from esrgan_lightning.networks import VGGDiscriminator
 from esrgan_lightning.stages import GANStage
-from esrgan_lightning.stages.gan import both_losses
 
 ORDERS = ("generator", "discriminator")
 

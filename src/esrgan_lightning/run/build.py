@@ -21,7 +21,6 @@ from esrgan_lightning.data import MaterialDataModule, Photo, SRDataModule
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.measures import METRICS, check_size, validation_metric
 from esrgan_lightning.losses import WeightedLoss
-from esrgan_lightning.stages import GANStage, MaterialStage, PSNRStage
 from esrgan_lightning.stages.base import Stage, check_conditions
 
 _OTHER_OPTIMIZER = (
@@ -95,68 +94,43 @@ def data_hash(cfg: DictConfig, data: pl.LightningDataModule) -> str:
     return hashlib.sha256(json.dumps(plain(cfg.data), sort_keys=True).encode()).hexdigest()
 
 
-def build_network(cfg: DictConfig, data: pl.LightningDataModule) -> nn.Module:
-    """What is to be trained: a generator, or the classifier of ``stage=material``."""
-    if is_material(cfg):
-        classes = cast(MaterialDataModule, data).classes
-        return cast(nn.Module, build(cfg.network, "network", num_classes=len(classes)))
-    for key in ("in_channels", "out_channels"):
-        if cfg.generator.get(key, 3) != 3:
-            raise InputError(
-                f"generator.{key}={cfg.generator[key]}: training is on RGB, 3 channels. Gray photos are "
-                "trained on as RGB, and gray pictures are upscaled by such a network as gray"
-            )
-    generator = cast(nn.Module, build(cfg.generator, "generator"))
-    check_conditions(generator, given=cfg.conditions is not None)
-    return generator
-
-
 def is_material(cfg: DictConfig) -> bool:
     """Whether the stage trains a classifier."""
     return bool(cfg.stage.name == "material")
 
 
-def build_stage(cfg: DictConfig, generator: nn.Module, lineage: Mapping[str, Any]) -> PSNRStage | GANStage:
-    """The stage that ``cfg.stage`` names, with its losses, optimisers and schedules."""
-    parts: dict[str, Any] = {
-        "generator": generator,
-        "losses": build_losses(cfg.loss, adversarial="discriminator" in cfg),
-        "metrics": build_metrics(cfg),
-    }
+def build_stage(cfg: DictConfig, classes: Sequence[str] = ()) -> Stage:
+    """The stage that ``cfg.stage`` names, with its networks, losses, optimisers and schedules.
+
+    Args:
+        cfg: the run's configuration.
+        classes: what the classifier of ``stage=material`` tells apart.
+
+    Raises:
+        InputError: a part cannot be built, or the parts do not go together.
+    """
+    if is_material(cfg):
+        network = build(cfg.network, "network", num_classes=len(classes))
+        parts = {"network": network, "classes": classes}
+    else:
+        parts = {
+            "generator": _build_generator(cfg),
+            "losses": build_losses(cfg.loss, adversarial="discriminator" in cfg),
+            "metrics": build_metrics(cfg),
+        }
     if "discriminator" in cfg:
         parts["adversarial"] = build(cfg.loss.adversarial, "loss.adversarial")
         parts["discriminator"] = build(cfg.discriminator, "discriminator")
         parts["discriminator_optimizer"] = build(discriminator_optimizer(cfg), "discriminator_optimizer")
         parts["discriminator_schedule"] = build(cfg.discriminator_schedule, "discriminator_schedule")
-    return cast(PSNRStage | GANStage, _stage(cfg, lineage, parts))
-
-
-def discriminator_optimizer(cfg: DictConfig) -> DictConfig:
-    """Its settings: where it is of the generator's class, those that it lacks are the generator's."""
-    own = cfg.discriminator_optimizer
-    if own._target_ != cfg.optimizer._target_:
-        return cast(DictConfig, own)
-    return OmegaConf.create(plain(cfg.optimizer) | plain(own))
-
-
-def build_material_stage(
-    cfg: DictConfig, network: nn.Module, classes: Sequence[str], lineage: Mapping[str, Any]
-) -> MaterialStage:
-    """The stage that trains a classifier of these classes."""
-    return cast(MaterialStage, _stage(cfg, lineage, {"network": network, "classes": classes}))
-
-
-def _stage(cfg: DictConfig, lineage: Mapping[str, Any], parts: Mapping[str, Any]) -> Stage:
+    parts["optimizer"] = build_target(cfg.get("optimizer"), "optimizer", "optimizer=adam")
+    parts["schedule"] = build(cfg.schedule, "schedule")
     settings = plain(cfg.stage)
     del settings["name"]
-    optimizer = build_target(cfg.get("optimizer"), "optimizer", "optimizer=adam")
-    schedule = build(cfg.schedule, "schedule")
     # Called directly: Hydra's instantiate would turn the dictionaries among the parts into its own kind.
     make = get_class(settings.pop("_target_"))
     try:
-        stage: Stage = make(
-            optimizer=optimizer, schedule=schedule, provenance=dict(lineage), **parts, **settings
-        )
+        stage: Stage = make(**parts, **settings)
         # The trainer makes its own; this tells a wrong rate or a wrong key before anything starts.
         optimizers = cast(tuple[list[Optimizer], Any], stage.configure_optimizers())[0]
     except InputError:
@@ -172,6 +146,26 @@ def _stage(cfg: DictConfig, lineage: Mapping[str, Any], parts: Mapping[str, Any]
                 "no stage offers: choose optimizer=adam, adamw or sgd"
             )
     return stage
+
+
+def _build_generator(cfg: DictConfig) -> nn.Module:
+    for key in ("in_channels", "out_channels"):
+        if cfg.generator.get(key, 3) != 3:
+            raise InputError(
+                f"generator.{key}={cfg.generator[key]}: training is on RGB, 3 channels. Gray photos are "
+                "trained on as RGB, and gray pictures are upscaled by such a network as gray"
+            )
+    generator = cast(nn.Module, build(cfg.generator, "generator"))
+    check_conditions(generator, given=cfg.conditions is not None)
+    return generator
+
+
+def discriminator_optimizer(cfg: DictConfig) -> DictConfig:
+    """Its settings: where it is of the generator's class, those that it lacks are the generator's."""
+    own = cfg.discriminator_optimizer
+    if own._target_ != cfg.optimizer._target_:
+        return cast(DictConfig, own)
+    return OmegaConf.create(plain(cfg.optimizer) | plain(own))
 
 
 def build_metrics(cfg: DictConfig) -> dict[str, Metric]:

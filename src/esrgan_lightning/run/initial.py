@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from esrgan_lightning.config import compose
@@ -125,7 +126,8 @@ def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) ->
                 f"init=auto: {'going on with' if psnr.resume else 'training'} the PSNR stage in {folder}"
             )
             try:
-                train(psnr, folder, spawn=True)
+                with isolate_rng():  # the GAN job's draws do not depend on who has trained its start
+                    train(psnr, folder, spawn=True)
             except InputError as error:
                 raise InputError(f"init=auto, the PSNR stage in {folder}: {error}") from error
     return model

@@ -11,20 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
-from torch import nn
 
 from esrgan_lightning.config import check_keys, check_numbers, expand_home
 from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError, needs_extra
-from esrgan_lightning.networks.classifier import VGGClassifier
 from esrgan_lightning.run import folder as folders
 from esrgan_lightning.run import resume
 from esrgan_lightning.run.build import (
-    build,
     build_callbacks,
     build_data,
-    build_material_stage,
-    build_network,
     build_stage,
     build_target,
     data_hash,
@@ -44,7 +39,8 @@ from esrgan_lightning.run.resume import Saved, check_continues, find_saved, logg
 from esrgan_lightning.run.shutdown import GracefulShutdown, as_user_errors
 from esrgan_lightning.run.state import RunState
 from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
-from esrgan_lightning.stages.base import Stage
+from esrgan_lightning.stages.base import GeneratorStage
+from esrgan_lightning.stages.material import MaterialStage
 from esrgan_lightning.weights.names import model_path
 from esrgan_lightning.weights.provenance import provenance
 
@@ -92,28 +88,23 @@ def train(
     init: str | Path | None = _init(cfg, resumed=saved is not None)
     if not goes_on_here and not cfg.overwrite:
         folders.check_free(run_dir)
-    if init == AUTO:
-        init = _trained_psnr(cfg)
     trained = TrainedStart(str(cfg.init_from)) if cfg.init_from is not None and saved is None else None
     try:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
     except ValueError as error:
         raise InputError(f"seed={cfg.seed} must be a whole number from 0 to 4294967295") from error
     data = build_data(cfg)
-    network = build_network(cfg, data)
-    origin = saved.provenance.get("init") if saved else None
-    if init and isinstance(network, VGGClassifier):
-        origin = start_classifier(network, Path(init))
+    stage = build_stage(cfg, data.classes if isinstance(data, MaterialDataModule) else ())
+    photos = data_hash(cfg, data)
+    if init == AUTO:  # now that a mistake in this job has been told before the long work for it
+        init = psnr_model(cfg, data_hash=photos, train=train)
+    origin = saved.provenance.get("init") if saved else trained.origin if trained else None
+    if init and isinstance(stage, MaterialStage):
+        origin = start_classifier(stage.network, Path(init))
     elif init:
-        origin = start_from(network, init, partial=cfg.init_partial)
-    elif trained:
-        origin = trained.origin
+        origin = start_from(cast(GeneratorStage, stage).generator, init, partial=cfg.init_partial)
     source = Path(__file__).parents[1]
-    lineage = provenance(plain(cfg), data_hash=data_hash(cfg, data), origin=origin, source=source)
-    if isinstance(data, MaterialDataModule):
-        stage: Stage = build_material_stage(cfg, network, data.classes, lineage)
-    else:
-        stage = build_stage(cfg, network, lineage)
+    stage.provenance = provenance(plain(cfg), data_hash=photos, origin=origin, source=source)
     # What "auto" means here is part of what was trained.
     config = plain(cfg) | {"trainer": plain(cfg.trainer) | {"precision": settings.resolved_precision()}}
     if trained:
@@ -127,7 +118,7 @@ def train(
             saved,
             stage.state_dict(),
             config=config,
-            data_hash=data_hash(cfg, data),
+            data_hash=photos,
             max_updates=settings.max_updates + finished,
         )
     if finished:
@@ -171,13 +162,6 @@ def train(
             trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
             stop.pass_on(trainer)
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-
-
-def _trained_psnr(cfg: DictConfig) -> Path:
-    data = build_data(cfg)
-    # Built to be thrown away: a mistake in this job is told before the long work for it.
-    build_stage(cfg, cast(nn.Module, build(cfg.generator, "generator")), {})
-    return psnr_model(cfg, data_hash=data_hash(cfg, data), train=train)
 
 
 def _is_finished(cfg: DictConfig, run_dir: Path, saved: Saved | None, max_updates: int) -> bool:
