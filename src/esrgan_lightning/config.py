@@ -15,36 +15,19 @@ from omegaconf import DictConfig, OmegaConf
 from esrgan_lightning.errors import InputError
 
 _RUN = (
-    *(
-        "name",
-        "seed",
-        "init",
-        "init_from",
-        "resume",
-        "overwrite",
-        "objective",
-        "data",
-        "stage",
-        "optimizer",
-        "schedule",
-    ),
-    *("trainer", "logger", "callbacks"),
-)
+    "name", "seed", "init", "init_from", "resume", "overwrite", "objective", "data", "stage", "optimizer",
+    "schedule", "trainer", "logger", "callbacks",
+)  # fmt: skip
 _GENERATOR = (
-    *("preset", "scale", "init_partial", "init_settings", "generator", "loss", "degradation", "conditions"),
+    "preset", "scale", "init_partial", "init_settings", "generator", "loss", "degradation", "conditions",
     "metrics",
-)
+)  # fmt: skip
 _DISCRIMINATOR = ("discriminator", "discriminator_optimizer", "discriminator_schedule")
 # Figures that are computed with before anyone looks at their type.
 _NUMBERS = (
-    "seed",
-    "scale",
-    "optimizer.lr",
-    "discriminator_optimizer.lr",
-    "data.batch_size",
-    "data.patch_size",
+    "seed", "scale", "optimizer.lr", "discriminator_optimizer.lr", "data.batch_size", "data.patch_size",
     "data.num_workers",
-)
+)  # fmt: skip
 
 
 def check_words(overrides: Sequence[str]) -> None:

@@ -16,7 +16,6 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses.imagenet import vgg_perceptual
 from esrgan_lightning.networks.classifier import VGGClassifier
 from esrgan_lightning.stages import MaterialStage
-from esrgan_lightning.stages.material import save_features
 from esrgan_lightning.weights import load_generator
 
 CLASSES = [f"material {number}" for number in range(7)]
@@ -118,7 +117,7 @@ def test_both_files_serve_the_perceptual_loss_with_exactly_these_weights(tmp_pat
     """Breaks if the loss takes other weights than the trained ones, from either of the files."""
     mine = stage(provenance={"data_hash": "abc"})
     fit(mine, batches(1)).save_checkpoint(tmp_path / "last.ckpt")
-    save_features(tmp_path / "features.safetensors", mine, {"updates": 1})
+    mine.export(tmp_path, {"updates": 1})
     trained = vgg16(weights=None).features.eval()
     trained.load_state_dict(mine.network.features.state_dict())
     assert (
@@ -145,7 +144,7 @@ def test_neither_file_is_taken_for_a_generator(tmp_path, name):
     """Breaks if upscaling with one ends in a traceback."""
     mine = stage()
     fit(mine, batches(1)).save_checkpoint(tmp_path / "last.ckpt")
-    save_features(tmp_path / "features.safetensors", mine, {})
+    mine.export(tmp_path, {})
     with pytest.raises(InputError, match=name):
         load_generator(tmp_path / name)
 

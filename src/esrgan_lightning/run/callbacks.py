@@ -1,10 +1,8 @@
 """What a run writes and watches beside the training itself."""
 
-import hashlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,16 +10,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
-from torch import Tensor, nn
+from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import imresize, to_uint8, write_image
 from esrgan_lightning.ops.picture import comparison
 from esrgan_lightning.run.progress import announce, duration
 from esrgan_lightning.stages.base import Stage
-from esrgan_lightning.stages.gan import GANStage
-from esrgan_lightning.stages.psnr import PSNRStage
-from esrgan_lightning.weights import save_generator
+from esrgan_lightning.weights.state import state_hash
 
 _WARM_UP = 5  # batches on a GPU: cuDNN chooses its algorithms, a graph is recorded
 _TIMED, _WORTH_TELLING, _DAY = 5.0, 600.0, 86400.0  # seconds
@@ -231,34 +227,22 @@ class SampleGrid(Callback):
 
 
 class Export(Callback):
-    """Keeps a file of weights up to date: what a user gets, with provenance.
+    """Keeps the file of weights that a user gets up to date, with its provenance.
 
     Args:
-        path: of the file.
-        save: (path, stage, provenance) → the file.
+        folder: the run's.
     """
 
-    def __init__(self, path: Path, save: Callable[[Path, Any, Mapping[str, Any]], None]) -> None:
-        self.path, self.save = path, save
-
-    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero and not trainer.sanity_checking:
-            self.save(
-                self.path, pl_module, {**cast(Stage, pl_module).provenance, "updates": trainer.global_step}
-            )
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A run that is killed has left a usable model."""
-        self._write(trainer, pl_module)
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            stage = cast(Stage, pl_module)
+            stage.export(self.folder, stage.provenance | {"updates": trainer.global_step})
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The final model."""
-        self._write(trainer, pl_module)
-
-
-def save_model(path: Path, stage: PSNRStage | GANStage, provenance: Mapping[str, Any]) -> None:
-    """The generator with its spec; the moving average where there is one."""
-    save_generator(path, stage.model, metadata=provenance)
+    on_train_end = on_validation_end
 
 
 class FinishLoggers(Callback):
@@ -280,15 +264,6 @@ class FinishLoggers(Callback):
                 each.experiment.finish(exit_code=exit_code)
 
 
-def parameter_hash(module: nn.Module) -> str:
-    """sha256 over the bytes of all parameters, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, parameter in sorted(module.named_parameters()):
-        digest.update(name.encode())
-        digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 class RankAgreement(Callback):
     """At the end all processes must hold the same parameters; a difference is an error."""
 
@@ -296,7 +271,7 @@ class RankAgreement(Callback):
         """Hashes, gathers, compares."""
         if trainer.world_size == 1:
             return
-        mine = parameter_hash(pl_module)
+        mine = state_hash(dict(pl_module.named_parameters()))
         hashes: list[Any] = [None] * trainer.world_size
         torch.distributed.all_gather_object(hashes, mine)
         if len(set(hashes)) > 1:

@@ -51,14 +51,7 @@ def read_outcome(run_dir: Path) -> dict[str, Any]:
 def write_outcome(
     run_dir: Path, state: State, *, error: BaseException | None = None, seconds: float | None = None
 ) -> None:
-    """Replaces the file.
-
-    Args:
-        run_dir: the run's folder.
-        state: how it ended.
-        error: why; its words are kept.
-        seconds: that training took.
-    """
+    """Replaces the file; of an error the words are kept."""
     content: dict[str, Any] = {"state": state}
     if error is not None:
         content["error"] = str(error).strip() or type(error).__name__

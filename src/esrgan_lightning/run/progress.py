@@ -1,6 +1,5 @@
 """What a person sees while a run trains: a bar in a terminal, lines elsewhere."""
 
-import io
 import logging
 import math
 import sys
@@ -93,7 +92,7 @@ class ProgressLines(Callback):
         print(line, file=Tolerant(sys.stdout), flush=True)
 
 
-class Tolerant(io.TextIOBase):
+class Tolerant:
     """A text file that may fail: a run outlives its terminal, and a log's full disk.
 
     Args:
@@ -114,13 +113,8 @@ class Tolerant(io.TextIOBase):
         with suppress(OSError):
             self.file.flush()
 
-    def isatty(self) -> bool:
-        """As the file says."""
-        return self.file.isatty()
-
-    def fileno(self) -> int:
-        """The file's."""
-        return self.file.fileno()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
 
 
 def progress() -> Callback:

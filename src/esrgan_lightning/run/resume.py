@@ -18,64 +18,21 @@ from esrgan_lightning.weights.files import plain_tensors, read_file
 from esrgan_lightning.weights.state import differences, first_few
 
 # What may change when a run is continued, with all that lies below a key; docs/resume.md explains each.
+_MUTABLE = {
+    "": "name resume overwrite init init_from init_partial init_settings logger callbacks objective metrics",
+    "trainer.": "max_updates max_time keep_last checkpoint_interval val_interval log_interval accelerator "
+    "devices num_nodes strategy channels_last compile cuda_graphs gpu_kernels cast_features deterministic",
+    "stage.": "max_skipped",
+    "data.": "num_workers prepare cache_dir download root files url endpoint max_cache train_dir val_dir "
+    "test_dir train_hr train_lr val_hr val_lr val_name val_count "
+    "skip_bad",  # whether the same photos are left is looked at
+    "conditions.": "dir val_dir test_dir",
+    "data.conditions.": "dir val_dir test_dir",  # the same once more, where the data have taken them over
+}
 MUTABLE_ON_RESUME = (
-    "name",
-    "resume",
-    "overwrite",
-    "init",
-    "init_from",
-    "init_partial",
-    "init_settings",
-    "logger",
-    "callbacks",
-    "objective",
-    "metrics",
-    "trainer.max_updates",
-    "trainer.max_time",
-    "trainer.keep_last",
-    "trainer.checkpoint_interval",
-    "trainer.val_interval",
-    "trainer.log_interval",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
-    "trainer.channels_last",
-    "trainer.compile",
-    "trainer.cuda_graphs",
-    "trainer.gpu_kernels",
-    "trainer.cast_features",
-    "trainer.deterministic",
+    *(f"{group}{key}" for group, keys in _MUTABLE.items() for key in keys.split()),
     *(f"trainer.{key}" for key in SAFE),
-    "stage.max_skipped",
-    "data.num_workers",
-    "data.prepare",
-    "data.cache_dir",
-    "data.download",
-    "data.root",
-    "data.files",
-    "data.url",
-    "data.endpoint",
-    "data.max_cache",
-    "data.train_dir",
-    "data.val_dir",
-    "data.test_dir",
-    "data.train_hr",
-    "data.train_lr",
-    "data.val_hr",
-    "data.val_lr",
-    "data.val_name",
-    "data.val_count",
-    "data.skip_bad",  # whether the same photos are left is looked at
-    "conditions.dir",
-    "conditions.val_dir",
-    "conditions.test_dir",
-    "data.conditions.dir",  # the same once more, where the data have taken them over
-    "data.conditions.val_dir",
-    "data.conditions.test_dir",
 )
-
-
 AUTO = "auto"
 
 

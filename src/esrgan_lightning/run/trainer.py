@@ -20,7 +20,6 @@ from esrgan_lightning.run.callbacks import (
     SampleGrid,
     Throughput,
     ValidateAtEnd,
-    save_model,
 )
 from esrgan_lightning.run.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints
 from esrgan_lightning.run.cuda_graphs import CudaGraphs
@@ -29,8 +28,7 @@ from esrgan_lightning.run.precision import Precision, resolve_precision
 from esrgan_lightning.run.processes import ManualDDP, check_launch, layer_sync
 from esrgan_lightning.run.progress import progress
 from esrgan_lightning.run.speed import speed_up
-from esrgan_lightning.stages.base import Stage
-from esrgan_lightning.stages.material import MaterialStage, save_features
+from esrgan_lightning.stages.base import GeneratorStage, Stage
 
 # Other options of Lightning's Trainer that change nothing of what is trained.
 SAFE = ("profiler", "limit_val_batches", "detect_anomaly", "inference_mode", "enable_model_summary")
@@ -170,11 +168,6 @@ def build_trainer(
         raise InputError(f"trainer.monitor={settings.monitor} is none of the metrics: {', '.join(metrics)}")
     higher = metrics[settings.monitor].higher_is_better is not False
     folder = run_dir / "checkpoints"
-    written: list[Callback] = (
-        [Export(run_dir / "features.safetensors", save_features)]
-        if isinstance(stage, MaterialStage)
-        else [SampleGrid(run_dir / "samples"), Export(run_dir / "generator.safetensors", save_model)]
-    )
     callbacks: list[Callback] = [
         BestCheckpoint(folder, monitor=settings.monitor, higher_is_better=higher),
         LastCheckpoint(folder, every=settings.checkpoint_interval, keep=settings.keep_last),
@@ -182,7 +175,8 @@ def build_trainer(
         *([CudaGraphs()] if settings.cuda_graphs and not settings.others.get("detect_anomaly") else []),
         NonFiniteBatch(run_dir),
         Throughput(batch_size),
-        *written,
+        *([SampleGrid(run_dir / "samples")] if isinstance(stage, GeneratorStage) else []),
+        Export(run_dir),
         RankAgreement(),
         ValidateAtEnd(),
         FinishLoggers(),

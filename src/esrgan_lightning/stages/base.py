@@ -4,6 +4,7 @@ A stage's algorithm is its ``update``: losses of one batch, and a call of :meth:
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -33,7 +34,7 @@ from esrgan_lightning.stages.steps import (
     scaler_of,
     unscale_and_clip,
 )
-from esrgan_lightning.weights import LINEAGE_KEY
+from esrgan_lightning.weights import LINEAGE_KEY, save_generator
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]
@@ -88,6 +89,14 @@ class Stage(pl.LightningModule):
         self._logged: Logged = {}
         self._norm = torch.tensor(torch.nan)  # of the last step's gradient, before clipping
         self.forget_update()
+
+    def forget_update(self) -> None:
+        """Drops what was noted of the update."""
+        self.terms: list[Mapping[str, Tensor]] = []  # of each backward pass
+        self.steps_applied: list[Tensor | bool] = []  # of each step
+        self._batches: list[Batch] = []
+        self._broken: str | None = None  # the first parameter whose gradient was not finite
+        self._pending_update: int | None = None  # its number when it is done, and not known to be sound
 
     def update(self, batch: Batch) -> Logged:
         """The stage's algorithm: losses of one batch, and :meth:`descend` for each.
@@ -216,14 +225,6 @@ class Stage(pl.LightningModule):
                 "stage.clip_norm"
             )
 
-    def forget_update(self) -> None:
-        """Drops what was noted of the update."""
-        self.terms: list[Mapping[str, Tensor]] = []  # of each backward pass
-        self.steps_applied: list[Tensor | bool] = []  # of each step
-        self._batches: list[Batch] = []
-        self._broken: str | None = None  # the first parameter whose gradient was not finite
-        self._pending_update: int | None = None  # its number when it is done, and not known to be sound
-
     def _log(self) -> None:
         for name, value in logged_means(self._logged).items():  # over the processes
             self.log(f"train/{name}", value, prog_bar=name in _SHOWN)
@@ -255,6 +256,10 @@ class Stage(pl.LightningModule):
         for name in {"val/psnr_y", "val/accuracy"} & set(values):
             self.log(name.removeprefix("val/"), values[name], prog_bar=True, logger=False, sync_dist=True)
         metrics.reset()
+
+    def export(self, folder: Path, provenance: Mapping[str, Any]) -> None:
+        """Writes the file of weights that a user gets, whole or not at all; one that is there is replaced."""
+        raise NotImplementedError
 
     def lineage(self) -> dict[str, Any]:
         """What a checkpoint records beside its tensors: plain values, readable with ``weights_only=True``."""
@@ -342,6 +347,10 @@ class GeneratorStage(Stage):
             )
         self.validation.update(sr=sr, hr=batch["hr"])
         return sr
+
+    def export(self, folder: Path, provenance: Mapping[str, Any]) -> None:
+        """Writes ``generator.safetensors``: :attr:`model` with its spec."""
+        save_generator(folder / "generator.safetensors", self.model, metadata=provenance)
 
     def lineage(self) -> dict[str, Any]:
         """The network's spec and the run's provenance."""

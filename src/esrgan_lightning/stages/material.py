@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.classifier import VGGClassifier
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.stages.base import Batch, Logged, OptimizerFactory, ScheduleFactory, Stage
 from esrgan_lightning.weights import LINEAGE_KEY
 
@@ -107,21 +107,13 @@ class MaterialStage(Stage):
         """The classes and the run's provenance."""
         return {"classes": list(self.classes), **super().lineage()}
 
-
-def save_features(path: Path, stage: MaterialStage, provenance: Mapping[str, Any]) -> None:
-    """Writes the features as .safetensors, under torchvision's names; whole or not at all.
-
-    Args:
-        path: an existing file is replaced.
-        stage: whose network's.
-        provenance: plain values, kept beside the classes in the file's metadata.
-    """
-    state = stage.network.features.state_dict(prefix="features.")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    metadata = {"classes": list(stage.classes), "provenance": dict(provenance)}
-    data = save(tensors, metadata={LINEAGE_KEY: json.dumps(metadata, sort_keys=True)})
-    with whole_file(path) as partial:
-        partial.write_bytes(data)
+    def export(self, folder: Path, provenance: Mapping[str, Any]) -> None:
+        """Writes ``features.safetensors``: the features under torchvision's names."""
+        state = self.network.features.state_dict(prefix="features.")
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        metadata = {"classes": list(self.classes), "provenance": dict(provenance)}
+        data = save(tensors, metadata={LINEAGE_KEY: json.dumps(metadata, sort_keys=True)})
+        write_whole(folder / "features.safetensors", data)
 
 
 def accuracies(num_classes: int) -> dict[str, Metric]:
