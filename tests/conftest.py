@@ -42,6 +42,15 @@ def vgg16_file(tmp_path_factory):
 
 
 @pytest.fixture
+def one_thread():
+    """For tiny networks: a second thread would only wait for the first."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def server(monkeypatch):
     """A server that fails on request."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -13,7 +13,6 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from torch import nn
 
-from esrgan_lightning import losses, networks
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.build import build, build_losses, build_stage
@@ -319,20 +318,6 @@ def test_precedence_is_stage_preset_experiment_command_line(tmp_path):
     assert cfg.optimizer.betas == [0.9, 0.99]
 
 
-def test_an_experiment_can_choose_parts(tmp_path):
-    """Breaks if an ablation needs more than a few lines of YAML."""
-    file = tmp_path / "experiment" / "hinge.yaml"
-    file.parent.mkdir()
-    file.write_text(
-        "# @package _global_\ndefaults:\n  - override /loss/adversarial: hinge\n"
-        "  - override /discriminator: unet\n  - override /schedule: constant\n"
-    )
-    cfg = compose("stage=gan", "init=null", f"hydra.searchpath=[file://{tmp_path}]", "experiment=hinge")
-    assert isinstance(build(cfg.loss.adversarial, "loss.adversarial"), losses.HingeGAN)
-    assert isinstance(build(cfg.discriminator, "discriminator"), networks.UNetDiscriminator)
-    assert cfg.schedule._target_.endswith("constant")
-
-
 def test_the_gan_stage_insists_on_an_init_and_the_psnr_stage_does_not():
     """Breaks if a `null` elsewhere in the defaults list hides the question mark."""
     assert OmegaConf.is_missing(compose("stage=gan"), "init")
@@ -468,9 +453,3 @@ def test_an_optimiser_that_cannot_be_is_told_before_the_work(given, said):
     """Breaks if a class is met by settings that it lacks, or fails at the first update."""
     with pytest.raises(InputError, match=said):
         stage_of("stage=psnr", *TINY["stage=psnr"], *given)
-
-
-def test_composing_twice_and_inside_a_test_leaves_nothing_behind():
-    """Breaks if a notebook's second compose fails on Hydra's global state."""
-    assert compose("scale=2").generator.scale == 2
-    assert compose().generator.scale == 4

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import skimage
-import torch
 
 from esrgan_lightning.config import compose
 from esrgan_lightning.metrics import psnr_y
@@ -32,14 +31,7 @@ SYSTEMS = {
     "wgan-gp": (*BLIND, "loss/adversarial=wasserstein_gp"),
     "contextual": (*BLIND, "loss.weights.pixel=5", "loss/contextual=efficientnet_lite0"),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

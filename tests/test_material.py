@@ -16,19 +16,12 @@ from esrgan_lightning.networks.backbones import VGGFeatures
 from esrgan_lightning.run.state import RUN_KEY
 from esrgan_lightning.training import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 VGG16 = "weights/vgg16_features_fp16.safetensors"
 SMALL = (
     "stage=material", "network.arch=vgg16", "network.head=light", "data.image_size=32", "data.batch_size=4",
     "data.num_workers=0", "trainer.accelerator=cpu", "trainer.precision=32", "trainer.log_interval=1",
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -26,20 +26,13 @@ from esrgan_lightning.run.state import RUN_KEY
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import LINEAGE_KEY
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 DOCS = Path(__file__).resolve().parents[1] / "docs/resume.md"
 STAGES = {"psnr": ("stage=psnr", *tiny.PSNR), "gan": ("stage=gan", "init=null", *tiny.GAN)}
 SETTINGS = (
     "trainer.precision=32", "schedule=milestones", "schedule.at=[5,21]", "stage.ema_decay=0.9",
     "data.batch_size=4", "trainer.val_interval=8", "trainer.checkpoint_interval=4", "trainer.max_updates=30",
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -220,20 +213,6 @@ def test_a_run_that_was_stopped_loses_nothing(tmp_path, signum, raised, update, 
     train(short(*settings, "resume=last"), run, callbacks=[At()])
     assert_equal(state_of(tmp_path / "whole"), state_of(run))
     assert rows(tmp_path / "whole") == rows(run)
-
-
-def test_a_second_ctrl_c_ends_at_once(tmp_path):
-    """Breaks if an impatient user has to kill the process."""
-
-    def twice():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(SystemExit):  # Lightning's way of ending
-        train(short(), tmp_path, callbacks=[At(3, twice)])
-    assert checkpoint(tmp_path)["global_step"] == 3
-    signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored
 
 
 def damage_by(how, path):

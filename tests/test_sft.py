@@ -22,14 +22,7 @@ SIZES = {
     stage: tiny.fitting(sizes, ["generator=sft"]) for stage, sizes in (("psnr", tiny.PSNR), ("gan", tiny.GAN))
 }
 EXACT = ("trainer.precision=32", "schedule=constant")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -27,14 +27,7 @@ SYSTEMS = {
     "wgan-gp on the u-net": (*GAN, "loss/adversarial=wasserstein_gp", "discriminator=unet"),
     "contextual": (*GAN, "loss/contextual=efficientnet_lite0"),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def config(line, *overrides):

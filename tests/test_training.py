@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import tiny
 import torch
+from by_hand import gan_stage, psnr_stage
 from pytorch_lightning.callbacks import Callback, LambdaCallback
 
 from esrgan_lightning import load_generator
@@ -25,17 +26,10 @@ from esrgan_lightning.run.trainer import REFUSED, SAFE, TrainerSettings, build_t
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import read_generator_file
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 # fp32, a rate that does not depend on the run's length, batch norm that has more than one value.
 EXACT = ("trainer.precision=32", "schedule=constant", "stage.ema_decay=0.9", "data.batch_size=4")
 STAGES = {"psnr": ("stage=psnr", *tiny.PSNR), "gan": ("stage=gan", "init=null", *tiny.GAN)}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def config(stage, *overrides):
@@ -128,16 +122,6 @@ def test_seeds_make_runs_that_differ_and_runs_that_agree(tmp_path):
     assert not torch.equal(states["a"], states["c"])
 
 
-def test_the_perceptual_backbone_is_in_no_checkpoint(tmp_path):
-    """Breaks if each checkpoint carries EfficientNet's 18 MB, or VGG's 550."""
-    sizes = [each for each in STAGES["gan"] if "perceptual" not in each]
-    perceptual = ("loss/perceptual=efficientnet_lite0", "trainer.max_updates=1")
-    train(compose(*sizes, *EXACT, *perceptual), tmp_path)
-    saved = checkpoint(tmp_path)
-    assert {name.split(".")[0] for name in saved["state_dict"]} == {"generator", "discriminator", "ema"}
-    assert float(rows(tmp_path)[0]["train/perceptual"]) > 0
-
-
 SETTINGS = {
     "max_updates": 1, "max_time": None, "keep_last": 3,
     "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto",
@@ -227,8 +211,6 @@ def test_both_stages_run_on_a_gpu(tmp_path, stage, precision):
 )
 def test_how_processes_are_started(tmp_path, stage, change, spawn, expected):
     """Breaks if a sweep starts its script again in each process, or DDP's wrapper is back."""
-    from by_hand import gan_stage, psnr_stage
-
     built = gan_stage() if stage == "gan" else psnr_stage()
     settings = TrainerSettings.of(**(SETTINGS | change))
     trainer = build_trainer(settings, built, tmp_path, [], batch_size=4, spawn=spawn)
@@ -244,8 +226,6 @@ def test_how_processes_are_started(tmp_path, stage, change, spawn, expected):
 @pytest.mark.parametrize(("monitor", "higher"), [("psnr_y", True), ("rmse_y", False), ("niqe", False)])
 def test_the_best_is_the_best_by_its_metric(tmp_path, monitor, higher):
     """Breaks if the checkpoint with the largest error is kept."""
-    from by_hand import psnr_stage
-
     stage = psnr_stage(metrics={"psnr_y": PSNRY(4), "rmse_y": RMSEY(4), "niqe": NIQE()})
     settings = TrainerSettings.of(**(SETTINGS | {"monitor": monitor}))
     trainer = build_trainer(settings, stage, tmp_path, [], batch_size=4)
@@ -255,8 +235,6 @@ def test_the_best_is_the_best_by_its_metric(tmp_path, monitor, higher):
 
 def test_a_sweep_over_nodes_is_refused(tmp_path):
     """Breaks if a multirun starts half of a job."""
-    from by_hand import psnr_stage
-
     settings = dataclasses.replace(TrainerSettings.of(**SETTINGS), num_nodes=2)
     with pytest.raises(InputError, match="cannot span"):
         build_trainer(settings, psnr_stage(), tmp_path, [], batch_size=4, spawn=True)

@@ -1,12 +1,8 @@
-"""Tiny networks: a second thread would only wait for the first."""
+"""Stages are tested with tiny networks."""
 
 import pytest
-import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def tiny_networks(one_thread):
+    pass
