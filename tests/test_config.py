@@ -63,9 +63,10 @@ def test_every_choice_builds(choice):
     """Breaks if a file of the configuration has gone stale against its class."""
     # A gradient penalty refuses batch norm, and the U-Net has no such key.
     plain = () if choice.startswith("discriminator") else ("discriminator.norm=none",)
-    stage_of("stage=gan", "loss/perceptual=none", choice, *plain, *tiny.fitting(TINY["stage=gan"], [choice]))
-    if not choice.startswith(("discriminator", "loss/adversarial")):
-        stage_of("stage=psnr", choice, *tiny.fitting(TINY["stage=psnr"], [choice]))
+    maps = ("conditions=torchvision",) if choice == "generator=sft" else ()
+    for stage, more in (("stage=gan", ("loss/perceptual=none", *plain)), ("stage=psnr", ())):
+        if stage == "stage=gan" or not choice.startswith(("discriminator", "loss/adversarial")):
+            stage_of(stage, choice, *maps, *more, *tiny.fitting(TINY[stage], [choice]))
 
 
 @pytest.mark.parametrize(
