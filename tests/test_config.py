@@ -56,8 +56,7 @@ GROUPS = ("optimizer", "generator", "discriminator", "loss/pixel", "loss/adversa
 
 
 @pytest.mark.parametrize(
-    "choice",
-    [f"{group}={name}" for group in GROUPS for name in choices(group) if name != "custom"],
+    "choice", [f"{group}={name}" for group in GROUPS for name in choices(group) if name != "custom"]
 )
 def test_every_choice_builds(choice):
     """Breaks if a file of the configuration has gone stale against its class."""
@@ -184,11 +183,7 @@ COMMON = {
     "stage.accumulate": 1,
     "stage.clip_norm": None,
 }
-PSNR = {
-    "optimizer.lr": 2e-4,
-    "loss.weights": {"pixel": 1.0},
-    "trainer.max_updates": 1_000_000,
-}
+PSNR = {"optimizer.lr": 2e-4, "loss.weights": {"pixel": 1.0}, "trainer.max_updates": 1_000_000}
 GAN = {
     "optimizer.lr": 1e-4,
     "discriminator_optimizer._target_": "torch.optim.Adam",

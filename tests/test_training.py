@@ -1,6 +1,5 @@
 """`train(cfg)`: runs that stop, go on, diverge and are asked for what cannot be."""
 
-import csv
 import dataclasses
 import inspect
 import re
@@ -9,8 +8,9 @@ import pytest
 import pytorch_lightning as pl
 import tiny
 import torch
-from by_hand import gan_stage, psnr_stage
+from by_hand import psnr_stage
 from pytorch_lightning.callbacks import Callback, LambdaCallback
+from test_resume import checkpoint, rows
 
 from esrgan_lightning import load_generator
 from esrgan_lightning.config import check_keys, compose
@@ -34,15 +34,6 @@ STAGES = {"psnr": ("stage=psnr", *tiny.PSNR), "gan": ("stage=gan", "init=null", 
 
 def config(stage, *overrides):
     return compose(*STAGES[stage], *EXACT, *overrides)
-
-
-def rows(run):
-    with (run / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def checkpoint(run):
-    return torch.load(run / "checkpoints/last.ckpt", weights_only=True)
 
 
 @pytest.mark.parametrize("key", ["in_channels", "out_channels"])
@@ -200,27 +191,20 @@ def test_both_stages_run_on_a_gpu(tmp_path, stage, precision):
     assert load_generator(tmp_path / "generator.safetensors")(torch.rand(1, 3, 8, 8)).isfinite().all()
 
 
-@pytest.mark.parametrize(
-    ("stage", "change", "spawn", "expected"),
-    [
-        ("psnr", {}, False, "SingleDeviceStrategy"),
-        ("psnr", {"devices": 2, "strategy": "ddp"}, False, "popen"),
-        ("gan", {"devices": 2}, False, "popen"),
-        ("gan", {"devices": 2}, True, "spawn"),
-    ],
-)
-def test_how_processes_are_started(tmp_path, stage, change, spawn, expected):
-    """Breaks if a sweep starts its script again in each process, or DDP's wrapper is back."""
-    built = gan_stage() if stage == "gan" else psnr_stage()
-    settings = TrainerSettings.of(**(SETTINGS | change))
-    trainer = build_trainer(settings, built, tmp_path, [], batch_size=4, spawn=spawn)
-    strategy = trainer.strategy
-    assert isinstance(trainer, pl.Trainer)
-    if change:
-        assert isinstance(strategy, ManualDDP)
-        assert strategy._start_method == expected
-    else:
-        assert type(strategy).__name__ == expected
+def test_how_processes_are_started(tmp_path):
+    """Breaks if a sweep starts its script again in each process, half of a job, or DDP is back."""
+
+    def strategy(*, spawn=False, **change):
+        settings = TrainerSettings.of(**(SETTINGS | change))
+        return build_trainer(settings, psnr_stage(), tmp_path, [], batch_size=4, spawn=spawn).strategy
+
+    assert type(strategy()).__name__ == "SingleDeviceStrategy"
+    for spawn, expected in ((False, "popen"), (True, "spawn")):
+        found = strategy(spawn=spawn, devices=2)
+        assert isinstance(found, ManualDDP)
+        assert found._start_method == expected
+    with pytest.raises(InputError, match="cannot span"):
+        strategy(spawn=True, num_nodes=2)
 
 
 @pytest.mark.parametrize(("monitor", "higher"), [("psnr_y", True), ("rmse_y", False), ("niqe", False)])
@@ -231,13 +215,6 @@ def test_the_best_is_the_best_by_its_metric(tmp_path, monitor, higher):
     trainer = build_trainer(settings, stage, tmp_path, [], batch_size=4)
     (best,) = (each for each in trainer.callbacks if isinstance(each, BestCheckpoint))
     assert (best.monitor, best.higher_is_better) == (monitor, higher)
-
-
-def test_a_sweep_over_nodes_is_refused(tmp_path):
-    """Breaks if a multirun starts half of a job."""
-    settings = dataclasses.replace(TrainerSettings.of(**SETTINGS), num_nodes=2)
-    with pytest.raises(InputError, match="cannot span"):
-        build_trainer(settings, psnr_stage(), tmp_path, [], batch_size=4, spawn=True)
 
 
 @pytest.mark.parametrize("name", ["psnr", "a/b.c", "with space", "x_2+y@z-1", 7])
@@ -270,15 +247,14 @@ def test_a_run_ends_early_where_a_callback_says_so(tmp_path):
     length = ("trainer.max_updates=6", "trainer.val_interval=1")
     found = train(config("psnr", *length, *stop, *watch), tmp_path)
     assert "val/psnr_y" in found
-    with (tmp_path / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    validated = [row for row in rows if row["val/psnr_y"]]
+    logged = rows(tmp_path)
+    validated = [row for row in logged if row["val/psnr_y"]]
     # The first validation counts as the best, the second as the one without a gain.
     assert [row["step"] for row in validated] == ["1", "2"]
-    assert {float(row["lr-Adam"]) for row in rows if row["lr-Adam"]} == {2e-4}
+    assert {float(row["lr-Adam"]) for row in logged if row["lr-Adam"]} == {2e-4}
     assert list((tmp_path / "tensorboard").iterdir())
     train(config("psnr", *length, "trainer.max_updates=3", "resume=last"), tmp_path)
-    assert torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+    assert checkpoint(tmp_path)["global_step"] == 3
 
 
 def test_a_metric_that_is_better_higher_stops_no_run_while_it_rises():

@@ -20,8 +20,7 @@ def named(count):
 
 @STAGES
 @pytest.mark.parametrize(
-    ("how", "said"),
-    [("loss", "loss term pixel (images a1, b1)"), ("gradient", "the gradient of generator.")],
+    ("how", "said"), [("loss", "loss term pixel (images a1, b1)"), ("gradient", "the gradient of generator.")]
 )
 def test_the_cause_is_named_and_the_batch_is_kept(make, how, said, tmp_path, caplog):
     """Breaks if the message names another term, update or image, or the file holds another batch."""

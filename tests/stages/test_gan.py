@@ -166,10 +166,7 @@ def test_accumulated_batches_make_one_update_of_the_doubled_batch(fused):
     """
     data = batches(4)
     stage = gan_stage(
-        fused=fused,
-        accumulate=2,
-        discriminator=discriminator(norm="none"),
-        adversarial=StandardGAN(),
+        fused=fused, accumulate=2, discriminator=discriminator(norm="none"), adversarial=StandardGAN()
     )
     trainer = fit(stage, data)
     doubled = [{key: torch.cat([one[key], two[key]]) for key in one} for one, two in (data[:2], data[2:])]
@@ -196,12 +193,7 @@ class Counted(VGGDiscriminator):
 
 @pytest.mark.parametrize(
     ("settings", "calls"),
-    [
-        ({}, 2),
-        ({"fused": False}, 4),
-        ({"discriminator_steps": 2}, 6),
-        ({"order": "discriminator_first"}, 4),
-    ],
+    [({}, 2), ({"fused": False}, 4), ({"discriminator_steps": 2}, 6), ({"order": "discriminator_first"}, 4)],
 )
 def test_the_discriminator_runs_once_per_image_set_where_that_is_exact(settings, calls):
     torch.manual_seed(2)

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_only
@@ -20,6 +20,7 @@ from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import network_spec
 from esrgan_lightning.networks.classifier import VGGClassifier, load_pretrained
+from esrgan_lightning.run.build import plain
 from esrgan_lightning.run.outcome import read_outcome
 from esrgan_lightning.run.processes import launched_processes
 from esrgan_lightning.run.progress import announce
@@ -63,11 +64,9 @@ def psnr_config(cfg: DictConfig) -> DictConfig:
         InputError: one of ``init_settings`` does not exist, or both stages must have it in common.
     """
     psnr = compose("stage=psnr", f"preset={cfg.preset}", *_search_path())
-    job = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False))
+    job = plain(cfg)
     settings: dict[str, Any] = job["init_settings"]
-    if common := [
-        key for key in ("generator", "degradation", "conditions", "scale", "seed") if key in settings
-    ]:
+    if common := [key for key in _SHARED if key in settings and key != "data"]:
         raise InputError(
             f"init_settings.{common[0]}: both stages have the same one, which is given as {common[0]}="
         )
@@ -100,9 +99,8 @@ def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) ->
             would do so; or its training failed.
     """
     psnr = psnr_config(cfg)
-    settings = TrainerSettings.of(**cast(dict[str, Any], OmegaConf.to_container(psnr.trainer, resolve=True)))
-    plain = cast(dict[str, Any], OmegaConf.to_container(psnr, resolve=True))
-    decides = immutable_settings(plain) | {
+    settings = TrainerSettings.of(**plain(psnr.trainer))
+    decides = immutable_settings(plain(psnr)) | {
         "trainer.max_updates": settings.max_updates,
         "trainer.precision": settings.resolved_precision(),
         "photos": data_hash,

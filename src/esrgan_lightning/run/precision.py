@@ -8,16 +8,10 @@ from esrgan_lightning.errors import InputError
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 _NAMES: dict[str, Precision] = {
-    "32": "32-true",
-    "32-true": "32-true",
-    "fp32": "32-true",
-    "bf16": "bf16-mixed",
-    "bf16-mixed": "bf16-mixed",
-    "16": "16-mixed",
-    "fp16": "16-mixed",
-    "16-mixed": "16-mixed",
-    "64": "64-true",
-    "64-true": "64-true",
+    **dict.fromkeys(("32", "32-true", "fp32"), "32-true"),
+    **dict.fromkeys(("bf16", "bf16-mixed"), "bf16-mixed"),
+    **dict.fromkeys(("16", "fp16", "16-mixed"), "16-mixed"),
+    **dict.fromkeys(("64", "64-true"), "64-true"),
 }
 
 

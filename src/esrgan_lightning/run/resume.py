@@ -129,12 +129,7 @@ def _read(path: Path) -> Saved:
 
 
 def check_continues(
-    saved: Saved,
-    state: Mapping[str, Tensor],
-    *,
-    config: Mapping[str, Any],
-    data_hash: str,
-    max_updates: int,
+    saved: Saved, state: Mapping[str, Tensor], *, config: Mapping[str, Any], data_hash: str, max_updates: int
 ) -> None:
     """Refuses to continue a run that is over, or another run than this.
 

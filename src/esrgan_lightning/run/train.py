@@ -46,11 +46,7 @@ from esrgan_lightning.weights.provenance import provenance
 
 
 def train(
-    cfg: DictConfig,
-    run_dir: Path | None = None,
-    *,
-    spawn: bool = False,
-    callbacks: Sequence[Callback] = (),
+    cfg: DictConfig, run_dir: Path | None = None, *, spawn: bool = False, callbacks: Sequence[Callback] = ()
 ) -> dict[str, float]:
     """Runs one stage; its outputs lie in the run's folder.
 
