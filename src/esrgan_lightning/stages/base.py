@@ -253,8 +253,9 @@ class Stage(pl.LightningModule):
         values = {f"{part}/{name}": value.float() for name, value in metrics.compute().items()}
         # The metrics have gone over all processes already; Lightning warns unless it may do so again.
         self.log_dict(values | {"step": float(self.global_step)}, sync_dist=True)
-        for name in {"val/psnr_y", "val/accuracy"} & set(values):
-            self.log(name.removeprefix("val/"), values[name], prog_bar=True, logger=False, sync_dist=True)
+        for name in ("psnr_y", "accuracy"):
+            if f"val/{name}" in values:
+                self.log(name, values[f"val/{name}"], prog_bar=True, logger=False, sync_dist=True)
         metrics.reset()
 
     def export(self, folder: Path, provenance: Mapping[str, Any]) -> None:

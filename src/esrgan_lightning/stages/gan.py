@@ -46,7 +46,8 @@ class GANStage(GeneratorStage):
     computes the same with fewer passes of the discriminator (:func:`both_losses`). A subclass with an
     ``update`` of its own is trained by that.
 
-    Batches are as :class:`~esrgan_lightning.stages.PSNRStage` has them; with "number" for a penalty.
+    Batches are ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w)}`` in [0,1]; with "conditions", (B,K,h,w), for a
+    generator that takes maps, and with "number", the samples' numbers, for a gradient penalty.
 
     Args:
         generator: (B,3,h,w) → (B,3,s·h,s·w), both in [0,1]; it starts from the PSNR stage's weights.
@@ -117,7 +118,10 @@ class GANStage(GeneratorStage):
         return optimizers, schedules
 
     def update(self, batch: Batch) -> Logged:
-        """One update: each network takes its turn on the pictures that G made at the start."""
+        """One update: each network takes its turn on the pictures that G made at the start.
+
+        :meth:`descend` is a backward pass, the optimiser's step and ``zero_grad``.
+        """
         sr = super_resolve(self.generator, batch)  # x_f = G(x_LR): (B,3,h,w) → (B,3,s·h,s·w), about [0,1]
         turns = [self._generator_turn, self._discriminator_turn]
         first, second = turns if self.order == "generator_first" else turns[::-1]
