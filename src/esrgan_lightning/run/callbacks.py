@@ -139,7 +139,7 @@ class OneBatch(Callback):
         self._losses: list[float] = []
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: dict[str, Any], batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: dict[str, Any], *_: Any
     ) -> None:
         """Puts the first batch in the place of each other."""
         self._batch = self._batch or dict(batch)
@@ -189,13 +189,7 @@ class SampleGrid(Callback):
         self._rows: list[list[Tensor]] = []
 
     def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: dict[str, Any],
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: dict[str, Any], *_: Any
     ) -> None:
         """Keeps the crops of the first images."""
         if trainer.sanity_checking or not trainer.is_global_zero or len(self._rows) >= self.count:
@@ -248,13 +242,11 @@ class Export(Callback):
 class FinishLoggers(Callback):
     """Ends a Weights & Biases run with the training: the next job of a sweep would write into it."""
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def teardown(self, trainer: pl.Trainer, *_: Any) -> None:
         """After the last log."""
         self._finish(trainer, exit_code=0)
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: pl.Trainer, *_: Any) -> None:
         """A run that failed is shown as failed."""
         self._finish(trainer, exit_code=1)
 

@@ -71,15 +71,13 @@ class LastCheckpoint(Checkpoint):
         resumed = trainer.ckpt_path is not None and Path(trainer.ckpt_path).resolve() == self.path.resolve()
         self._newest = trainer.global_step if resumed else None
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Saves after the last batch of a multiple of the interval: a validation may take long.
 
         Not before the last validation: there would be no update left that a resumed run could begin with.
         """
         over = trainer.global_step >= trainer.max_steps
-        if cast(Stage, pl_module).completes(batch_idx) and self._due(trainer) and not over:
+        if cast(Stage, pl_module).completes_update and self._due(trainer) and not over:
             self._save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -53,20 +53,13 @@ class CudaGraphs(Callback):
         """The last update is looked at."""
         cast(Stage, pl_module).resolve_pending()
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """The stage may be trained again, by another trainer."""
-        self._give_up()
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """The graph and its memory go."""
-        self._give_up()
-
-    def _give_up(self) -> None:
+    def teardown(self, *_: Any) -> None:
+        """The graph and its memory go; the stage may be trained again, by another trainer."""
         if self._replay is not None:
             self._replay.give_up()
             self._replay = None
+
+    on_exception = teardown
 
 
 def why_not(stage: Stage, trainer: pl.Trainer) -> str | None:

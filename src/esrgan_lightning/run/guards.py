@@ -33,19 +33,6 @@ class NonFiniteBatch(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """After an update that was skipped."""
-        self._report(trainer, pl_module)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last update may not have been looked at before."""
-        self._report(trainer, pl_module)
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """After one skipped update too many."""
-        self._report(trainer, pl_module)
-
-    def _report(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         stage = cast(Stage, pl_module)
         fault, stage.fault = stage.fault, None
         if fault is None:
@@ -63,6 +50,9 @@ class NonFiniteBatch(Callback):
             fault,
             f"; its batch is {path}" if room else ", its batch not kept",
         )
+
+    on_train_end = on_train_batch_end  # the last update may not have been looked at before
+    on_exception = on_train_batch_end  # after one skipped update too many
 
 
 def _content(fault: Fault) -> bytes:

@@ -161,11 +161,9 @@ class GracefulShutdown(Callback):
             signal.default_int_handler(signum, frame)
         self._received = signum
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Stops after an update's last batch, unless a validation comes first."""
-        if cast(Stage, pl_module).completes(batch_idx) and not validation_due(trainer):
+        if cast(Stage, pl_module).completes_update and not validation_due(trainer):
             self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -208,9 +206,7 @@ class GracefulShutdown(Callback):
         if trainer.world_size == 1:  # one that came after the last update ends what follows
             self.signum = self.signum or self._received or None
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, *_: Any) -> None:
         """Gives the signals back."""
         self._give_back()
 

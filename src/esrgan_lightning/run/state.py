@@ -71,9 +71,7 @@ class RunState(Callback):
                 "all machines have to see the same folder"
             )
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Called in each process, written by the first."""
         states: list[Any] = [random_state(trainer.strategy.root_device)]
         if trainer.world_size > 1:
@@ -87,9 +85,7 @@ class RunState(Callback):
             "wandb": wandb[0] if wandb else None,
         }
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Keeps it until the loaders have been made: they draw random numbers."""
         self._saved = checkpoint[RUN_KEY]
 

@@ -115,7 +115,7 @@ class Stage(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One :meth:`update`, counted and logged."""
         self.resolve_pending()
-        self.completes_update, self.logs = self.completes(batch_idx), self._is_read()
+        self.completes_update, self.logs = (batch_idx + 1) % self.accumulate == 0, self._is_read()
         self._batches.append(batch)
         self._logged = {name: value.detach() for name, value in self.learn(batch).items()}
         if self.completes_update:
@@ -131,10 +131,6 @@ class Stage(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Another trainer may have left an update open."""
         self.forget_update()
-
-    def completes(self, batch_idx: int) -> bool:
-        """Whether this batch is the last one of its update."""
-        return (batch_idx + 1) % self.accumulate == 0
 
     def descend(self, optimizer: LightningOptimizer, loss: Tensor, terms: Mapping[str, Tensor]) -> Tensor:
         """The gradient of a loss, and a step along it with the update's last batch.
