@@ -4,14 +4,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from esrgan_lightning.config import compose
-from esrgan_lightning.losses import PerceptualLoss, adversarial
+from esrgan_lightning.losses import PerceptualLoss
 from esrgan_lightning.networks.batch_norm import synchronize_batch_norm
 from esrgan_lightning.ops.distributed import logged_means, mean_over_processes
 from esrgan_lightning.training import train
@@ -81,22 +80,10 @@ def batch_norms(
     return passes, state, gradients, layer.eval()(batches[0]).detach()
 
 
-# How the relativistic means can be wrong, and look right.
-WRONG_MEANS: dict[str, Callable[[Tensor], Tensor]] = {
-    "of each rank": lambda logits: logits.mean(),
-    "detached": lambda logits: mean_over_processes(logits.mean()).detach(),
-    "detached across ranks": lambda logits: (
-        logits.mean() + (mean_over_processes(logits.mean()) - logits.mean()).detach()
-    ),
-}
-
-
 def runs(rank: int, overrides: dict[str, tuple[str, ...]], folder: Path, world: int) -> None:
-    """Trains each in ``folder/NAME``; a name of WRONG_MEANS trains with that mistake."""
+    """Trains each in ``folder/NAME``."""
     for name, changes in overrides.items():
-        wrong = WRONG_MEANS.get(name, adversarial.batch_mean)
-        with mock.patch.object(adversarial, "batch_mean", wrong):
-            train(compose(*changes, f"trainer.devices={world}"), folder / name)
+        train(compose(*changes, f"trainer.devices={world}"), folder / name)
 
 
 def node(rank: int, environments: list[dict[str, str]], overrides: list[str], folder: Path) -> None:

@@ -124,8 +124,11 @@ def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) ->
                 f"init=auto: {'going on with' if psnr.resume else 'training'} the PSNR stage in {folder}"
             )
             try:
-                with isolate_rng():  # the GAN job's draws do not depend on who has trained its start
+                # The GAN job's draws do not depend on who has trained its start. It has drawn nothing on a
+                # GPU so far, and to ask each for its state would take memory there.
+                with isolate_rng(include_cuda=False):
                     train(psnr, folder, spawn=True)
+                torch.cuda.manual_seed_all(psnr.seed)
             except InputError as error:
                 raise InputError(f"init=auto, the PSNR stage in {folder}: {error}") from error
     return model
