@@ -54,12 +54,14 @@ class CudaGraphs(Callback):
         cast(Stage, pl_module).resolve_pending()
 
     def teardown(self, *_: Any) -> None:
-        """The graph and its memory go; the stage may be trained again, by another trainer."""
+        """The graph and its memory go."""
         if self._replay is not None:
             self._replay.give_up()
             self._replay = None
 
-    on_exception = teardown
+    def on_exception(self, *_: Any) -> None:
+        """The stage may be trained again, by another trainer."""
+        self.teardown()
 
 
 def why_not(stage: Stage, trainer: pl.Trainer) -> str | None:

@@ -52,7 +52,10 @@ class NonFiniteBatch(Callback):
         )
 
     on_train_end = on_train_batch_end  # the last update may not have been looked at before
-    on_exception = on_train_batch_end  # after one skipped update too many
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """After one skipped update too many."""
+        self.on_train_batch_end(trainer, pl_module)
 
 
 def _content(fault: Fault) -> bytes:
