@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from esrgan_lightning.config import compose
-from esrgan_lightning.data import pack, write_shards
+from esrgan_lightning.data import Shards, pack, write_shards
 from esrgan_lightning.ops import write_image
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import read_generator_file
@@ -88,31 +88,22 @@ def test_a_resumed_run_sees_what_an_uninterrupted_one_does(home, alone, tmp_path
     assert all(torch.equal(state[name], tensor) for name, tensor in alone[0].items())
 
 
-def two_processes(folder, *arguments):
+@pytest.mark.slow
+def test_two_processes_train_on_shards(home, tmp_path):
+    """Breaks if two ranks disagree about the end."""
     strange = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_", "NODE_RANK", "AWS_")
     env = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
-    return subprocess.run(
+    done = subprocess.run(
         [
-            SCRIPT,
-            "name=two",
-            *SETTINGS,
-            "trainer=ddp",
-            "trainer.accelerator=cpu",
-            "trainer.devices=2",
-            *arguments,
+            *(SCRIPT, "name=two", *SETTINGS, *places(home), "data.num_workers=1"),
+            *("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"),
         ],
-        cwd=folder,
+        cwd=tmp_path,
         env=env | {"OMP_NUM_THREADS": "1"},
         text=True,
         capture_output=True,
         timeout=300,
     )
-
-
-@pytest.mark.slow
-def test_two_processes_train_on_shards(home, tmp_path):
-    """Breaks if two ranks disagree about the end."""
-    done = two_processes(tmp_path, *places(home), "data.num_workers=1")
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     assert (tmp_path / "runs/two/generator.safetensors").is_file()
@@ -125,6 +116,19 @@ def test_a_bucket_trains_as_its_folder(home, alone, tmp_path, bucket, monkeypatc
     where = ("data.url=s3://photos/shards", f"data.endpoint={bucket}", f"data.cache_dir={tmp_path / 'cache'}")
     train(compose(*SETTINGS, *places(home)[1:], *where), tmp_path / "run", callbacks=[seen])
     assert seen.sums == alone[1]
+    # Shards that are written anew take the place of what the cache holds.
+    write_shards([home / "p.safetensors"], tmp_path / "again", tile=112, overlap=64, chunk_mb=0.1, seed=1)
+    upload(bucket, tmp_path / "again")
+    found = Shards("s3://photos/shards", tmp_path / "cache", endpoint=bucket).digest
+    assert found == Shards(tmp_path / "again").digest != Shards(home / "shards").digest
+
+
+def upload(address, shards):
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=address)
+    for path in shards.iterdir():
+        client.upload_file(str(path), "photos", f"shards/{path.name}")
 
 
 @pytest.fixture
@@ -136,10 +140,8 @@ def bucket(home, monkeypatch):
         monkeypatch.setenv(key, value)
     server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
-    client.create_bucket(Bucket="photos")
-    for path in (home / "shards").iterdir():
-        client.upload_file(str(path), "photos", f"shards/{path.name}")
-    yield f"http://{host}:{port}"
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="photos")
+    upload(address, home / "shards")
+    yield address
     server.stop()

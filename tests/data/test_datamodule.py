@@ -1,7 +1,5 @@
 """What reaches the stages: the right batches, for any number of workers."""
 
-import hashlib
-
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -9,8 +7,7 @@ import torch
 from PIL import Image
 
 from esrgan_lightning import data as builders
-from esrgan_lightning.data import PhotoSet, SRDataModule, UpdateSampler, packed
-from esrgan_lightning.data.batches import degrade_and_augment
+from esrgan_lightning.data import PhotoSet, SRDataModule, packed
 from esrgan_lightning.data.degradations import Bicubic, BicubicNoise, RealESRGAN
 from esrgan_lightning.data.loaders import TimedLoader
 from esrgan_lightning.errors import InputError
@@ -93,36 +90,6 @@ def test_lr_is_the_same_made_on_the_device_or_in_a_worker(photos, degradation):
     assert same(device, record(photos, 3)) == isinstance(degradation, Bicubic)
     module = SRDataModule(PhotoSet(packed([photos])), patch_size=32, prepare="worker")
     assert module.train_set.__getitems__([0, 1])["lr"].dtype == torch.uint8
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
-def test_the_first_thousand_samples_are_the_same_for_any_workers_and_ranks(photos):
-    """Breaks if a worker or a rank has a random state of its own, or takes another's samples."""
-    module = SRDataModule(PhotoSet(packed([photos])), patch_size=32)
-
-    def samples(workers, ranks=1, rank=0):
-        sampler = UpdateSampler(batch_size=8, batches=125, rank=rank, world_size=ranks)
-        loader = TimedLoader(
-            module.train_set, batch_sampler=sampler, num_workers=workers, collate_fn=lambda batch: batch
-        )
-        found = {}
-        for batch in loader:
-            finished = degrade_and_augment(batch, module.degradation, 4)
-            for i, number in enumerate(finished["number"]):
-                found[number] = hashlib.sha256(
-                    finished["lr"][i].numpy().tobytes() + finished["hr"][i].numpy().tobytes()
-                ).hexdigest()
-        return found
-
-    alone = samples(0)
-    assert list(alone) == list(range(1000))
-    assert len(set(alone.values())) > 700  # of some 2,700 placements
-    assert samples(1) == samples(4) == alone
-    for ranks in (2, 4):
-        shares = [samples(0, ranks, rank) for rank in range(ranks)]
-        assert sum(len(share) for share in shares) == 1000
-        assert {number: value for share in shares for number, value in share.items()} == alone
 
 
 def test_the_loader_adds_up_how_long_training_waited(photos, monkeypatch):

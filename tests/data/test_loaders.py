@@ -3,13 +3,14 @@
 import os
 import resource
 import signal
+from functools import partial
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from esrgan_lightning.data import UpdateSampler
-from esrgan_lightning.data.loaders import shared, start_worker
+from esrgan_lightning.data.loaders import in_shared_memory, start_worker
 from esrgan_lightning.errors import InputError
 
 
@@ -63,7 +64,7 @@ def loaded(trouble):
         Large(trouble),
         batch_size=None,
         num_workers=1,
-        collate_fn=shared(lambda batch: batch),
+        collate_fn=partial(in_shared_memory, lambda batch: batch),
         worker_init_fn=start_worker,
         timeout=60,
     )

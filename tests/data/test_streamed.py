@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from esrgan_lightning import data as builders
-from esrgan_lightning.data import PatchDataset, PhotoSet, Shards, pack, write_shards
+from esrgan_lightning.data import Shards, pack, write_shards
 from esrgan_lightning.data.degradations import Bicubic
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import imresize
@@ -115,13 +115,6 @@ def test_a_stopped_loader_goes_on_where_it_was(shards, tmp_path, workers):
     position["index"] = "other"
     with pytest.raises(InputError, match="not the shards"):
         rest.load_state_dict(position)
-
-
-def test_a_batch_is_as_one_of_a_pack(photos, shards):
-    first = next(iter(loader(shards, 1)))
-    other = PatchDataset([PhotoSet(photos)], patch_size=32, scale=4, degradation=Bicubic()).raw([0, 1, 2, 3])
-    assert {key: type(value) for key, value in first.items()} == {k: type(v) for k, v in other.items()}
-    assert (first["hr"].shape, first["hr"].dtype) == (other["hr"].shape, other["hr"].dtype)
 
 
 def test_the_seed_decides(shards):

@@ -13,7 +13,7 @@ from esrgan_lightning.data.batches import degrade_and_augment, normalised
 from esrgan_lightning.data.conditions import Conditions, MapFolder
 from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
 from esrgan_lightning.data.degradations import Bicubic, Degradation
-from esrgan_lightning.data.loaders import eval_loader, training_loader
+from esrgan_lightning.data.loaders import check_loading, eval_loader, training_loader
 from esrgan_lightning.data.shards import Shards
 from esrgan_lightning.data.sources import PackedPhoto, Photo, PhotoSet
 from esrgan_lightning.errors import InputError
@@ -78,10 +78,7 @@ class SRDataModule(pl.LightningDataModule):
         conditions: Conditions | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise InputError(f"data.batch_size={batch_size} must be at least 1")
-        if num_workers < 0:
-            raise InputError(f"data.num_workers={num_workers} must not be negative")
+        check_loading(batch_size, num_workers)
         if prepare not in ("device", "worker"):
             raise InputError(f"data.prepare={prepare}: choose device or worker")
         self.degradation = degradation or Bicubic()
@@ -130,30 +127,17 @@ class SRDataModule(pl.LightningDataModule):
         self.val_set = whole(val, maps and maps.val_dir)
         self.test_set = whole(test, maps and maps.test_dir) if test else self.val_set
         self.batch_size, self.num_workers, self.scale = batch_size, num_workers, scale
-        self._streamed: StreamedBatches | None = None
-        self._position: dict[str, Any] = {}
 
     def index_hash(self) -> str:
         """A hash over names and contents of the training photos, kept in a model's provenance."""
         return self.train_set.digest()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where litdata's loader stands; other data need no state, as the update says where they are."""
-        return {} if self._streamed is None else {"shards": self._streamed.state_dict()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Of a checkpoint: the loader, once it is made, goes on from there."""
-        self._position = state_dict.get("shards", {})
-
     def train_dataloader(self) -> "DataLoader[Pair] | StreamedBatches":
         """Loader of the batches that are left of the run (``Trainer(max_steps=…)`` says how many it has)."""
         if not isinstance(self.train_set, PatchDataset):
-            self._streamed = self.train_set.loader(
+            return self.train_set.loader(
                 self.trainer, batch_size=self.batch_size, num_workers=self.num_workers
             )
-            if self._position:
-                self._streamed.load_state_dict(self._position)
-            return self._streamed
         return training_loader(
             self.train_set,
             self.trainer,

@@ -2,8 +2,9 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sized
-from typing import Any, TypeVar, cast, final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
@@ -65,18 +66,34 @@ class UpdateSampler(Sampler[list[int]]):
 T = TypeVar("T")
 
 
-class TimedLoader(DataLoader[T]):
-    """A loader that adds up in ``waited_seconds`` how long training has waited for its batches."""
+class Timed:
+    """Adds up in ``waited_seconds`` how long training has waited for its batches."""
 
     waited_seconds = 0.0
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def timed(self, batches: Iterable[T]) -> Iterator[T]:
         """The batches."""
         start = time.perf_counter()
-        for batch in super().__iter__():
+        for batch in batches:
             self.waited_seconds += time.perf_counter() - start
             yield batch
             start = time.perf_counter()
+
+
+class TimedLoader(Timed, DataLoader[T]):
+    """torch's loader, timed."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """The batches."""
+        return self.timed(super().__iter__())
+
+
+def check_loading(batch_size: int, num_workers: int) -> None:
+    """Refuses a batch of nothing, and less than no processes."""
+    if batch_size < 1:
+        raise InputError(f"data.batch_size={batch_size} must be at least 1")
+    if num_workers < 0:
+        raise InputError(f"data.num_workers={num_workers} must not be negative")
 
 
 def training_loader(
@@ -104,7 +121,7 @@ def training_loader(
         dataset,
         batch_sampler=sampler,
         num_workers=num_workers,
-        collate_fn=shared(collate or default_collate),
+        collate_fn=partial(in_shared_memory, collate or default_collate),
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
         worker_init_fn=start_worker,
@@ -171,25 +188,15 @@ def start_worker(_worker: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-@final
-class shared:  # noqa: N801
-    """A collate function whose tensors lie in shared memory before a loader process sends them.
+def in_shared_memory(collate: Callable[[Any], Any], samples: Any) -> Any:
+    """The batch of these samples; a loader process puts its tensors into shared memory before it sends them.
 
     torch does that in a thread, which loses the error of a shared memory that is full: training would wait
     for the batch for ever. Here the error reaches the training process.
-
-    Args:
-        collate: from samples to a batch.
     """
-
-    def __init__(self, collate: Callable[[Any], Any]) -> None:
-        self.collate = collate
-
-    def __call__(self, samples: Any) -> Any:
-        """The batch."""
-        batch = self.collate(samples)
-        if get_worker_info() is not None:
-            for value in batch.values() if isinstance(batch, Mapping) else batch:
-                if isinstance(value, torch.Tensor):
-                    value.share_memory_()  # type: ignore[no-untyped-call]
-        return batch
+    batch = collate(samples)
+    if get_worker_info() is not None:
+        for value in batch.values() if isinstance(batch, Mapping) else batch:
+            if isinstance(value, torch.Tensor):
+                value.share_memory_()  # type: ignore[no-untyped-call]
+    return batch

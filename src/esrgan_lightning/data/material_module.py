@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
-from esrgan_lightning.data.loaders import eval_loader, training_loader
+from esrgan_lightning.data.loaders import check_loading, eval_loader, training_loader
 from esrgan_lightning.data.material_folders import Materials, check_images, class_folders, minc_folder
 from esrgan_lightning.data.placement import shuffled
 from esrgan_lightning.errors import InputError
@@ -120,10 +120,7 @@ class MaterialDataModule(pl.LightningDataModule):
             raise InputError(
                 f"data.image_size={image_size} must be at least {_SMALLEST}: a VGG halves it five times"
             )
-        if batch_size < 1:
-            raise InputError(f"data.batch_size={batch_size} must be at least 1")
-        if num_workers < 0:
-            raise InputError(f"data.num_workers={num_workers} must not be negative")
+        check_loading(batch_size, num_workers)
         if len(crop_area) != 2 or not 0 < crop_area[0] <= crop_area[1] <= 1:
             raise InputError(f"data.crop_area={list(crop_area)} must be two shares, 0 < least ≤ largest ≤ 1")
         self.materials, self.classes = materials, materials.classes

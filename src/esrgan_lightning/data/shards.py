@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from esrgan_lightning.data.packfile import Pack
-from esrgan_lightning.data.packing import progress
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.ops.files import cache_folder
+from esrgan_lightning.ops.progress import bars
 
 if TYPE_CHECKING:
     from litdata import StreamingDataset
@@ -84,15 +83,16 @@ def write_shards(
     partial = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         writer = BinaryWriter(str(partial), chunk_bytes=int(chunk_mb * 1e6))
-        with progress() as bar:
-            task = bar.add_task(f"writing {folder.name}", total=len(places))
+        with bars() as report:
             for number, index in enumerate(np.random.default_rng(seed).permutation(len(places)).tolist()):
                 writer[number] = _item(*places[index])
-                bar.advance(task)
+                report(f"writing {folder.name}", number + 1, len(places), "images")
         writer.done()
         writer.merge()
         index = json.loads((partial / INDEX).read_text("utf-8"))
-        index.pop("updated_at", None)  # the same photos and settings give the same bytes
+        # litdata empties its cache when this changes. The same photos and settings give the same bytes.
+        written = repr([[pack.digest() for pack in given], tile, overlap, chunk_mb, min_side, seed])
+        index["updated_at"] = hashlib.sha256(written.encode()).hexdigest()
         smallest = min(min(high, wide) for *_, high, wide in places)
         index["config"]["esrgan_lightning"] = {
             "format": FORMAT, "tile": tile, "overlap": overlap, "smallest": smallest,
@@ -151,7 +151,6 @@ def _spans(side: int, tile: int, overlap: int) -> list[tuple[int, int]]:
     return [((side - length) * i // max(1, count - 1), length) for i in range(count)]
 
 
-@dataclass
 class Shards:
     """Shards at an address, their index read and checked.
 
@@ -173,21 +172,18 @@ class Shards:
         InputError: nothing is there, it may not be read, it is no index of shards, or litdata is missing.
     """
 
-    url: str | Path
-    cache_dir: str | Path | None = None
-    max_cache: float = 50.0
-    endpoint: str | None = None
-    tiles: int = field(init=False)
-    tile: int = field(init=False)
-    overlap: int = field(init=False)
-    smallest: int = field(init=False)
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        url: str | Path,
+        cache_dir: str | Path | None = None,
+        max_cache: float = 50.0,
+        endpoint: str | None = None,
+    ) -> None:
+        self.url, self.cache_dir, self.max_cache, self.endpoint = url, cache_dir, max_cache, endpoint
         try:
             from litdata import StreamingDataset
         except ImportError as error:
-            raise needs_extra(f"{self.url} needs", "streaming") from error
+            raise needs_extra(f"{url} needs", "streaming") from error
         text = self._index(StreamingDataset)
         try:
             index = json.loads(text)
@@ -229,9 +225,8 @@ class Shards:
         url = str(self.url).rstrip("/")
         if "://" not in url:
             return {"input_dir": str(Path(url).resolve())}
-        cache = cache_folder(self.cache_dir) / "shards" / hashlib.sha256(url.encode()).hexdigest()[:16]
-        cache.mkdir(parents=True, exist_ok=True)
-        options = {"input_dir": url, "cache_dir": str(cache), "max_cache_size": f"{self.max_cache:g}GB"}
+        cache = str(cache_folder(self.cache_dir) / "shards")
+        options = {"input_dir": url, "cache_dir": cache, "max_cache_size": f"{self.max_cache:g}GB"}
         if not url.startswith("s3://"):
             return options
         from botocore.config import Config

@@ -1,8 +1,9 @@
 """Random patches out of shards, in the order that litdata streams them."""
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from litdata import StreamingDataLoader, StreamingDataset
 from esrgan_lightning.data.batches import Batch, RawBatch, degrade_and_augment
 from esrgan_lightning.data.crops import check_patch, cut
 from esrgan_lightning.data.degradations import Degradation
-from esrgan_lightning.data.loaders import run_sampler, shared, start_worker
+from esrgan_lightning.data.loaders import Timed, in_shared_memory, run_sampler, start_worker
 from esrgan_lightning.data.placement import draws, turns
 from esrgan_lightning.data.shards import Shards
 from esrgan_lightning.errors import InputError
@@ -24,15 +25,19 @@ Crop = tuple[np.ndarray[Any, np.dtype[np.uint8]], int, int, str]
 
 
 class _Tiles(StreamingDataset):  # type: ignore[misc]
-    """litdata's dataset, which cuts a patch out of each tile as it comes."""
+    """litdata's dataset: it cuts a patch out of each tile as it comes, and resumes where the shards are."""
 
-    def __init__(self, patches: "StreamedPatches", **options: Any) -> None:
-        super().__init__(**options, shuffle=True, drop_last=True, seed=patches.seed)
+    def __init__(self, patches: "StreamedPatches") -> None:
+        super().__init__(**patches.shards.options(), shuffle=True, drop_last=True, seed=patches.seed)
         self.patches = patches
 
     def __getitem__(self, index: Any) -> Crop:
         number = (self.current_epoch - 1) * self.patches.shards.tiles + int(index.index)
         return self.patches.crop(super().__getitem__(index), number)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        here = {"input_dir_path": self.input_dir.path, "input_dir_url": self.input_dir.url}
+        super().load_state_dict(state | here | {"cache_dir_path": self.cache_dir.path})
 
 
 class StreamedPatches:
@@ -153,10 +158,10 @@ class StreamedPatches:
         """
         run = run_sampler(trainer, batch_size)
         loader = StreamingDataLoader(
-            _Tiles(self, **self.shards.options()),
+            _Tiles(self),
             batch_size=run.share,
             num_workers=num_workers,
-            collate_fn=shared(self.collate),
+            collate_fn=partial(in_shared_memory, self.collate),
             drop_last=True,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=start_worker if num_workers else None,
@@ -169,8 +174,8 @@ class StreamedPatches:
         return StreamedBatches(self.shards, loader, run.start, run.batches)
 
 
-class StreamedBatches:
-    """litdata's loader, epoch after epoch, up to the end of the run.
+class StreamedBatches(Timed):
+    """litdata's loader, epoch after epoch up to the end of the run, which Lightning saves and restores.
 
     Args:
         shards: that it streams.
@@ -181,21 +186,14 @@ class StreamedBatches:
 
     def __init__(self, shards: Shards, loader: StreamingDataLoader, start: int, batches: int) -> None:
         self.shards, self.loader, self.start, self.batches = shards, loader, start, batches
-        self.waited_seconds = 0.0
 
     def __len__(self) -> int:
         # The whole run, not the rest of it: Lightning adds the batches already done to those it fetches.
         return self.batches
 
     def __iter__(self) -> Iterator[RawBatch | Batch]:
-        left, start = self.batches - self.start, time.perf_counter()
-        while left > 0:
-            for batch in self.loader:
-                self.waited_seconds += time.perf_counter() - start
-                yield batch
-                left, start = left - 1, time.perf_counter()
-                if left <= 0:
-                    return
+        epochs = chain.from_iterable(repeat(self.loader))
+        return self.timed(islice(epochs, self.batches - self.start))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands."""
@@ -209,7 +207,4 @@ class StreamedBatches:
         """
         if state["index"] != self.shards.digest:
             raise InputError(f"{self.shards.url} are not the shards of the run that is resumed")
-        where = self.loader.dataset.input_dir
-        moved = {"input_dir_path": where.path, "input_dir_url": where.url}
-        moved["cache_dir_path"] = self.loader.dataset.cache_dir.path
-        self.loader.load_state_dict(state["loader"] | {"dataset": state["loader"]["dataset"] | moved})
+        self.loader.load_state_dict(state["loader"])
