@@ -2,10 +2,6 @@
 
 import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -123,39 +119,11 @@ class TestDamagedImages:
 
 
 class TestInterruptions:
-    @pytest.mark.slow
-    def test_kill_9_at_any_moment(self, tmp_path):
-        """Breaks if a killed packing loses its work, trusts half-written pixels, or ends with other bytes."""
-        fill(tmp_path / "p", 30, size=(300, 400))
-        reference = pack([tmp_path / "p"], tmp_path / "reference").path.read_bytes()
-        script = (
-            "import sys, time; from esrgan_lightning.data import packing, packing; "
-            "add = packing.PackWriter.add; "
-            "packing.PackWriter.add = lambda *given: (time.sleep(0.05), add(*given))[1]; "
-            "packing.pack([sys.argv[1]], sys.argv[2], threads=1)"
-        )
-        chance, kills = random.Random(0), 0
-        for _ in range(6):
-            command = [sys.executable, "-c", script, tmp_path / "p", tmp_path / "pack"]
-            child = subprocess.Popen(command)
-            while not (tmp_path / "pack.partial").exists():
-                assert child.poll() is None, "the packing ended by itself"
-                time.sleep(0.001)
-            time.sleep(chance.uniform(0.0, 0.3))
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-            kills += (tmp_path / "pack.partial").exists()
-            if (tmp_path / "pack").exists():
-                break
-        assert kills, "no kill came in the middle of the work"
-        if not (tmp_path / "pack").exists():
-            pack([tmp_path / "p"], tmp_path / "pack")
-        assert (tmp_path / "pack").read_bytes() == reference
-        assert {path.name for path in tmp_path.iterdir()} == {"p", "reference", "pack"}
-
-    @pytest.mark.parametrize("damage", ["pixels", "short", "journal", "torn line", "other photo"])
+    @pytest.mark.parametrize(
+        "damage", ["more", "header", "pixels", "short", "journal", "torn line", "other photo"]
+    )
     def test_what_was_done_is_checked(self, tmp_path, monkeypatch, damage):
-        """Breaks if pixels that a crash of the machine lost, or those of another photo, are trusted."""
+        """Breaks if what a kill or a crash of the machine left, or another photo's pixels, are trusted."""
         fill(tmp_path / "p", 8)
         reference = pack([tmp_path / "p"], tmp_path / "reference")
         add, calls = packing.PackWriter.add, []
@@ -171,10 +139,10 @@ class TestInterruptions:
             pack([tmp_path / "p"], tmp_path / "pack", threads=1)
         monkeypatch.undo()
         partial, journal = tmp_path / "pack.partial", tmp_path / "pack.journal"
-        if damage == "pixels":
+        if damage in ("more", "header", "pixels"):
             with partial.open("r+b") as file:
-                file.seek(-100, os.SEEK_END)
-                file.write(b"\0" * 50)
+                file.seek(*{"more": (0, os.SEEK_END), "header": (0,), "pixels": (-100, os.SEEK_END)}[damage])
+                file.write(b"\1" * 50)
         elif damage == "short":
             os.truncate(partial, partial.stat().st_size - 1000)
         elif damage == "journal":
@@ -188,6 +156,7 @@ class TestInterruptions:
             reference = pack([tmp_path / "p"], tmp_path / "reference")
         again = pack([tmp_path / "p"], tmp_path / "pack")
         assert again.path.read_bytes() == reference.path.read_bytes()
+        assert not list(tmp_path.glob("pack.*"))
 
     def test_a_damaged_journal_blocks_no_rerun(self, tmp_path, monkeypatch):
         """Breaks if a changed byte of the journal raises, or what it then says is believed."""
@@ -237,18 +206,13 @@ def test_a_disk_that_is_too_small_is_told_before_any_work(tmp_path, monkeypatch)
     assert {path.name for path in tmp_path.iterdir()} == {"p"}
 
 
-@pytest.mark.parametrize("count", [40, 160, 200, 400])
-def test_what_is_written_can_be_read_and_the_rest_is_refused_before_the_work(tmp_path, monkeypatch, count):
-    """Breaks if writer and reader do not agree on how many photos a pack can name."""
+def test_more_photos_than_a_pack_can_name_are_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(packfile, "LONGEST_HEADER", 40_000)
     folder = fill(tmp_path / "p", 1)
-    for index in range(1, count):
+    for index in range(1, 200):
         (folder / f"{index:03d}.png").hardlink_to(folder / "000.png")
-    if count <= 160:
-        assert len(pack([folder], tmp_path / "pack")) == count
-        return
     monkeypatch.setattr(packing, "image_size", None)  # no file is looked at
-    with pytest.raises(InputError, match=rf"{count} photos are more than .* about \d+: divide them"):
+    with pytest.raises(InputError, match=r"200 photos are more than .* about 1\d\d: divide them"):
         pack([folder], tmp_path / "pack")
     assert {path.name for path in tmp_path.iterdir()} == {"p"}
 

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from esrgan_lightning.data import packfile
 from esrgan_lightning.data.packfile import FORMAT, Pack, Pixels
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import image_size, list_images, read_rgb
 from esrgan_lightning.ops.files import as_text, write_whole
+from esrgan_lightning.ops.progress import bars
 
 logger = logging.getLogger(__name__)
 
@@ -248,11 +247,11 @@ def pack(
             f"{output} will have {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: make room, or choose "
             "another disk"
         )
-    with writer, progress() as bar:
-        task = bar.add_task(f"packing {output.name}", total=len(items), completed=done)
-        for item, photo in _decoded(items[done:], bad, threads or os.cpu_count() or 1, advice):
+    with writer, bars() as report:
+        decoded = _decoded(items[done:], bad, threads or os.cpu_count() or 1, advice)
+        for number, (item, photo) in enumerate(decoded, done + 1):
             writer.add(item, photo)
-            bar.advance(task)
+            report(f"packing {output.name}", number, len(items), "images")
         writer.finish()
     return Pack(output)
 
@@ -283,24 +282,18 @@ def _decoded(
     items: Sequence[Item], bad: Mapping[str, str], threads: int, advice: str | None
 ) -> Iterator[tuple[Item, tuple[Pixels, str] | str]]:
     """Each item with its pixels and their hash, in order; for a bad one the reason."""
+
+    def decode(item: Item) -> tuple[Pixels, str] | str:
+        return bad[item.name] if item.name in bad else _tried(item, _pixels, advice)
+
+    waiting: deque[tuple[Item, Future[tuple[Pixels, str] | str]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[tuple[Item, Future[tuple[Pixels, str] | str] | None]] = deque()
-        rest = iter(items)
         try:
-            while True:
-                while len(waiting) < 2 * threads and (item := next(rest, None)):
-                    known = item.name in bad
-                    waiting.append((item, None if known else pool.submit(_tried, item, _pixels, advice)))
-                if not waiting:
-                    return
-                item, future = waiting.popleft()
-                yield item, future.result() if future else bad[item.name]
+            for item in items:
+                if len(waiting) == 2 * threads:
+                    first, decoded = waiting.popleft()
+                    yield first, decoded.result()
+                waiting.append((item, pool.submit(decode, item)))
+            yield from ((each, decoded.result()) for each, decoded in waiting)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def progress() -> Progress:
-    """A bar on the terminal, and nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
