@@ -131,22 +131,16 @@ def test_two_files_of_one_name_are_refused(file, tmp_path, second):
         unpack(file, tmp_path / "out", want, limit=9)
 
 
-def test_a_bomb_is_stopped_while_it_unpacks(file, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["HR/a.png", "padding"])
+def test_a_bomb_is_stopped_while_it_unpacks(file, tmp_path, monkeypatch, name):
+    """A tar.gz is unpacked from end to end, whatever is wanted of it."""
     monkeypatch.setattr(archives, "_SMALL", 1000)
     if file.suffix == ".tar":
         monkeypatch.setattr(archives, "MAX_RATIO", 0.5)  # a plain tar has no ratio
-    make(file, [("HR/a.png", bytes(5_000_000))])
+    make(file, [(name, bytes(5_000_000)), ("HR/b.png", b"x")])
     with pytest.raises(InputError, match="times its size"):
         unpack(file, tmp_path / "out", want, limit=9)
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file()) < 3_000_000
-
-
-def test_a_bomb_among_what_is_not_wanted_is_stopped_too(tmp_path, monkeypatch):
-    """A tar.gz is unpacked from end to end, whatever is wanted of it."""
-    monkeypatch.setattr(archives, "_SMALL", 1000)
-    file = make_tar(tmp_path / "a.tar.gz", [("padding", bytes(5_000_000)), ("HR/a.png", b"x")])
-    with pytest.raises(InputError, match="times its size"):
-        unpack(file, tmp_path / "out", want, limit=9)
 
 
 def test_more_images_or_bytes_than_there_can_be_are_refused(file, tmp_path, monkeypatch):

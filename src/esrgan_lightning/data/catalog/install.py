@@ -61,11 +61,6 @@ class Record:
     files: tuple[FileRecord, ...]
 
 
-def write_record(folder: Path, record: Record) -> None:
-    """Writes ``source.json`` into a folder that is not under its final name yet."""
-    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
 def read_record(folder: Path) -> Record | None:
     """The record of a folder, None where there is none.
 
@@ -105,15 +100,12 @@ def locked(root: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(root / ".esrgan-data.lock")
     try:
-        lock.acquire(timeout=0)
+        held = FileLock(root / ".esrgan-data.lock").acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"{root} is in use by another `esrgan data get`: wait for its end") from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def install(
@@ -161,19 +153,15 @@ def install(
 def _from_offer(
     source: Source, offer: Offer, root: Path, report: Report | None, patience: Patience
 ) -> Installed:
-    files, ours = [], []
-    for archive in offer.archives:
-        file = _take(root / ARCHIVES / archive.file, archive, report, patience)
-        files.append(file)
-        if file.url is not None:
-            ours.append(file.path)
+    files = [_take(root / ARCHIVES / each.file, each, report, patience) for each in offer.archives]
+    ours = tuple(file.path for file in files if file.url is not None)
     try:
         _unpack_all(source, root, files, report)
     except InputError:
         for path in ours:
             path.unlink()  # or the next attempt would find the same again
         raise
-    return Installed(root / source.folder, tuple(ours))
+    return Installed(root / source.folder, ours)
 
 
 def _take(file: Path, archive: Archive | None, report: Report | None, patience: Patience) -> Downloaded:
@@ -197,11 +185,17 @@ def _unpack_all(source: Source, root: Path, archives: Sequence[Downloaded], repo
     if need > (free := shutil.disk_usage(root).free):
         raise InputError(f"{root} has {free / 1e9:.1f} GB free and {need / 1e9:.1f} GB are needed to unpack")
     folder.mkdir()
+    most = source.images * len({member.to for member in source.members})
+    unpacked: list[Unpacked] = []
+
+    def progress(number: int) -> None:
+        if report is not None:
+            report(f"unpacking {source.name}", len(unpacked) + number, None, "images")
+
     try:
-        files: list[Unpacked] = []
         for archive in archives:
-            files += _unpack(source, archive.path, folder, len(files), report)
-        sizes = _checked(source, folder, files)
+            unpacked += unpack(archive.path, folder, source.target, limit=most, progress=progress)
+        files = _checked(source, folder, unpacked)
     except InputError:
         shutil.rmtree(folder)
         raise
@@ -213,51 +207,36 @@ def _unpack_all(source: Source, root: Path, archives: Sequence[Downloaded], repo
         citation=source.citation,
         installed=datetime.now(UTC).isoformat(timespec="seconds"),
         archives=tuple(ArchiveRecord(file.path.name, file.url, file.sha256) for file in archives),
-        files=tuple(
-            FileRecord(**asdict(file), height=height, width=width)
-            for file, (height, width) in zip(files, sizes, strict=True)
-        ),
+        files=files,
     )
-    write_record(folder, record)
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n", "utf-8")
     folder.replace(root / source.folder)
 
 
-def _unpack(
-    source: Source, archive: Path, folder: Path, before: int, report: Report | None
-) -> list[Unpacked]:
-    def progress(number: int) -> None:
-        if report is not None:
-            report(f"unpacking {source.name}", before + number, None, "images")
-
-    most = source.images * len({member.to for member in source.members})
-    return unpack(archive, folder, source.target, limit=most, progress=progress)
-
-
-def _checked(source: Source, folder: Path, files: Sequence[Unpacked]) -> list[tuple[int, int]]:
-    """(H, W) of each file, when their number and sizes are right."""
-    sizes: dict[str, tuple[int, int]] = {}
-    for file in files:
+def _checked(source: Source, folder: Path, unpacked: Sequence[Unpacked]) -> tuple[FileRecord, ...]:
+    """What is kept of each file, when their number and sizes are right."""
+    files: list[FileRecord] = []
+    sizes: dict[str, dict[str, tuple[int, int]]] = {"HR": {}}
+    for file in unpacked:
         if Path(file.path).suffix.lower() not in SUFFIXES:
             raise InputError(f"{source.name}: {file.path} has no suffix of an image")
-        sizes[file.path] = image_size(folder / file.path)
-    by_folder: dict[str, dict[str, tuple[int, int]]] = {}
-    for path, size in sizes.items():
-        to, _, name = path.partition("/")
-        by_folder.setdefault(to, {})[Path(name).stem] = size
-    hr = by_folder.get("HR", {})
-    for to, images in {"HR": hr, **by_folder}.items():
+        size = image_size(folder / file.path)
+        files.append(FileRecord(file.path, file.bytes, file.sha256, *size))
+        to, _, name = file.path.partition("/")
+        sizes.setdefault(to, {})[Path(name).stem] = size
+    for to, images in sizes.items():
         if len(images) != source.images:
             raise InputError(f"the archive holds {len(images)} images for {to}, not {source.images}")
-        for name, (height, width) in images.items():
+        for name, size in images.items():
             if to == "HR":
-                if fault := source.size_fault(height, width):
-                    raise InputError(f"{to}/{name} is {height}×{width} (H×W): {fault}")
-                continue
-            scale = int(to.removeprefix("LRbicx"))
-            wanted = tuple(side // scale for side in hr.get(name, (0, 0)))
-            if (height, width) != wanted:
-                raise InputError(f"{to}/{name} is {height}×{width} (H×W) and its HR asks for {wanted}")
-    return [sizes[file.path] for file in files]
+                fault = source.size_fault(*size)
+            else:
+                scale = int(to.removeprefix("LRbicx"))
+                wanted = tuple(side // scale for side in sizes["HR"].get(name, (0, 0)))
+                fault = None if size == wanted else f"its HR asks for {wanted}"
+            if fault:
+                raise InputError(f"{to}/{name} is {size[0]}×{size[1]} (H×W): {fault}")
+    return tuple(files)
 
 
 def _by_hand(source: Source, root: Path) -> str:
