@@ -77,12 +77,8 @@ class PatchDataset(Dataset[Pair]):
             raise InputError("no training photos: give a folder that holds some (data.train_dir=DIR)")
         if len({each.lr_pack is None for each in self.sets}) > 1:
             raise InputError("some sources have LR photos and others have none: give LR for all or for none")
-        self.patch_size, self.scale, self.degradation, self.complete = (
-            patch_size,
-            scale,
-            degradation,
-            complete,
-        )
+        self.patch_size, self.scale = patch_size, scale
+        self.degradation, self.complete = degradation, complete
         self.maps = conditions.of_sets(self.sets, scale) if conditions else []
         sizes = [each.pack.sizes[each.chosen] // scale for each in self.sets]
         self.placer = CropSampler(

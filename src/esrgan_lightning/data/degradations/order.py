@@ -27,14 +27,6 @@ _SMALL = 13
 _LOWEST_CUTOFF = {True: math.pi / 3, False: math.pi / 5}
 
 
-def _kernel_prob() -> dict[str, float]:
-    return dict(zip(KINDS, (0.45, 0.25, 0.12, 0.03, 0.12, 0.03), strict=True))
-
-
-def _resize_prob() -> dict[str, float]:
-    return {"up": 0.2, "down": 0.7, "keep": 0.1}
-
-
 @final
 @dataclass(frozen=True)
 class Order:
@@ -66,11 +58,13 @@ class Order:
     blur_prob: float = 1.0
     kernel_size: Range = (7, 21)
     sinc_prob: float = 0.1
-    kernel_prob: Mapping[str, float] = field(default_factory=_kernel_prob)
+    kernel_prob: Mapping[str, float] = field(
+        default_factory=lambda: dict(zip(KINDS, (0.45, 0.25, 0.12, 0.03, 0.12, 0.03), strict=True))
+    )
     blur_sigma: Range = (0.2, 3.0)
     betag_range: Range = (0.5, 4.0)
     betap_range: Range = (1.0, 2.0)
-    resize_prob: Mapping[str, float] = field(default_factory=_resize_prob)
+    resize_prob: Mapping[str, float] = field(default_factory=lambda: {"up": 0.2, "down": 0.7, "keep": 0.1})
     resize_range: Range = (0.15, 1.5)
     gaussian_noise_prob: float = 0.5
     noise_range: Range = (1.0, 30.0)
@@ -79,14 +73,7 @@ class Order:
     jpeg_range: Range = (30, 95)
 
     def checked(self, name: str) -> "Order":
-        """The same settings with plain types.
-
-        Args:
-            name: the key that errors name, ``first`` or ``second``.
-
-        Raises:
-            InputError: a setting is out of its range.
-        """
+        """The same settings with plain types; an ``InputError`` names what is out of range as NAME.KEY."""
         for key in ("blur_prob", "sinc_prob", "gaussian_noise_prob", "gray_noise_prob"):
             check_probability(f"{name}.{key}", getattr(self, key))
         return Order(
