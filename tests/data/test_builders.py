@@ -142,11 +142,11 @@ def test_what_is_not_there_is_told_with_the_command_that_fetches_it(known):
 def test_fewer_of_the_embedded_photos(tmp_path):
     """Breaks if a ladder's step with less data sees all photos, or other ones to be judged by."""
     few, all_of_them = (builders.photos(train_count=n, cache_dir=tmp_path, patch_size=64) for n in (4, None))
-    assert [photo.place for photo in few.train_set.sets[0].photos()] == [
-        "astronaut",
-        "coffee",
-        "rocket",
-        "hubble_deep_field",
+    assert [photo.name for photo in few.train_set.sets[0].photos()] == [
+        "astronaut.png",
+        "coffee.png",
+        "rocket.jpg",
+        "hubble_deep_field.jpg",
     ]
     assert len(all_of_them.train_set.sets[0].photos()) == 13  # and the chart of colours
     assert names(few.val_set.photos) == names(all_of_them.val_set.photos) == ["chelsea.png", "flower.jpg"]

@@ -164,8 +164,3 @@ def test_a_broken_image_is_named_and_whole_ones_are_read_once(plain, tmp_path, m
     check_images(class_folders(plain), tmp_path / "cache")
     monkeypatch.setattr("esrgan_lightning.data.material_folders.read_rgb", None)
     check_images(class_folders(plain), tmp_path / "cache")
-
-
-def test_a_cache_that_cannot_be_is_told(plain):
-    with pytest.raises(InputError, match=r"data\.cache_dir=.* cannot be made"):
-        check_images(class_folders(plain), plain / "dots/dots_000002.jpg")

@@ -181,11 +181,7 @@ def paired(
     for (hr_folder, lr_folder), pairs in zip(folders, found, strict=True):
         hr, lr = (packed([each], cache_dir, skip_bad=skip_bad) for each in (hr_folder, lr_folder))
         hr_at, lr_at = ({name: i for i, name in enumerate(each.names)} for each in (hr, lr))
-        names = [
-            (as_text(pair.hr.relative_to(hr_folder)), as_text(pair.lr.relative_to(lr_folder)))
-            for pair in pairs
-            if pair.lr
-        ]
+        names = [(pair.name, as_text(pair.lr.relative_to(lr_folder))) for pair in pairs if pair.lr]
         whole = [(hr_at[name], lr_at[other]) for name, other in names if name in hr_at and other in lr_at]
         if not whole:
             raise InputError(f"{hr_folder} and {lr_folder} have no pair of which both images can be read")

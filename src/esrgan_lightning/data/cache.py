@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -36,13 +37,8 @@ def packed(
     where = _hash([str(Path(source).resolve()) for source in sources])
     what = _hash([skip_bad, *(item.identity for item in items)])
     name = Path(sources[0]).resolve().name if len(sources) == 1 else "photos"
-    folder = cache_folder(cache_dir)
-    path = folder / f"{name}-{where}-{what}.safetensors"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"data.cache_dir={folder} cannot be made: {error.strerror}") from error
-    with FileLock(folder / f"{name}-{where}.lock"):
+    with locked_cache(cache_dir, f"{name}-{where}") as folder:
+        path = folder / f"{name}-{where}-{what}.safetensors"
         if path.exists():
             try:
                 return Pack(path)
@@ -55,6 +51,18 @@ def packed(
             if old.name.startswith(f"{name}-{where}-") and old != path:
                 old.unlink()
     return made
+
+
+@contextmanager
+def locked_cache(cache_dir: str | Path | None, name: str) -> Iterator[Path]:
+    """The cache's folder, made where it is missing; other processes wait before a block of the same name."""
+    folder = cache_folder(cache_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"data.cache_dir={folder} cannot be made: {error.strerror}") from error
+    with FileLock(folder / f"{name}.lock"):
+        yield folder
 
 
 def _hash(what: Sequence[object]) -> str:

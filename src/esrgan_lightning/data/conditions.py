@@ -102,7 +102,7 @@ class MapFolder:
         found = []
         for each, folder in zip(sets, self.dirs, strict=True):
             # Of all photos of the pack, also those that are held out.
-            _one_each([path_of(folder, photo.place) for photo in PhotoSet(each.pack).photos()])
+            _one_each([path_of(folder, photo.name) for photo in PhotoSet(each.pack).photos()])
             found.append(self.of_photos(each.photos(), scale, folder))
         return found
 
@@ -127,7 +127,7 @@ class MapFolder:
         paths = []
         for photo in photos:
             mine = (by_pack or {}).get(photo.pack.path) if isinstance(photo, PackedPhoto) else None
-            paths.append(path_of(mine or folder, photo.place))
+            paths.append(path_of(mine or folder, photo.name))
         return PhotoMaps(paths, [(p.height // scale, p.width // scale) for p in photos], self.classes)
 
 

@@ -75,15 +75,15 @@ def write_maps(path: str | Path, probabilities: Tensor, classes: Sequence[str]) 
 
 
 def path_of(folder: Path, name: str) -> Path:
-    """The file of a photo's maps; ``name`` is the photo's path below its own folder, without suffix.
+    """The file of a photo's maps; ``name`` is the photo's path below its own folder.
 
     Raises:
         InputError: the name leads out of the folder.
     """
     place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts:
+    if place.is_absolute() or not place.name or ".." in place.parts:
         raise InputError(f"{name}: a photo's name leads out of its folder")
-    return folder / place.with_name(f"{place.name}.safetensors")
+    return folder / place.with_suffix(".safetensors")
 
 
 def read_crop(path: Path, top: int, left: int, side: int) -> Maps:

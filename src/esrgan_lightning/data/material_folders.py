@@ -10,11 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from filelock import FileLock
-
+from esrgan_lightning.data.cache import locked_cache
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import list_images, read_rgb
-from esrgan_lightning.ops.files import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +85,9 @@ def check_images(materials: Materials, cache_dir: str | Path | None = None) -> N
     for path in paths:
         stat = path.stat()
         known.update(f"\0{path.relative_to(materials.root)}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
-    folder = cache_folder(cache_dir)
-    note = folder / f"materials-{known.hexdigest()[:24]}.whole"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"data.cache_dir={folder} cannot be made: {error.strerror}") from error
-    with FileLock(note.with_suffix(".lock")):
+    name = f"materials-{known.hexdigest()[:24]}"
+    with locked_cache(cache_dir, name) as folder:
+        note = folder / f"{name}.whole"
         if note.exists():
             return
         logger.info("%d images are read once, to find broken ones", len(paths))

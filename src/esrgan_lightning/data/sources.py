@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -37,11 +37,6 @@ class Photo:
         """Its path below its folder."""
         return as_text(self.hr.relative_to(self.below or self.hr.parent))
 
-    @property
-    def place(self) -> str:
-        """Its path below its folder, without suffix."""
-        return PurePosixPath(self.name).with_suffix("").as_posix()
-
     def read_hr(self) -> Tensor:
         """(3,H,W) uint8."""
         return read_rgb(self.hr)
@@ -73,11 +68,6 @@ class PackedPhoto:
     def name(self) -> str:
         """The path of the file that it was, below its folder."""
         return self.pack.names[self.index]
-
-    @property
-    def place(self) -> str:
-        """Its path below its folder, without suffix."""
-        return PurePosixPath(self.name).with_suffix("").as_posix()
 
     @property
     def height(self) -> int:
