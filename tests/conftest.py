@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,21 +25,30 @@ def shared():
 
 
 @pytest.fixture(scope="session")
-def vgg16_file(tmp_path_factory):
-    """VGG16's convolutions in torchvision's layout and half precision, untrained: what a file is read as."""
+def untrained(tmp_path_factory):
+    """``untrained("vgg16")`` → a file of its convolutions in torchvision's layout and half precision."""
     from safetensors.torch import save_file
-    from torchvision.models import vgg16
+    from torchvision.models import get_model
 
-    torch.manual_seed(0)
-    with torch.device("meta"):
-        features = vgg16(weights=None).features
-    state = features.to_empty(device="cpu").state_dict(prefix="features.")
-    for name, tensor in state.items():
-        fan_in = tensor[0].numel() if tensor.ndim > 1 else 800
-        state[name] = (torch.randn(tensor.shape) * (2 / fan_in) ** 0.5).half()
-    path = tmp_path_factory.mktemp("vgg16") / "vgg16.safetensors"
-    save_file(state, path)
-    return path
+    @cache
+    def write(arch):
+        torch.manual_seed(0)
+        with torch.device("meta"):
+            features = get_model(arch, weights=None).features
+        state = features.to_empty(device="cpu").state_dict(prefix="features.")
+        for name, tensor in state.items():
+            fan_in = tensor[0].numel() if tensor.ndim > 1 else 800
+            state[name] = (torch.randn(tensor.shape) * (2 / fan_in) ** 0.5).half()
+        path = tmp_path_factory.mktemp("untrained") / f"{arch}.safetensors"
+        save_file(state, path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def vgg16_file(untrained):
+    return untrained("vgg16")
 
 
 @pytest.fixture

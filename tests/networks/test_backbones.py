@@ -8,11 +8,12 @@ import skimage.data
 import torch
 import torch.nn.functional as F
 import torchvision
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
+from esrgan_lightning.networks.efficientnet_lite import _SameConv2d
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
@@ -77,38 +78,6 @@ def test_the_papers_layer_is_number_34_of_torchvisions_vgg19():
     assert [(type(layer), tuple(p.shape for p in layer.parameters())) for layer in after.features] == [
         (type(layer), tuple(p.shape for p in layer.parameters())) for layer in features[:36]
     ]
-
-
-def test_imagenet_normalisation_is_applied_once(tiny_file):
-    net = VGGFeatures("vgg19", ["conv1_1"], weights=tiny_file)
-    image = torch.rand(2, 3, 8, 8)
-    first = net.features[0]
-    expected = F.conv2d((image - MEAN) / STD, first.weight, first.bias, padding=1)
-
-    torch.testing.assert_close(net(image)["conv1_1"], expected, rtol=0, atol=0)
-    assert first.weight.dtype == torch.float32  # the file is half precision
-
-
-def test_features_before_activation_survive_the_relu_and_the_image_is_left_alone(tiny_file):
-    """Torchvision's ReLU works in place: conv1_1 would come back without its negative half."""
-    net = VGGFeatures("vgg16", ["conv1_1", "relu1_1", "conv1_2"], weights=tiny_file)
-    image = torch.rand(1, 3, 8, 8)
-    before = image.clone()
-
-    found = net(image)
-
-    assert found["conv1_1"].min() < 0 <= found["relu1_1"].min()
-    assert torch.equal(image, before)
-
-
-def test_vgg_loads_safetensors_and_pth_alike(tiny_file, tmp_path):
-    save_file(torch.load(tiny_file, weights_only=True), tmp_path / "vgg.safetensors")
-    image = torch.rand(1, 3, 8, 8)
-
-    one = VGGFeatures("vgg19", ["conv1_2"], weights=tiny_file)(image)["conv1_2"]
-    two = VGGFeatures("vgg19", ["conv1_2"], weights=str(tmp_path / "vgg.safetensors"))(image)["conv1_2"]
-
-    assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize(
@@ -243,31 +212,15 @@ def test_efficientnet_gives_the_logits_of_another_implementation():
     assert logits.norm().item() == pytest.approx(156.97046, abs=1e-2)
 
 
-def test_efficientnet_has_the_published_number_of_parameters():
-    network = EfficientNetLite0Features(weights="random").network
-    assert sum(p.numel() for p in network.parameters()) == 4_652_008
-
-
 @pytest.mark.parametrize(
     ("side", "kernel", "stride"), [(8, 3, 2), (9, 3, 2), (8, 5, 2), (9, 5, 1), (7, 1, 1)]
 )
 def test_same_padding_puts_the_odd_pixel_at_the_far_end(side, kernel, stride):
-    """TensorFlow's rule by a double loop; padding=k//2 would shift every feature of an even side."""
-    from esrgan_lightning.networks.efficientnet_lite import _SameConv2d
-
-    conv = _SameConv2d(1, 1, kernel, stride=stride)
-    x = torch.rand(1, 1, side, side)
-    size = -(-side // stride)
-    total = max((size - 1) * stride + kernel - side, 0)
-    padded = torch.zeros(side + total, side + total)
-    padded[total // 2 : total // 2 + side, total // 2 : total // 2 + side] = x[0, 0]
-    expected = torch.empty(1, 1, size, size)
-    for i in range(size):
-        for j in range(size):
-            window = padded[i * stride : i * stride + kernel, j * stride : j * stride + kernel]
-            expected[0, 0, i, j] = (window * conv.weight[0, 0]).sum()
-
-    torch.testing.assert_close(conv(x), expected.detach())
+    """TensorFlow's rule; padding=k//2 would shift every feature of an even side."""
+    conv, x = _SameConv2d(1, 1, kernel, stride=stride), torch.rand(1, 1, side, side)
+    total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+    padded = F.pad(x, (total // 2, total - total // 2) * 2)
+    torch.testing.assert_close(conv(x), F.conv2d(padded, conv.weight, stride=stride))
 
 
 def test_efficientnet_features_are_linear_bottlenecks_by_name(photo):

@@ -7,9 +7,9 @@ import pytest
 import skimage.data
 import torch
 import torchvision
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torchmetrics.functional.image import dists as their_dists
-from torchmetrics.functional.image.lpips import _LPIPS
+from torchmetrics.functional.image import lpips as their_lpips
 
 from esrgan_lightning.data.sources import HELD_OUT_PHOTOS, embedded_photos
 from esrgan_lightning.errors import InputError
@@ -19,6 +19,12 @@ from esrgan_lightning.ops import imresize, modcrop, read_image, shave
 
 BUNDLED_ALEX = Path(similarity.__file__).parent / "alexnet_features.safetensors"
 MODELS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
+# The layers whose outputs LPIPS compares.
+ENDS = {
+    "alex": (1, 4, 7, 9, 11),
+    "vgg": (3, 8, 15, 22, 29),
+    "squeeze": (1, 4, 7, 9, 10, 11, 12),
+}
 SHARED = {
     "alex": "weights/alexnet_features_fp16.safetensors",
     "vgg": "weights/vgg16_features_fp16.safetensors",
@@ -32,28 +38,19 @@ THEIRS = {
 THEIRS_OF_PHOTOS = {"chelsea": 0.36901265, "coffee": 0.36812735}
 
 
-def features(name):
-    """Untrained convolutions; the classifier of over 100 M parameters is never made."""
+def features(file, arch):
+    """Torchvision's own layers with the weights of a file."""
     with torch.device("meta"):
-        network = getattr(torchvision.models, MODELS[name])(weights=None).features
-    torch.manual_seed(0)
-    for layer in network.to_empty(device="cpu").modules():
-        if isinstance(layer, torch.nn.Conv2d):
-            layer.reset_parameters()
-    return network
+        layers = torchvision.models.get_model(arch, weights=None).features
+    state = {name.removeprefix("features."): value.float() for name, value in load_file(file).items()}
+    layers.load_state_dict(state, assign=True)
+    return layers
 
 
-@pytest.fixture(scope="module")
-def weights_of(tmp_path_factory):
-    """A file of weights in torchvision's layout, by the backbone's name."""
-
-    def write(name):
-        file = tmp_path_factory.getbasetemp() / f"{name}.safetensors"
-        if not file.exists():
-            save_file({f"features.{k}": v for k, v in features(name).state_dict().items()}, file)
-        return file
-
-    return write
+def make(name, untrained):
+    if name == "dists":
+        return DISTSNetwork(weights=untrained("vgg16"))
+    return LPIPSNetwork(name, weights=untrained(MODELS[name]))
 
 
 @pytest.fixture
@@ -85,23 +82,6 @@ def test_lpips_with_the_bundled_features_is_that_of_its_authors_package(photo):
     assert found == pytest.approx(THEIRS_OF_PHOTOS[photo], abs=1e-5)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_lpips_is_that_of_torchmetrics(weights_of, pair, name):
-    """Breaks where another layer, head, normalisation or mean is taken; for the squeeze there are seven."""
-    with pytest.MonkeyPatch.context() as patch:
-        made = SimpleNamespace(features=features(name))
-        ours = LPIPSNetwork(name, weights=None if name == "alex" else weights_of(name))
-        if name == "alex":  # with the features of the package, which need no download
-            made.features[: len(ours.features.layers)].load_state_dict(ours.features.layers.state_dict())
-        patch.setattr(torchvision.models, MODELS[name], lambda weights: made)
-        theirs = _LPIPS(net=name, pnet_rand=True, pretrained=False)
-    for index, head in enumerate(theirs.lins):
-        head.model[-1].weight.data = ours.get_buffer(f"head{index}")
-    with torch.no_grad():
-        expected = theirs(*pair, normalize=True).flatten()
-        assert torch.allclose(ours(*pair), expected, rtol=1e-4, atol=0)
-
-
 def varied_pairs():
     """Photos beside what bicubic enlargement, noise, darkness, a mirror and blackness make of them."""
     random = torch.Generator().manual_seed(0)
@@ -122,7 +102,7 @@ def test_the_bundled_alexnet_gives_the_official_figures_within_1e_3():
     are spread evenly within ±h: its deviation is √(Σ (g·h)²/3). That, four times, and four draws of e.
     """
     network = LPIPSNetwork("alex").double()
-    weights = list(network.features.layers.parameters())
+    weights = list(network.network.net.parameters())
     rounded = [weight.detach().clone() for weight in weights]
     assert all(torch.equal(weight, weight.half().double()) for weight in rounded)
     # 11 bits: with |w| = m·2^e, 1/2 ≤ m < 1, half a unit is 2^(e−12); subnormal below 2^−14.
@@ -156,55 +136,42 @@ def test_the_bundled_alexnet_is_torchvisions_rounded_and_has_its_card(shared):
     assert "ImageNet" in card
 
 
-def test_lpips_by_the_book(pair):
-    """Equation 1 in sums over positions; the two ranges and normalisations of the paper are one."""
-    from torchmetrics.functional.image import lpips as module
-
-    heads = torch.load(
-        f"{module.__file__.removesuffix('.py')}_models/alex.pth", map_location="cpu", weights_only=True
-    )
-    weights = {k: v.double() for k, v in load_file(BUNDLED_ALEX).items()}
+@pytest.mark.parametrize("name", MODELS)
+def test_lpips_by_the_book(untrained, pair, name):
+    """Equation 1 in sums over positions: breaks where a file's layer lands in another place, or in none."""
+    file = Path(their_lpips.__file__).parent / f"lpips_models/{name}.pth"
+    heads = torch.load(file, map_location="cpu", weights_only=True)
     shift, scale = (
         torch.tensor(v).double().view(3, 1, 1) for v in ([-0.030, -0.088, -0.188], [0.458, 0.448, 0.450])
     )
     x, y = ((2 * image.double() - 1 - shift) / scale for image in pair)
-    expected = 0
-    for number, (layer, stride, padding) in enumerate(
-        [(0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1)]
-    ):
-        if layer in (3, 6):
-            x, y = (torch.nn.functional.max_pool2d(image, 3, 2) for image in (x, y))
-        kernel, bias = weights[f"features.{layer}.weight"], weights[f"features.{layer}.bias"]
-        x, y = (torch.nn.functional.conv2d(i, kernel, bias, stride, padding).relu() for i in (x, y))
-        apart = (x / x.norm(dim=1, keepdim=True) - y / y.norm(dim=1, keepdim=True)) ** 2
-        expected = expected + (heads[f"lin{number}.model.1.weight"][0] * apart).sum(1).mean((1, 2))
-    found = LPIPSNetwork("alex").double()(*(image.double() for image in pair))
-    assert torch.allclose(found, expected, rtol=1e-6, atol=0)
+    layers, expected = features(untrained(MODELS[name]), MODELS[name]).double(), 0
+    for index, layer in enumerate(layers[: ENDS[name][-1] + 1]):
+        x, y = layer(x), layer(y)
+        if index in ENDS[name]:
+            head = heads[f"lin{ENDS[name].index(index)}.model.1.weight"][0]
+            apart = (x / x.norm(dim=1, keepdim=True) - y / y.norm(dim=1, keepdim=True)) ** 2
+            expected = expected + (head * apart).sum(1).mean((1, 2))
+    found = make(name, untrained).double()(*(image.double() for image in pair))
+    assert torch.allclose(found, expected, rtol=1e-4, atol=0)
 
 
-def test_dists_is_that_of_torchmetrics(weights_of, pair, monkeypatch):
-    monkeypatch.setattr(their_dists, "vgg16", lambda weights: SimpleNamespace(features=features("vgg")))
+def test_dists_is_that_of_torchmetrics(untrained, pair, monkeypatch):
+    layers = features(untrained("vgg16"), "vgg16")
+    monkeypatch.setattr(their_dists, "vgg16", lambda weights: SimpleNamespace(features=layers))
     theirs = their_dists.DISTSNetwork(load_weights=False)
     # Their file was saved on a GPU, and they load it as it is.
     shares = torch.load(their_dists._PATH_WEIGHT_DISTS, map_location="cpu", weights_only=True)
     theirs.alpha.data, theirs.beta.data = shares["alpha"], shares["beta"]
     with torch.no_grad():
         expected = theirs(*pair)
-        assert torch.allclose(DISTSNetwork(weights=weights_of("vgg"))(*pair), expected, atol=1e-5)
-
-
-def make(name, weights_of):
-    return (
-        DISTSNetwork(weights=weights_of("vgg"))
-        if name == "dists"
-        else LPIPSNetwork(name, weights=weights_of(name))
-    )
+        assert torch.allclose(make("dists", untrained)(*pair), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["alex", "squeeze", "dists"])
-def test_a_loss_could_be_made_of_it(weights_of, pair, name):
+def test_a_loss_could_be_made_of_it(untrained, pair, name):
     """Finite gradients reach the picture, black areas included, and none reach the network."""
-    network = make(name, weights_of).train()
+    network = make(name, untrained).train()
     sr, hr = pair[0].clone(), pair[1]
     sr[:, :, :40] = 0
     sr.requires_grad_()
@@ -218,21 +185,21 @@ def test_a_loss_could_be_made_of_it(weights_of, pair, name):
 
 
 @pytest.mark.parametrize(("name", "smallest"), [("alex", 31), ("vgg", 16), ("squeeze", 17)])
-def test_the_smallest_picture_is_known(weights_of, name, smallest):
-    network = LPIPSNetwork(name, weights=weights_of(name))
+def test_the_smallest_picture_is_known(untrained, name, smallest):
+    network = make(name, untrained)
     assert network(*torch.rand(2, 1, 3, smallest, smallest)).isfinite().all()
     with pytest.raises(InputError, match=f"needs {smallest} or more"):
         network(*torch.rand(2, 1, 3, smallest - 1, 40))
 
 
-def test_wrong_pictures_and_weights_are_refused(weights_of, tmp_path):
+def test_wrong_pictures_and_weights_are_refused(untrained, tmp_path):
     with pytest.raises(InputError, match="backbone=resnet: expected one of alex, vgg, squeeze"):
         LPIPSNetwork("resnet")
     with pytest.raises(InputError, match="not alexnet: unexpected key"):
-        LPIPSNetwork("alex", weights=weights_of("vgg"))
+        LPIPSNetwork("alex", weights=untrained("vgg16"))
     with pytest.raises(InputError, match="no such file"):
         DISTSNetwork(weights=tmp_path / "vgg16.pth")
-    network = LPIPSNetwork("squeeze", weights=weights_of("squeeze"))
+    network = make("squeeze", untrained)
     for shapes in (((1, 1, 40, 40), (1, 1, 40, 40)), ((1, 3, 40, 40), (1, 3, 40, 44))):
         with pytest.raises(InputError, match="of one shape"):
             network(*(torch.rand(shape) for shape in shapes))

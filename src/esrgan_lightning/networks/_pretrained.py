@@ -4,16 +4,27 @@ import http.client
 import pickle
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError
 
 # Where a checkpoint of stage=material has its network: the attribute's name.
 TRAINED = "network."
+# torchvision's layers after the features: passed over by a network that has none.
+_HEADS = ("classifier.", "aux_classifier.")
+
+
+class Frozen(nn.Module):
+    """A network that stays in eval mode, whatever its parent does: a fixed yardstick."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in eval mode."""
+        return super().train(False)
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -58,18 +69,18 @@ def _trained(checkpoint: object) -> dict[str, Tensor]:
 def matching(
     state: Mapping[str, Tensor], known: Mapping[str, Tensor], needed: Collection[str], *, source: str
 ) -> dict[str, Tensor]:
-    """The needed tensors in the dtype of the network, after the file was found to be of that network.
+    """The needed tensors of a file's state dict, in the dtype of the network.
 
     Args:
         state: What the file holds.
-        known: The network's own state dict (the values may be on the meta device): every key a file may hold.
+        known: The network's own state dict, on any device: every key that a file may hold.
         needed: The keys that have to be there.
         source: How an error message begins.
 
     Raises:
         InputError: A key is unknown or missing, a shape differs, or a value is not finite.
     """
-    unknown = sorted(key for key in state if key not in known)
+    unknown = sorted(key for key in state if key not in known and not key.startswith(_HEADS))
     if unknown:
         raise InputError(f"{source}: unexpected key {unknown[0]} ({len(unknown)} unexpected in all)")
     missing = sorted(key for key in needed if key not in state)
@@ -84,25 +95,28 @@ def matching(
     return {key: state[key].to(known[key].dtype) for key in needed}
 
 
-def download(name: str, weights: Any, *, otherwise: str = "") -> Mapping[str, Tensor]:
-    """A state dict of torchvision, from the torch hub cache or its address, checked against its hash.
+def read_network(name: str, weights: str | Path | None, *, otherwise: str = "") -> Mapping[str, Tensor]:
+    """A state dict of one of torchvision's networks: from a file, or torchvision's, checked by its hash.
 
     Args:
-        name: Of the network, for an error message.
-        weights: A member of one of torchvision's enumerations of weights.
+        name: Of the network, such as ``vgg19``.
+        weights: The file; None takes the torch hub cache or the download.
         otherwise: What else the user could do, at the end of an error message.
 
     Raises:
         InputError: It cannot be had.
     """
+    if weights is not None:
+        return read_tensors(weights)
+    origin = get_model_weights(name).DEFAULT
     try:
-        state: Mapping[str, Tensor] = weights.get_state_dict(
+        state: Mapping[str, Tensor] = origin.get_state_dict(
             progress=False, check_hash=True, weights_only=True, map_location="cpu"
         )
     except (OSError, RuntimeError, http.client.HTTPException, pickle.UnpicklingError) as error:
         raise InputError(
-            f"the weights of {name} could not be downloaded from {weights.url} ({error}): give a "
-            f"local file, weights=PATH ({Path(weights.url).name} or a .safetensors with the same keys), or "
+            f"the weights of {name} could not be downloaded from {origin.url} ({error}): give a "
+            f"local file, weights=PATH ({Path(origin.url).name} or a .safetensors with the same keys), or "
             f"put it into {Path(torch.hub.get_dir()) / 'checkpoints'}{otherwise}"
         ) from error
     return state

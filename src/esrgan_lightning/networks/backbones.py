@@ -2,41 +2,34 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self, final
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
-from torchvision import models  # type: ignore[import-untyped]
+from torchvision.models import get_model  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError, needs_extra
-from esrgan_lightning.networks._pretrained import download, matching, read_tensors
+from esrgan_lightning.networks._pretrained import Frozen, matching, read_network, read_tensors
 from esrgan_lightning.networks.efficientnet_lite import BLOCK_COUNT, EfficientNetLite0
 
-_VGG = {
-    "vgg16": (models.vgg16, models.VGG16_Weights.IMAGENET1K_V1),
-    "vgg19": (models.vgg19, models.VGG19_Weights.IMAGENET1K_V1),
-}
-_NO_DOWNLOAD = ", or choose the backbone efficientnet_lite0, which needs no download"
+_NO_DOWNLOAD = ", or choose a perceptual loss on efficientnet_lite0, which needs no download"
 
 
 @final
-class VGGFeatures(nn.Module):
+class VGGFeatures(Frozen):
     """ImageNet VGG features before or after activation (Simonyan & Zisserman 2015; ESRGAN, section 3.3).
 
     Layers are named by block and convolution: ``conv5_4`` is the output of the convolution, *before* ReLU,
-    ``relu5_4`` the one after it and ``pool5`` the block's max-pooling. In torchvision's ``vgg19().features``
-    conv5_4 is layer 34 and relu5_4 layer 35. The network is cut after the last wanted layer.
-
-    The weights never train, and the module stays in eval mode whatever its parent does.
+    ``relu5_4`` the one after it and ``pool5`` the block's max-pooling. The network ends with the last wanted
+    layer. The weights never train, and the module stays in eval mode whatever its parent does.
 
     Args:
         arch: ``vgg19`` (the paper's) or ``vgg16``.
         layers: Names of the wanted features.
         weights: None downloads torchvision's ImageNet weights (IMAGENET1K_V1) into the torch hub cache. A
-            path reads a local .pth or .safetensors file with torchvision's keys ``features.N.weight|bias``;
-            half precision is widened to float32, ``classifier.*`` is ignored, and only the wanted part of the
-            network has to be there. ``"random"`` leaves the network untrained and is for tests alone: with
-            random features the perceptual loss ruins the picture.
+            path reads a local .pth or .safetensors file with torchvision's keys ``features.N.weight|bias``,
+            the wanted part at least. ``"random"`` is for tests alone: with random features a perceptual loss
+            ruins the picture.
 
     Shape:
         (B,3,H,W), RGB in [0,1] → ``{name: (B,C,H/2ⁿ,W/2ⁿ)}``, n the number of poolings before the layer. The
@@ -58,43 +51,31 @@ class VGGFeatures(nn.Module):
         weights: str | Path | None = None,
     ) -> None:
         super().__init__()
-        if arch not in _VGG:
-            raise InputError(f"arch={arch}: expected one of {', '.join(_VGG)}")
+        if arch not in ("vgg16", "vgg19"):
+            raise InputError(f"arch={arch}: expected one of vgg16, vgg19")
         with torch.device("meta"):  # the shapes alone: the classifier's 120 M parameters are never made
-            network: nn.Sequential = _VGG[arch][0](weights=None).features
+            network: nn.Sequential = get_model(arch, weights=None).features
         index_of = {name: index for index, name in enumerate(_vgg_names(network))}
         self.layers = _chosen(layers, known=tuple(index_of))
         self._wanted = {index_of[name]: name for name in self.layers}
         known = {f"features.{key}": value for key, value in network.state_dict().items()}
         self.features = network[: max(self._wanted) + 1]
         for index, layer in enumerate(self.features):
-            if isinstance(layer, nn.ReLU):
-                # torchvision's ReLU works in place: it would overwrite the features before activation that
-                # were just handed out, silently turning conv5_4 into relu5_4.
+            if isinstance(layer, nn.ReLU):  # torchvision's works in place, on the features before activation
                 self.features[index] = nn.ReLU(inplace=False)
-        self._smallest = 2 ** sum(isinstance(layer, nn.MaxPool2d) for layer in self.features)
         if weights == "random":
             for layer in self.features.to_empty(device="cpu"):
                 if isinstance(layer, nn.Conv2d):
                     layer.reset_parameters()
         else:
-            state = (
-                download(arch, _VGG[arch][1], otherwise=_NO_DOWNLOAD)
-                if weights is None
-                else read_tensors(weights)
-            )
-            state = {key: value for key, value in state.items() if not key.startswith("classifier.")}
-            source = f"weights={weights}" if weights is not None else "the download"
+            state = read_network(arch, weights, otherwise=_NO_DOWNLOAD)
             needed = {f"features.{key}" for key in self.features.state_dict()}
+            source = f"weights={weights or 'the download'}: not {arch}"
             # assign: the parameters are still on the meta device, there is nothing to copy into
-            self.load_state_dict(matching(state, known, needed, source=f"{source}: not {arch}"), assign=True)
+            self.load_state_dict(matching(state, known, needed, source=source), assign=True)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """Stays in eval mode: the features are a fixed yardstick, also inside a training parent."""
-        return super().train(False)
 
     def cast_weights(self, dtype: torch.dtype) -> None:
         """Keeps the convolutions in this type; the scaling of the image stays in its own."""
@@ -102,7 +83,8 @@ class VGGFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """RGB in [0,1], (B,3,H,W) → the features by name, in the network's order."""
-        _check_image(image, smallest=self._smallest)
+        halvings = sum(isinstance(layer, nn.MaxPool2d) for layer in self.features)
+        _check_image(image, smallest=2**halvings)
         x = (image.to(self.mean.dtype) - self.mean) / self.std
         x = x.to(next(self.features.parameters()).dtype)
         found: dict[str, Tensor] = {}
@@ -114,7 +96,7 @@ class VGGFeatures(nn.Module):
 
 
 @final
-class EfficientNetLite0Features(nn.Module):
+class EfficientNetLite0Features(Frozen):
     """ImageNet EfficientNet-Lite0 features (Tan & Le 2019), with no download: a package carries the weights.
 
     Each MBConv block ends in a 1×1 projection without activation, so its output is "before activation" by
@@ -156,10 +138,6 @@ class EfficientNetLite0Features(nn.Module):
             source = f"weights={file}: not EfficientNet-Lite0"
             self.network.load_state_dict(matching(read_tensors(file), known_keys, known_keys, source=source))
         self.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """Stays in eval mode: batch norm would otherwise follow the pictures of the training."""
-        return super().train(False)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """RGB in [0,1], (B,3,H,W) → the features by name, in the network's order."""

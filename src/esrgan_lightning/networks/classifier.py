@@ -5,17 +5,12 @@ from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
-from torchvision import models  # type: ignore[import-untyped]
+from torchvision.models import get_model  # type: ignore[import-untyped]
 from torchvision.transforms.v2.functional import normalize  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks._pretrained import download, matching, read_tensors
+from esrgan_lightning.networks._pretrained import matching, read_network
 
-_VGG = {
-    "vgg16": (models.vgg16, models.VGG16_Weights.IMAGENET1K_V1),
-    "vgg19": (models.vgg19, models.VGG19_Weights.IMAGENET1K_V1),
-}
-_HIDDEN = 4096
 # The fully connected layers before the last one, by torchvision's names.
 _HIDDEN_LAYERS = tuple(f"classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias"))
 _MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of ImageNet
@@ -25,9 +20,8 @@ _MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of ImageNet
 class VGGClassifier(nn.Module):
     """VGG16 or VGG19 (Simonyan & Zisserman 2015, configurations D and E) with one output for each class.
 
-    Layers and names are torchvision's: ``features.N``, and with the head ``vgg`` ``classifier.0``, ``.3`` and
-    ``.6``. Fresh weights are drawn as there: convolutions N(0, 2/fan_out), linear layers N(0, 0.01²), biases
-    0.
+    Layers, names and fresh weights' spread are torchvision's: convolutions N(0, 2/fan_out), linear layers
+    N(0, 0.01²), biases 0.
 
     Args:
         num_classes: how many there are.
@@ -52,8 +46,8 @@ class VGGClassifier(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        if arch not in _VGG:
-            raise InputError(f"network.arch={arch}: expected one of {', '.join(_VGG)}")
+        if arch not in ("vgg16", "vgg19"):
+            raise InputError(f"network.arch={arch}: expected one of vgg16, vgg19")
         if head not in ("vgg", "light"):
             raise InputError(f"network.head={head}: expected vgg or light")
         if not 0 <= dropout < 1:
@@ -61,24 +55,13 @@ class VGGClassifier(nn.Module):
         if num_classes < 2:
             raise InputError(f"{num_classes} class: there is nothing to tell apart; give two or more")
         self.arch = arch
-        with torch.device("meta"):  # the classifier's 120 M parameters would be drawn for nothing
-            features: nn.Sequential = _VGG[arch][0](weights=None).features
-        self.features = features.to_empty(device="cpu")
-        channels = 512
-        if head == "light":
-            self.avgpool = nn.AdaptiveAvgPool2d(1)
-            self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
-        else:
-            self.avgpool = nn.AdaptiveAvgPool2d(7)
-            self.classifier = nn.Sequential(
-                nn.Linear(channels * 7 * 7, _HIDDEN),
-                nn.ReLU(inplace=True),
-                nn.Dropout(dropout),
-                nn.Linear(_HIDDEN, _HIDDEN),
-                nn.ReLU(inplace=True),
-                nn.Dropout(dropout),
-                nn.Linear(_HIDDEN, num_classes),
-            )
+        with torch.device("meta"):  # its 120 M parameters would be drawn twice
+            vgg = get_model(arch, weights=None, num_classes=num_classes, dropout=dropout)
+            if head == "light":
+                vgg.avgpool = nn.AdaptiveAvgPool2d(1)
+                vgg.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(512, num_classes))
+        vgg.to_empty(device="cpu")
+        self.features, self.avgpool, self.classifier = vgg.features, vgg.avgpool, vgg.classifier
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -111,11 +94,10 @@ def load_pretrained(network: VGGClassifier, weights: str | Path | None) -> dict[
         InputError: the weights cannot be downloaded or read, or are of another network.
     """
     source = "the download" if weights is None else f"init={weights}"
-    state = download(network.arch, _VGG[network.arch][1]) if weights is None else read_tensors(weights)
+    state = read_network(network.arch, weights)
     own = network.state_dict()
-    features = {key: value for key, value in state.items() if not key.startswith("classifier.")}
     needed = [key for key in own if key.startswith("features.")]
-    loaded = matching(features, own, needed, source=f"{source}: not {network.arch}")
+    loaded = matching(state, own, needed, source=f"{source}: not {network.arch}")
     hidden = {key: state[key] for key in _HIDDEN_LAYERS if key in state and key in own}
     if len(hidden) == len(_HIDDEN_LAYERS):
         loaded |= matching(hidden, own, _HIDDEN_LAYERS, source=source)

@@ -1,37 +1,25 @@
 """EfficientNet-Lite0, the whole ImageNet classifier, with the key names of its published weights."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import final
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class _Stage:
-    """A run of MBConv blocks; the first one carries the stride and the change of width."""
-
-    repeats: int
-    kernel: int
-    stride: int
-    expansion: int
-    channels: int
-
-
 # Tan & Le, EfficientNet, table 1; Lite0 keeps the stem and the head at their width, drops
 # squeeze-and-excitation and puts ReLU6 in the place of swish.
 _STEM, _HEAD, _CLASSES = 32, 1280, 1000
+# MBConv blocks: number, kernel, stride (of the first alone), expansion, channels.
 _STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
-    _Stage(1, 3, 1, 6, 320),
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
 )
-BLOCK_COUNT = sum(stage.repeats for stage in _STAGES)
+BLOCK_COUNT = sum(stage[0] for stage in _STAGES)
 
 
 @final
@@ -51,22 +39,17 @@ class EfficientNetLite0(nn.Module):
         self._bn0 = _batch_norm(_STEM)
         self._blocks = nn.ModuleList()
         width = _STEM
-        for stage in _STAGES:
-            for repeat in range(stage.repeats):
-                stride = stage.stride if repeat == 0 else 1
-                block = _MBConv(width, stage.channels, stage.kernel, stride=stride, expansion=stage.expansion)
+        for count, kernel, stride, expansion, channels in _STAGES:
+            for index in range(count):
+                block = _MBConv(width, channels, kernel, stride=1 if index else stride, expansion=expansion)
                 self._blocks.append(block)
-                width = stage.channels
+                width = channels
         self._conv_head = _SameConv2d(width, _HEAD, 1)
         self._bn1 = _batch_norm(_HEAD)
         self._fc = nn.Linear(_HEAD, _CLASSES)
 
     def features(self, image: Tensor, blocks: Iterable[int]) -> dict[int, Tensor]:
-        """Outputs of the wanted MBConv blocks; nothing after the last of them is computed.
-
-        A block ends in a 1×1 projection and batch norm with no activation ("linear bottleneck"), so its
-        output has both signs.
-        """
+        """Outputs of the wanted MBConv blocks; nothing after the last of them is computed."""
         wanted = frozenset(blocks)
         found: dict[int, Tensor] = {}
         x = F.relu6(self._bn0(self._conv_stem(image)))
@@ -86,11 +69,7 @@ class EfficientNetLite0(nn.Module):
 
 
 class _SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding: output ceil(n / stride), the odd pixel at the far end.
-
-    PyTorch's ``padding=k // 2`` puts a pixel at both ends of an even side at stride 2: every feature would
-    sit half a cell off from what the weights were trained on.
-    """
+    """Convolution with TensorFlow's "same" padding: output ceil(n / stride), the odd pixel at the far end."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1

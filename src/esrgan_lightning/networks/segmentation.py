@@ -1,18 +1,24 @@
 """Networks of torchvision that tell which class each pixel of a photo belongs to."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, final
+from typing import final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import segmentation as models  # type: ignore[import-untyped]
+from torchvision.models import (  # type: ignore[import-untyped]
+    get_model,
+    get_model_weights,
+    list_models,
+    segmentation,
+)
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks._pretrained import download, matching, read_tensors
+from esrgan_lightning.networks._pretrained import matching, read_network
 from esrgan_lightning.networks.sft import OUTDOOR_CLASSES
 from esrgan_lightning.ops import imresize
 
@@ -25,35 +31,9 @@ VOC_GROUPS: Mapping[str, Sequence[str]] = MappingProxyType(
 )
 
 
-class Kind(NamedTuple):
-    """A network of torchvision, its weights, and the tensor whose length is the number of outputs."""
-
-    build: Callable[..., Any]
-    weights: Any
-    last: str
-
-
-NETWORKS: Mapping[str, Kind] = MappingProxyType(
-    {
-        build.__name__: Kind(build, weights.DEFAULT, last)
-        for build, weights, last in (
-            (
-                models.lraspp_mobilenet_v3_large,
-                models.LRASPP_MobileNet_V3_Large_Weights,
-                "classifier.low_classifier.bias",
-            ),
-            (
-                models.deeplabv3_mobilenet_v3_large,
-                models.DeepLabV3_MobileNet_V3_Large_Weights,
-                "classifier.4.bias",
-            ),
-            (models.deeplabv3_resnet50, models.DeepLabV3_ResNet50_Weights, "classifier.4.bias"),
-            (models.deeplabv3_resnet101, models.DeepLabV3_ResNet101_Weights, "classifier.4.bias"),
-            (models.fcn_resnet50, models.FCN_ResNet50_Weights, "classifier.4.bias"),
-            (models.fcn_resnet101, models.FCN_ResNet101_Weights, "classifier.4.bias"),
-        )
-    }
-)
+#: The networks by torchvision's names.
+NETWORKS = tuple(list_models(module=segmentation))
+_LAST = re.compile(r"classifier\.(4|low_classifier)\.bias")  # as long as there are outputs
 
 
 @final
@@ -111,16 +91,16 @@ class Segmentation(nn.Module):
             raise InputError(f"conditions.network={network}: known are {', '.join(NETWORKS)}")
         if not isinstance(enlarge, int) or enlarge < 1:
             raise InputError(f"conditions.enlarge={enlarge} must be a whole number of at least 1")
-        kind = NETWORKS[network]
         self.classes, self.enlarge = tuple(classes), enlarge
-        outputs = list(kind.weights.meta["categories"] if categories is None else categories)
+        own = get_model_weights(network).DEFAULT.meta["categories"]
+        outputs = list(own if categories is None else categories)
         if groups is None:
             of_voc = VOC_GROUPS.items() if categories is None else ()
             groups = {name: members for name, members in of_voc if name in self.classes}
         member = _members(self.classes, outputs, groups)
         if never := [name for name, row in zip(self.classes, member, strict=True) if not row.any()]:
             logger.warning("no output of %s is %s: these maps are 0 throughout", network, ", ".join(never))
-        self.network = _loaded(kind, network, weights, outputs)
+        self.network = _loaded(network, weights, outputs)
         self.register_buffer("member", member)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
@@ -161,17 +141,17 @@ def _members(classes: Sequence[str], outputs: Sequence[str], groups: Mapping[str
     return member
 
 
-def _loaded(kind: Kind, name: str, weights: str | Path | None, outputs: Sequence[str]) -> nn.Module:
+def _loaded(name: str, weights: str | Path | None, outputs: Sequence[str]) -> nn.Module:
     with torch.device("meta"):
-        network: nn.Module = kind.build(weights=None, weights_backbone=None, num_classes=len(outputs))
-    state = download(name, kind.weights) if weights is None else read_tensors(weights)
-    state = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
-    if (last := state.get(kind.last)) is not None and len(last) != len(outputs):
+        network: nn.Module = get_model(name, weights=None, weights_backbone=None, num_classes=len(outputs))
+    state = read_network(name, weights)
+    source = f"weights={weights or 'the download'}"
+    count = next((len(bias) for key, bias in state.items() if _LAST.fullmatch(key)), len(outputs))
+    if count != len(outputs):
         raise InputError(
-            f"weights={weights or 'the download'}: the network has {len(last)} outputs, and "
-            f"conditions.categories names {len(outputs)}: name each of them, in order"
+            f"{source}: the network has {count} outputs, and conditions.categories names {len(outputs)}: "
+            "name each of them, in order"
         )
     known = network.state_dict()
-    found = matching(state, known, known.keys(), source=f"weights={weights or 'the download'}: not {name}")
-    network.load_state_dict(found, assign=True)
+    network.load_state_dict(matching(state, known, known, source=f"{source}: not {name}"), assign=True)
     return network

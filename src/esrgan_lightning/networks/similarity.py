@@ -1,35 +1,42 @@
 """Learned similarity of two pictures, differentiable: LPIPS and DISTS, frozen, from ImageNet features."""
 
+import re
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal, Self, final
+from typing import Literal, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics.functional.image.lpips import _LPIPS
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks._imagenet import BACKBONES, ImageNetFeatures
-from esrgan_lightning.networks._pretrained import read_tensors
+from esrgan_lightning.networks._pretrained import Frozen, matching, read_network, read_tensors
+from esrgan_lightning.networks.backbones import VGGFeatures
 
-# What keeps the quotients finite.
-_TINY = 1e-16
+# LPIPS' name of a backbone → torchvision's, and the pixels for which no pooling runs out of them.
+_BACKBONES = {"alex": ("alexnet", 31), "vgg": ("vgg16", 16), "squeeze": ("squeezenet1_1", 17)}
+_BUNDLED_ALEXNET = Path(__file__).with_name("alexnet_features.safetensors")
+# Where torchmetrics' network has torchvision's features.
+_SLICE = re.compile(r"net\.(slice|slices\.)\d")
+# What DISTS compares beside the picture itself, and the channels.
+_DISTS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
+_DISTS_CHANNELS = [3, 64, 128, 256, 512, 512]
 _C1 = _C2 = 1e-6
 
 
 @final
-class LPIPSNetwork(nn.Module):
+class LPIPSNetwork(Frozen):
     """LPIPS: d = Σ_l mean_{h,w} Σ_c w_lc (φ̂_l(sr) − φ̂_l(hr))², φ̂ the features of unit length over channels.
 
-    The heads w (version 0.1) are those that torchmetrics carries. AlexNet comes with this package; the other
+    The network and its heads w (version 0.1) are torchmetrics'. AlexNet comes with this package; the other
     networks come from a local file or torchvision's download. Everything is frozen, and gradients flow to
     both pictures.
 
     Args:
         backbone: ``alex`` (AlexNet, what papers print), ``vgg`` (VGG16) or ``squeeze`` (SqueezeNet 1.1).
-        weights: A .pth or .safetensors file with torchvision's keys ``features.N.…``; half precision is
-            widened, ``classifier.*`` is ignored. None takes the bundled AlexNet, in float16, and for the
-            others downloads torchvision's into the torch hub cache.
+        weights: A .pth or .safetensors file with torchvision's keys ``features.N.…``. None takes the bundled
+            AlexNet, in float16, and for the others downloads torchvision's into the torch hub cache.
 
     Shape:
         sr, hr: (B,3,H,W), RGB in [0,1] → (B,), 0 for equal pictures. That range is scaled to [−1,1] and
@@ -48,31 +55,30 @@ class LPIPSNetwork(nn.Module):
         self, backbone: Literal["alex", "vgg", "squeeze"] = "alex", *, weights: str | Path | None = None
     ) -> None:
         super().__init__()
-        if backbone not in BACKBONES:
-            raise InputError(f"backbone={backbone}: expected one of {', '.join(BACKBONES)}")
-        self.features = ImageNetFeatures(backbone, weights)
-        self.smallest = BACKBONES[backbone].smallest
-        heads = _bundled(f"lpips_models/{backbone}.pth")
-        for index in range(len(BACKBONES[backbone].channels)):
-            self.register_buffer(f"head{index}", heads[f"lin{index}.model.1.weight"])
+        if backbone not in _BACKBONES:
+            raise InputError(f"backbone={backbone}: expected one of {', '.join(_BACKBONES)}")
+        arch, self.smallest = _BACKBONES[backbone]
+        if backbone == "alex":
+            weights = weights or _BUNDLED_ALEXNET
+        with torch.device("meta"):  # the shapes alone: classifiers of 100 M parameters are never made
+            self.network = _LPIPS(net=backbone, pretrained=False, pnet_rand=True)
+        names = {key: _SLICE.sub("features", key) for key in self.network.state_dict() if _SLICE.match(key)}
+        known = {name: self.network.get_parameter(key) for key, name in names.items()}
+        source = f"weights={weights or 'the download'}: not {arch}"
+        found = matching(read_network(arch, weights), known, known, source=source)
+        state = _bundled(f"lpips_models/{backbone}.pth") | {key: found[name] for key, name in names.items()}
+        self.network.load_state_dict(state, strict=False, assign=True)  # each head has two names there
         self.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """Stays in eval mode: a fixed yardstick."""
-        return super().train(False)
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         """The distance of each pair, (B,)."""
         _check_pair(sr, hr, self.smallest)
-        total = sr.new_zeros(len(sr))
-        for index, (a, b) in enumerate(zip(self.features(sr), self.features(hr), strict=True)):
-            difference = (_unit(a) - _unit(b)).square()  # (B,C,h,w)
-            total = total + F.conv2d(difference, self.get_buffer(f"head{index}")).mean((1, 2, 3))
-        return total
+        distance: Tensor = self.network(sr, hr, normalize=True)
+        return distance.flatten()
 
 
 @final
-class DISTSNetwork(nn.Module):
+class DISTSNetwork(Frozen):
     """DISTS: d = 1 − Σ_l Σ_c (α_lc l(φ_lc(sr), φ_lc(hr)) + β_lc s(φ_lc(sr), φ_lc(hr))).
 
     l = (2 μ_x μ_y + c₁)/(μ_x² + μ_y² + c₁) compares the means of a feature map (texture), s =
@@ -101,8 +107,8 @@ class DISTSNetwork(nn.Module):
 
     def __init__(self, *, weights: str | Path | None = None) -> None:
         super().__init__()
-        self.features = ImageNetFeatures("vgg", weights)
-        layers = self.features.layers
+        self.features = VGGFeatures("vgg16", _DISTS_LAYERS, weights=weights)
+        layers = self.features.features
         for index, layer in enumerate(layers):
             if isinstance(layer, nn.MaxPool2d):
                 layers[index] = _L2Pooling()
@@ -112,20 +118,15 @@ class DISTSNetwork(nn.Module):
         self.register_buffer("beta", shares["beta"].flatten() / total)
         self.requires_grad_(False).eval()
 
-    def train(self, mode: bool = True) -> Self:
-        """Stays in eval mode: a fixed yardstick."""
-        return super().train(False)
-
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         """The distance of each pair, (B,)."""
         _check_pair(sr, hr, 1)
-        channels = [3, *BACKBONES["vgg"].channels]
         similarity = sr.new_zeros(len(sr))
         for x, y, alpha, beta in zip(
-            (sr, *self.features(sr)),
-            (hr, *self.features(hr)),
-            torch.split(self.alpha, channels),
-            torch.split(self.beta, channels),
+            (sr, *self.features(sr).values()),
+            (hr, *self.features(hr).values()),
+            torch.split(self.alpha, _DISTS_CHANNELS),
+            torch.split(self.beta, _DISTS_CHANNELS),
             strict=True,
         ):
             mean_x, mean_y = x.mean((2, 3)), y.mean((2, 3))  # (B,C)
@@ -159,10 +160,6 @@ def _bundled(name: str) -> dict[str, Tensor]:
     """The weights of the heads, a file of a few kB in the package torchmetrics."""
     with as_file(files("torchmetrics.functional.image") / name) as path:
         return read_tensors(path)
-
-
-def _unit(features: Tensor) -> Tensor:
-    return features / (features.square().sum(1, keepdim=True) + _TINY).sqrt()
 
 
 def _check_pair(sr: Tensor, hr: Tensor, smallest: int) -> None:
