@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from by_formula import count, randomized
 from torch.nn.functional import conv2d, leaky_relu
 
-from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
 
 SMALL = {"num_features": 6, "num_blocks": 2, "growth_channels": 3}
-
-
-def count(net):
-    return sum(parameter.numel() for parameter in net.parameters())
 
 
 def closed_form(channels_in, channels_out, nf, nb, gc, up_convs):
@@ -64,8 +60,8 @@ class TestEveryScale:
 
 
 def by_hand(net, x):
-    """The x4 forward pass from the state dict, in NumPy and conv2d alone; β = 0.2."""
-    w = net.state_dict()
+    """The x4 forward pass from the state dict, in NumPy and conv2d alone; β once per dense block and RRDB."""
+    w, beta = net.state_dict(), net.spec["arguments"]["residual_scaling"]
 
     def conv(y, name):
         return conv2d(y, w[f"{name}.weight"], w[f"{name}.bias"], padding=1)
@@ -77,8 +73,8 @@ def by_hand(net, x):
             features = [inner]
             for k in range(1, 5):
                 features.append(leaky_relu(conv(torch.cat(features, 1), f"body.{n}.rdb{m}.conv{k}"), 0.2))
-            inner = inner + 0.2 * conv(torch.cat(features, 1), f"body.{n}.rdb{m}.conv5")
-        trunk = trunk + 0.2 * inner
+            inner = inner + beta * conv(torch.cat(features, 1), f"body.{n}.rdb{m}.conv5")
+        trunk = trunk + beta * inner
     y = first + conv(trunk, "conv_body")
     for step in ("conv_up1", "conv_up2"):
         y = torch.from_numpy(np.repeat(np.repeat(y.numpy(), 2, axis=-2), 2, axis=-1))
@@ -89,10 +85,9 @@ def by_hand(net, x):
 @torch.no_grad()
 def test_forward_is_the_papers():
     """A missing residual, activation or β, or another order of steps, changes the values."""
-    torch.manual_seed(0)
-    net = RRDBNet(init_scale=1, **SMALL).double()
+    net = randomized(RRDBNet(init_scale=1, residual_scaling=0.3, **SMALL))
     x = torch.rand(1, 3, 5, 4, dtype=torch.float64)
-    torch.testing.assert_close(net(x), by_hand(net, x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(net(x), by_hand(net, x), rtol=1e-12, atol=1e-12)
 
 
 @torch.no_grad()
@@ -145,23 +140,3 @@ def test_compiles_without_a_graph_break():
     net = RRDBNet(scale=2, **SMALL).eval()
     x = torch.rand(1, 3, 5, 6)
     torch.testing.assert_close(torch.compile(net, backend="eager", fullgraph=True)(x), net(x))
-
-
-@pytest.mark.parametrize(
-    ("setting", "says"),
-    [
-        ({"scale": 5}, "scale=5 must be one of 1, 2, 3, 4, 8"),
-        ({"scale": True}, "scale=True"),
-        ({"num_blocks": 0}, "num_blocks=0"),
-        ({"num_features": "64"}, "num_features='64'"),
-        ({"residual_scaling": 1.5}, "residual_scaling=1.5 must be a number from 0 to 1"),
-        ({"residual_scaling": float("nan")}, "residual_scaling=nan"),
-        ({"init_scale": -1}, "init_scale=-1"),
-        ({"init_scale": float("inf")}, "init_scale=inf"),
-        ({"init_scope": "some"}, "init_scope='some' must be all or dense"),
-        ({"scale": 4, "unshuffle": True}, "only scales 1 and 2"),
-    ],
-)
-def test_wrong_settings_are_named(setting, says):
-    with pytest.raises(InputError, match=says):
-        RRDBNet(**setting)

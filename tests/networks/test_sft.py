@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from by_formula import count
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import (
@@ -13,18 +14,6 @@ from esrgan_lightning.networks import (
     conditions_of,
     network_spec,
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def count(net):
-    return sum(parameter.numel() for parameter in net.parameters())
 
 
 def closed_form(classes, nf, nb, factors):
@@ -96,18 +85,6 @@ def test_files_rebuild_it():
     again.load_state_dict(net.state_dict())
     assert conditions_of(SFTNet(num_features=4, num_blocks=1)) == OUTDOOR_CLASSES
     assert conditions_of(RRDBNet(num_features=4, num_blocks=1, growth_channels=2)) == ()
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        *({"scale": 6}, {"num_blocks": 0}, {"init_scale": -1}, {"classes": []}, {"classes": "sky"}),
-        *({"classes": ["sky", "sky"]}, {"classes": [1, 2]}, {"classes": None}),
-    ],
-)
-def test_wrong_settings_are_named(setting):
-    with pytest.raises(InputError, match=f"{next(iter(setting))}="):
-        SFTNet(**setting)
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 5, 7), (2, 3, 10, 14), (1, 3, 5, 7), (2, 3, 5, 6)])

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import SRCNN
 from esrgan_lightning.ops import imresize
 
@@ -71,24 +70,6 @@ def test_built_without_memory_it_still_enlarges():
         net = SRCNN(num_features=2)
     net.load_state_dict(SRCNN(num_features=2).state_dict(), assign=True)
     assert net(torch.rand(1, 3, 4, 4)).shape == (1, 3, 16, 16)
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"scale": 6},
-        {"num_features": 5},
-        {"init_scale": -1},
-        {"kernels": (9, 1)},
-        {"kernels": (9, 2, 5)},
-        {"kernels": "915"},
-        {"kernels": (9, True, 5)},
-        {"kernels": 9},
-    ],
-)
-def test_wrong_settings_are_named(setting):
-    with pytest.raises(InputError, match=f"{next(iter(setting))}="):
-        SRCNN(**setting)
 
 
 def test_the_initialisation_is_msras():

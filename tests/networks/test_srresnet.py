@@ -2,15 +2,10 @@
 
 import pytest
 import torch
-from by_formula import batch_normed, leaky, randomized
+from by_formula import batch_normed, count, leaky, randomized
 from torch.nn.functional import conv2d, pixel_shuffle
 
-from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import SRResNet
-
-
-def count(net):
-    return sum(parameter.numel() for parameter in net.parameters())
 
 
 def closed_form(nf, nb, factors, batch_norm):
@@ -60,20 +55,3 @@ def test_forward_is_srgans_figure_4(batch_norm):
         features = pixel_shuffle(conv(features, f"upsampling.{step}"), 2)
         features = leaky(features, w[f"upsampling.{step + 2}.weight"])
     torch.testing.assert_close(net(x), conv(features, "last", 4), rtol=1e-9, atol=1e-9)
-
-
-@torch.no_grad()
-def test_channels_last_gives_the_same():
-    torch.manual_seed(0)
-    net, x = SRResNet(num_features=8, num_blocks=1, init_scale=1), torch.rand(1, 3, 6, 5)
-    expected = net(x)
-    actual = net.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
-    torch.testing.assert_close(actual, expected)
-
-
-@pytest.mark.parametrize(
-    "setting", [{"scale": 6}, {"num_blocks": 0}, {"batch_norm": "yes"}, {"init_scale": None}]
-)
-def test_wrong_settings_are_named(setting):
-    with pytest.raises(InputError, match=f"{next(iter(setting))}="):
-        SRResNet(**setting)

@@ -4,13 +4,12 @@ The frozen feature extractors of the perceptual loss are imported from ``network
 torchvision along, whose import takes longer than building a generator.
 """
 
-from esrgan_lightning.networks.discriminators import PatchDiscriminator, VGGDiscriminator
+from esrgan_lightning.networks.discriminators import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
 from esrgan_lightning.networks.rrdb import RRDBNet
 from esrgan_lightning.networks.sft import OUTDOOR_CLASSES, SFTNet, conditions_of
 from esrgan_lightning.networks.spec import GENERATORS, build_network, network_spec
 from esrgan_lightning.networks.srcnn import SRCNN
 from esrgan_lightning.networks.srresnet import SRResNet
-from esrgan_lightning.networks.unet import UNetDiscriminator
 
 __all__ = [
     "GENERATORS",

@@ -21,22 +21,17 @@ class SynchronizedBatchNorm(_BatchNorm):
     processes. Two passes over x, one collective each: nothing is lost to cancellation, as it is in
     mean(x²) − μ². In evaluation, and on one process, it is torch's own layer; the state-dict keys are the
     same, too. torch.nn.SyncBatchNorm does this with fused kernels, but for GPUs alone.
-
-    Shape:
-        (B,C,…) → the same; equal B and sizes on all processes.
     """
 
     @classmethod
     def like(cls, norm: _BatchNorm) -> "SynchronizedBatchNorm":
         """A layer in place of ``norm``, with the same parameters and buffers, not copies."""
-        new = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        new.weight, new.bias = norm.weight, norm.bias
-        new.running_mean, new.running_var = norm.running_mean, norm.running_var
-        new.num_batches_tracked = norm.num_batches_tracked
-        return new.train(norm.training)
+        new = cls(norm.num_features)
+        new.__dict__.update(norm.__dict__)
+        return new
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,C,…) → the same shape."""
+        """(B,C,…) → the same shape; equal B and sizes on all processes."""
         if not self.training or process_count() == 1:
             return super().forward(x)
         self._check_input_dim(x)

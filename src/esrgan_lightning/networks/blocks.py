@@ -1,8 +1,9 @@
 """The parts that the networks are built of."""
 
-import sys
-from collections.abc import Callable
-from typing import final
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, final, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
@@ -11,30 +12,46 @@ from torch.utils.checkpoint import checkpoint
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.dense import SLOPE, dense_block, saves_memory
 
-SCALES = (1, 2, 3, 4, 8)
-# scale → the pixel shuffles that lead there
-_SHUFFLES = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
-_LARGEST = sys.float_info.max
+# scale → the steps in which it is enlarged
+STEPS = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+# Arguments that say how a network begins and trains, not what it is.
+_TRAINING = ("bilinear_init", "memory_efficient", "checkpointing")
 
 
-def require_count(network: str, **counts: object) -> None:
-    """Raises InputError unless every named setting is a whole number of at least 1."""
-    for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{network}: {name}={value!r} must be a whole number of at least 1")
+def checked_spec(network: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network is built from, as a file carries it, each argument checked by its annotation.
 
+    Args:
+        network: The class.
+        given: ``locals()`` of its constructor.
 
-def require_number(network: str, name: str, value: object, *, most: float = _LARGEST) -> None:
-    """Raises InputError unless the setting is a finite number from 0 to ``most``."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
-        within = "of at least 0" if most == _LARGEST else f"from 0 to {most:g}"
-        raise InputError(f"{network}: {name}={value!r} must be a number {within}")
+    Returns:
+        ``{"architecture": name, "arguments": {…}}``, without the arguments that are about training alone.
 
-
-def require_scale(network: str, scale: object) -> None:
-    """Raises InputError unless the scale is one that the generators have."""
-    if not isinstance(scale, int) or isinstance(scale, bool) or scale not in SCALES:
-        raise InputError(f"{network}: scale={scale!r} must be one of {', '.join(map(str, SCALES))}")
+    Raises:
+        InputError: A count below 1, a number that is negative or not finite, a choice that is not there.
+    """
+    parameters = inspect.signature(network).parameters
+    for name, parameter in parameters.items():
+        kind, value = parameter.annotation, given[name]
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if name == "scale":
+            fits, expected = whole and value in STEPS, f"one of {', '.join(map(str, STEPS))}"
+        elif kind is int:
+            fits, expected = whole and value >= 1, "a whole number of at least 1"
+        elif kind is float:
+            fits = (whole or isinstance(value, float)) and 0 <= value < math.inf
+            expected = "a number of at least 0"
+        elif kind is bool:
+            fits, expected = isinstance(value, bool), "true or false"
+        elif get_origin(kind) is Literal:
+            fits, expected = value in get_args(kind), " or ".join(get_args(kind))
+        else:
+            continue
+        if not fits:
+            raise InputError(f"{network.__name__}: {name}={value!r} must be {expected}")
+    arguments = {name: given[name] for name in parameters if name not in _TRAINING}
+    return {"architecture": network.__name__, "arguments": arguments}
 
 
 def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
@@ -51,7 +68,7 @@ def pixel_shuffles(num_features: int, scale: int, activation: Callable[[], nn.Mo
         activation: Makes the last layer of a step.
     """
     layers: list[nn.Module] = []
-    for factor in _SHUFFLES[scale]:
+    for factor in STEPS[scale]:
         layers += [conv3x3(num_features, num_features * factor**2), nn.PixelShuffle(factor), activation()]
     return nn.Sequential(*layers)
 
@@ -76,30 +93,7 @@ def scaled_msra_init(module: nn.Module, scale: float) -> None:
                 part.bias.zero_()
 
 
-@torch.no_grad()
-def pass_colors(conv: nn.Conv2d, colors: int, kernels: Tensor) -> None:
-    """Makes the first outputs of a convolution copies of its first inputs: a part of ``bilinear_init``.
-
-    Args:
-        conv: N·colors or more outputs of an odd kernel size; what else it computes stays as it is.
-        colors: Inputs to pass on.
-        kernels: (N,I,k,k): what each of a color's N consecutive outputs takes of its I consecutive inputs, in
-            the middle of the convolution's kernel; N and I are 1 but for a pixel shuffle or unshuffle.
-    """
-    if conv.weight.is_meta:
-        return
-    outputs, inputs, side, _ = kernels.shape
-    margin = (conv.kernel_size[0] - side) // 2
-    conv.weight[: colors * outputs] = 0
-    if conv.bias is not None:
-        conv.bias[: colors * outputs] = 0
-    middle = conv.weight[:, :, margin : margin + side, margin : margin + side]
-    for color in range(colors):
-        rows, columns = (slice(color * n, (color + 1) * n) for n in (outputs, inputs))
-        middle[rows, columns] = kernels.to(middle)
-
-
-def require_colors(network: str, in_channels: int, out_channels: int, num_features: int) -> None:
+def check_colors(network: str, in_channels: int, out_channels: int, num_features: int) -> None:
     """Raises InputError where ``bilinear_init`` cannot pass the input's channels through the features."""
     if in_channels != out_channels or num_features < out_channels:
         raise InputError(
@@ -107,6 +101,30 @@ def require_colors(network: str, in_channels: int, out_channels: int, num_featur
             f"num_features: not in_channels={in_channels}, out_channels={out_channels}, "
             f"num_features={num_features}"
         )
+
+
+@torch.no_grad()
+def pass_colors(conv: nn.Conv2d, colors: int, kernels: Tensor, *, alone: bool = True) -> None:
+    """Makes the first outputs of a convolution copies of its first inputs: a part of ``bilinear_init``.
+
+    Args:
+        conv: N·colors or more outputs of an odd kernel size; what else it computes stays as it is.
+        colors: Inputs to pass on.
+        kernels: (N,I,k,k): what each of a color's N consecutive outputs takes of its I consecutive inputs, in
+            the middle of the convolution's kernel; N and I are 1 but for a pixel shuffle or unshuffle.
+        alone: Take nothing of the other inputs.
+    """
+    if conv.weight.is_meta:
+        return
+    outputs, inputs, side, _ = kernels.shape
+    margin = (conv.kernel_size[0] - side) // 2
+    conv.weight[: colors * outputs, : None if alone else colors * inputs] = 0
+    if conv.bias is not None:
+        conv.bias[: colors * outputs] = 0
+    middle = conv.weight[:, :, margin : margin + side, margin : margin + side]
+    for color in range(colors):
+        rows, columns = (slice(color * n, (color + 1) * n) for n in (outputs, inputs))
+        middle[rows, columns] = kernels.to(middle)
 
 
 @final
@@ -122,9 +140,6 @@ class DenseBlock(nn.Module):
         memory_efficient: Keep each feature map once for backward and concatenate again there, instead of
             keeping every concatenation: a quarter of the memory, the same values. The convolutions' own
             forward hooks are then not called, and its gradient has no graph (no ``create_graph=True``).
-
-    Shape:
-        (B,num_features,h,w) → the same.
     """
 
     def __init__(
@@ -164,14 +179,9 @@ class RRDB(nn.Module):
     """Residual in residual dense block: x + β · rdb3(rdb2(rdb1(x))) (ESRGAN §3.1, fig. 4).
 
     Args:
-        num_features: Channels of x and of the result.
-        growth_channels: Of the dense blocks.
+        num_features, growth_channels, memory_efficient: As in :class:`DenseBlock`.
         residual_scaling: β, here and in each dense block.
-        memory_efficient: Of the dense blocks.
         checkpointing: Keep nothing but x for backward and compute the block a second time there.
-
-    Shape:
-        (B,num_features,h,w) → the same.
     """
 
     def __init__(
@@ -211,9 +221,6 @@ class ResidualBlock(nn.Module):
     Args:
         num_features: Channels of x and of the result.
         batch_norm: With the two batch norms, or without as ESRGAN §3.1 recommends.
-
-    Shape:
-        (B,num_features,h,w) → the same.
     """
 
     def __init__(self, num_features: int = 64, *, batch_norm: bool = False) -> None:

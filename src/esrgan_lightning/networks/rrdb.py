@@ -1,6 +1,6 @@
 """ESRGAN's generator."""
 
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -9,17 +9,13 @@ from torch import Tensor, nn
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.blocks import (
     RRDB,
+    STEPS,
+    check_colors,
+    checked_spec,
     conv3x3,
     pass_colors,
-    require_colors,
-    require_count,
-    require_number,
-    require_scale,
     scaled_msra_init,
 )
-
-# scale → the nearest-neighbour enlargements after the body, each followed by its conv_upK
-_STEPS = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
 @final
@@ -45,13 +41,11 @@ class RRDBNet(nn.Module):
         =====================  =============  ==========================================
 
     Scales 2 and 1 are Real-ESRGAN's by default (Wang et al. 2021, §3.3): the input is folded by 2 or 4 into
-    4 or 16 times the channels, and the x4 network works on that. An input that the fold does not divide is
-    padded at the right and bottom (mirrored, or its edge repeated where it is too small for that) and the
-    output cropped.
+    4 or 16 times the channels, and the x4 network works on that. An input that the fold does not divide goes
+    through :func:`pad_to_fold`, and the output is cropped.
 
     Args:
-        in_channels: Channels of the LR image.
-        out_channels: Channels of the SR image.
+        in_channels, out_channels: Channels of the LR and of the SR image.
         num_features: Channels in the trunk.
         num_blocks: RRDBs in the body; the paper has 23, and 16 in smaller runs.
         growth_channels: Of the dense blocks.
@@ -61,11 +55,9 @@ class RRDBNet(nn.Module):
         init_scope: What it applies to: ``all`` convolutions, with zero biases (the paper); or those of the
             ``dense`` blocks, the others then keeping PyTorch's own initialisation, as BasicSR has it.
         bilinear_init: Start as an enlargement: the colors pass through the first features, bilinearly
-            enlarged at each step, and the rest adds little to them. A short training then has to learn
-            details alone; the paper has no such start.
+            enlarged at each step, and the rest adds little to them. The paper has no such start.
         unshuffle: Fold the input first; None is True at scales 1 and 2, which alone have it.
-        memory_efficient: Train with a quarter of the memory in the dense blocks, at the same values
-            (:class:`~esrgan_lightning.networks.blocks.DenseBlock`).
+        memory_efficient: As in :class:`~esrgan_lightning.networks.blocks.DenseBlock`.
         checkpointing: Train with still less memory and a second forward pass: keep each RRDB's input alone.
 
     Shape:
@@ -73,10 +65,6 @@ class RRDBNet(nn.Module):
 
     Raises:
         InputError: A setting out of range.
-
-    >>> net = RRDBNet()
-    >>> sum(p.numel() for p in net.parameters())
-    16697987
     """
 
     def __init__(
@@ -96,62 +84,23 @@ class RRDBNet(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        require_scale("RRDBNet", scale)
-        require_count(
-            "RRDBNet", in_channels=in_channels, out_channels=out_channels, num_features=num_features
-        )
-        require_count("RRDBNet", num_blocks=num_blocks, growth_channels=growth_channels)
-        require_number("RRDBNet", "residual_scaling", residual_scaling, most=1)
-        require_number("RRDBNet", "init_scale", init_scale)
-        switches = {
-            "bilinear_init": bilinear_init,
-            "memory_efficient": memory_efficient,
-            "checkpointing": checkpointing,
-        }
-        for name, value in switches.items():
-            if not isinstance(value, bool):
-                raise InputError(f"RRDBNet: {name}={value!r} must be true or false")
-        if init_scope not in ("all", "dense"):
-            raise InputError(f"RRDBNet: init_scope={init_scope!r} must be all or dense")
-        folds = scale < 4 and scale != 3 if unshuffle is None else unshuffle
+        self.spec = checked_spec(RRDBNet, locals())
+        if residual_scaling > 1:
+            raise InputError(f"RRDBNet: residual_scaling={residual_scaling} must be a number from 0 to 1")
+        folds = scale in (1, 2) if unshuffle is None else unshuffle
         if not isinstance(folds, bool) or (folds and scale not in (1, 2)):
             raise InputError(
                 f"RRDBNet: unshuffle={unshuffle!r} with scale={scale}: only scales 1 and 2 have it"
             )
-
+        self.spec["arguments"]["unshuffle"] = folds
         self.in_channels, self.out_channels, self.scale = in_channels, out_channels, scale
         self.fold = 4 // scale if folds else 1
-        self.steps = _STEPS[scale * self.fold]
-        # How it is trained (bilinear_init, memory_efficient, checkpointing) is no part of what it is.
-        self.spec: dict[str, Any] = {
-            "architecture": "RRDBNet",
-            "arguments": {
-                "in_channels": in_channels,
-                "out_channels": out_channels,
-                "num_features": num_features,
-                "num_blocks": num_blocks,
-                "growth_channels": growth_channels,
-                "scale": scale,
-                "residual_scaling": residual_scaling,
-                "init_scale": init_scale,
-                "init_scope": init_scope,
-                "unshuffle": folds,
-            },
-        }
+        self.steps = STEPS[scale * self.fold]
 
         self.conv_first = conv3x3(in_channels * self.fold**2, num_features)
-        self.body = nn.Sequential(
-            *(
-                RRDB(
-                    num_features,
-                    growth_channels,
-                    residual_scaling,
-                    memory_efficient=memory_efficient,
-                    checkpointing=checkpointing,
-                )
-                for _ in range(num_blocks)
-            )
-        )
+        sizes = (num_features, growth_channels, residual_scaling)
+        switches = {"memory_efficient": memory_efficient, "checkpointing": checkpointing}
+        self.body = nn.Sequential(*(RRDB(*sizes, **switches) for _ in range(num_blocks)))
         self.conv_body = conv3x3(num_features, num_features)
         for step in range(1, len(self.steps) + 1):
             self.add_module(f"conv_up{step}", conv3x3(num_features, num_features))
@@ -160,7 +109,7 @@ class RRDBNet(nn.Module):
         self.act = nn.LeakyReLU(0.2, inplace=True)
         scaled_msra_init(self if init_scope == "all" else self.body, init_scale)
         if bilinear_init:
-            require_colors("RRDBNet", in_channels, out_channels, num_features)
+            check_colors("RRDBNet", in_channels, out_channels, num_features)
             self._start_bilinear()
 
     @torch.no_grad()
@@ -179,9 +128,7 @@ class RRDBNet(nn.Module):
             up = self.get_submodule(f"conv_up{step}")
             pass_colors(up, colors, torch.outer(taps, taps)[None, None])  # type: ignore[arg-type]
         pass_colors(self.conv_hr, colors, one)
-        others = self.conv_last.weight[:, colors:].clone()
-        pass_colors(self.conv_last, colors, one)
-        self.conv_last.weight[:, colors:] = others
+        pass_colors(self.conv_last, colors, one, alone=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,in_channels,h,w) in [0,1] → (B,out_channels,s·h,s·w), not clamped."""

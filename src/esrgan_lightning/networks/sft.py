@@ -2,20 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, final
+from typing import final
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks.blocks import (
-    conv3x3,
-    pixel_shuffles,
-    require_count,
-    require_number,
-    require_scale,
-    scaled_msra_init,
-)
+from esrgan_lightning.networks.blocks import checked_spec, conv3x3, pixel_shuffles, scaled_msra_init
 
 #: The paper's eight, in the order of the authors' released segmentation network.
 OUTDOOR_CLASSES = ("background", "sky", "water", "grass", "mountain", "building", "plant", "animal")
@@ -37,15 +30,12 @@ def conditions_of(generator: nn.Module) -> tuple[str, ...]:
 class SFTLayer(nn.Module):
     """F·(γ + 1) + β, γ and β of the condition: two branches of two 1×1 convolutions each.
 
-    The paper has γ ⊙ F + β, as has the authors' Torch release. Their PyTorch release adds 1 to γ, so that a
-    layer whose branches give nothing leaves the features as they are; this one does so, too.
+    The paper has γ ⊙ F + β. The 1, as in the authors' PyTorch release, makes a layer whose branches
+    give nothing leave the features as they are.
 
     Args:
         num_features: Channels of the features, and so of γ and β.
         num_conditions: Channels of the condition.
-
-    Shape:
-        (B,num_features,h,w) and (B,num_conditions,h,w) → (B,num_features,h,w).
 
     Source:
         Wang et al., "Recovering Realistic Texture in Image Super-resolution by Deep Spatial Feature
@@ -68,14 +58,7 @@ class SFTLayer(nn.Module):
 
 @final
 class SFTResidualBlock(nn.Module):
-    """x + conv2(SFT2(ReLU(conv1(SFT1(x))))), as in the authors' PyTorch release.
-
-    Args:
-        num_features: Channels of x and of the result.
-
-    Shape:
-        (B,num_features,h,w) and the condition (B,32,h,w) → (B,num_features,h,w).
-    """
+    """x + conv2(SFT2(ReLU(conv1(SFT1(x))))), as in the authors' PyTorch release."""
 
     def __init__(self, num_features: int = 64) -> None:
         super().__init__()
@@ -98,16 +81,14 @@ class SFTNet(nn.Module):
     Layout, widths and slopes are those of the authors' PyTorch release, with one difference: its maps have
     the size of the SR image and its condition network begins with a 4×4 convolution of stride 4; here the
     maps have the LR image's size and all five convolutions are 1×1, so that classes never mix across their
-    borders, which is the paper's reason for 1×1 (§3.2). The released Torch network, that of the paper, has
-    ReLU before each convolution of a block, a slope of 0.01, and enlarges by nearest neighbours.
+    borders, which is the paper's reason for 1×1 (§3.2).
 
     The features of the trunk begin small (``init_scale``); the condition network and the inner halves of the
     SFT branches do not, or the condition would have vanished behind seven layers.
 
     Args:
         classes: Names of the classes whose maps it takes, in order.
-        in_channels: Channels of the LR image.
-        out_channels: Channels of the SR image.
+        in_channels, out_channels: Channels of the LR and of the SR image.
         num_features: Channels in the trunk.
         num_blocks: SFT residual blocks.
         scale: 1 (no step), 2 (×2), 3 (×3), 4 (×2 twice) or 8 (×2 thrice).
@@ -132,24 +113,10 @@ class SFTNet(nn.Module):
         init_scale: float = 0.1,
     ) -> None:
         super().__init__()
-        require_scale("SFTNet", scale)
-        require_count("SFTNet", in_channels=in_channels, out_channels=out_channels)
-        require_count("SFTNet", num_features=num_features, num_blocks=num_blocks)
-        require_number("SFTNet", "init_scale", init_scale)
+        self.spec = checked_spec(SFTNet, locals())
         self.classes = _names(classes)
+        self.spec["arguments"]["classes"] = list(self.classes)
         self.in_channels, self.out_channels, self.scale = in_channels, out_channels, scale
-        self.spec: dict[str, Any] = {
-            "architecture": "SFTNet",
-            "arguments": {
-                "classes": list(self.classes),
-                "in_channels": in_channels,
-                "out_channels": out_channels,
-                "num_features": num_features,
-                "num_blocks": num_blocks,
-                "scale": scale,
-                "init_scale": init_scale,
-            },
-        }
         widths = [len(self.classes), *[_HIDDEN] * 4, _CONDITION]
         layers: list[nn.Module] = []
         for inside, outside in pairwise(widths):

@@ -1,14 +1,14 @@
 """SRCNN, the first convolutional network for super-resolution."""
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks.blocks import require_count, require_number, require_scale, scaled_msra_init
+from esrgan_lightning.networks.blocks import checked_spec, scaled_msra_init
 from esrgan_lightning.ops.resize import imresize
 
 
@@ -20,15 +20,12 @@ class SRCNN(nn.Module):
     channels: patch extraction, non-linear mapping and reconstruction. 9-1-5 on one channel has 8,032 weights,
     9-5-5 has 57,184 (the papers' own counts), and 97 biases each; on RGB 20,099 and 69,251 parameters.
 
-    What differs from the papers, so that it is one of this library's generators: it sees RGB in place of Y
-    (the 2016 paper, §4.5, has both); its convolutions are padded with zeros, where theirs shrink the picture
-    by 12 or more pixels; the enlarged image is not rounded to 8 bits; the initialisation is MSRA's, for their
-    Gaussian of 0.001; and Adam trains all layers alike, where they had SGD with a tenth of the rate in the
-    last one.
+    What differs from the papers: it sees RGB in place of Y (the 2016 paper, §4.5, has both); its convolutions
+    are padded with zeros, where theirs shrink the picture by 12 or more pixels; the enlarged image is not
+    rounded to 8 bits; the initialisation is MSRA's, for their Gaussian of 0.001.
 
     Args:
-        in_channels: Channels of the LR image.
-        out_channels: Channels of the SR image.
+        in_channels, out_channels: Channels of the LR and of the SR image.
         num_features: Filters of the first layer; the second has half of them.
         kernels: Sides of the three layers' filters, odd; 9-1-5, 9-3-5 or 9-5-5 in the papers.
         scale: 1 (no enlargement), 2, 3, 4 or 8.
@@ -53,24 +50,11 @@ class SRCNN(nn.Module):
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        require_scale("SRCNN", scale)
-        require_count("SRCNN", in_channels=in_channels, out_channels=out_channels, num_features=num_features)
-        require_number("SRCNN", "init_scale", init_scale)
+        self.spec = checked_spec(SRCNN, locals())
         if num_features % 2:
             raise InputError(f"SRCNN: num_features={num_features} must be even: the second layer has half")
-        sides = _sides(kernels)
+        self.spec["arguments"]["kernels"] = sides = _sides(kernels)
         self.in_channels, self.out_channels, self.scale = in_channels, out_channels, scale
-        self.spec: dict[str, Any] = {
-            "architecture": "SRCNN",
-            "arguments": {
-                "in_channels": in_channels,
-                "out_channels": out_channels,
-                "num_features": num_features,
-                "kernels": sides,
-                "scale": scale,
-                "init_scale": init_scale,
-            },
-        }
         widths = (in_channels, num_features, num_features // 2, out_channels)
         self.extract, self.map, self.reconstruct = (
             nn.Conv2d(widths[layer], widths[layer + 1], side, padding=side // 2)

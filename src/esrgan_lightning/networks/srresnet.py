@@ -1,21 +1,18 @@
 """SRGAN's generator."""
 
 import math
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.blocks import (
     ResidualBlock,
+    check_colors,
+    checked_spec,
     conv3x3,
     pass_colors,
     pixel_shuffles,
-    require_colors,
-    require_count,
-    require_number,
-    require_scale,
     scaled_msra_init,
 )
 
@@ -25,23 +22,20 @@ class SRResNet(nn.Module):
     """SRGAN's generator SRResNet, with batch norm or without (Ledig et al. 2017, §2.1.1, fig. 4).
 
     f = PReLU(conv9×9(x)); f ← f + BN(conv(block_N(…block_1(f)))); per step: f ← PReLU(shuffle(conv(f)));
-    SR = conv9×9(f); BN where there is batch norm. This is the layout of the SRGAN paper: PReLU with one slope
-    per layer, biased convolutions, 9×9 first and last, nothing after the last.
-    ``batch_norm=False`` is the second step of ESRGAN's ablation (§4.4).
+    SR = conv9×9(f); BN where there is batch norm, one slope per PReLU. ``batch_norm=False`` is the second
+    step of ESRGAN's ablation (§4.4).
 
     1,545,238 parameters at x4 with the defaults; 1,549,462 with batch norm, SRGAN's own.
 
     Args:
-        in_channels: Channels of the LR image.
-        out_channels: Channels of the SR image.
+        in_channels, out_channels: Channels of the LR and of the SR image.
         num_features: Channels in the trunk.
         num_blocks: Residual blocks.
         scale: 1 (no step), 2 (×2), 3 (×3), 4 (×2 twice) or 8 (×2 thrice).
         batch_norm: As SRGAN has it; ESRGAN takes it out.
         init_scale: Factor on the MSRA initialisation's standard deviation, for all convolutions; 1 is none.
             Without batch norm the residual blocks need it small, or the features grow with depth.
-        bilinear_init: Start as an enlargement, bilinear at each step, as
-            :class:`~esrgan_lightning.networks.RRDBNet` does; no paper has it.
+        bilinear_init: As in :class:`~esrgan_lightning.networks.RRDBNet`.
 
     Shape:
         (B,in_channels,h,w) in [0,1] → (B,out_channels,s·h,s·w), not clamped.
@@ -62,27 +56,8 @@ class SRResNet(nn.Module):
         bilinear_init: bool = False,
     ) -> None:
         super().__init__()
-        require_scale("SRResNet", scale)
-        require_count("SRResNet", in_channels=in_channels, out_channels=out_channels)
-        require_count("SRResNet", num_features=num_features, num_blocks=num_blocks)
-        require_number("SRResNet", "init_scale", init_scale)
-        for name, value in (("batch_norm", batch_norm), ("bilinear_init", bilinear_init)):
-            if not isinstance(value, bool):
-                raise InputError(f"SRResNet: {name}={value!r} must be true or false")
+        self.spec = checked_spec(SRResNet, locals())
         self.in_channels, self.out_channels, self.scale = in_channels, out_channels, scale
-        self.spec: dict[str, Any] = {
-            "architecture": "SRResNet",
-            "arguments": {
-                "in_channels": in_channels,
-                "out_channels": out_channels,
-                "num_features": num_features,
-                "num_blocks": num_blocks,
-                "scale": scale,
-                "batch_norm": batch_norm,
-                "init_scale": init_scale,
-            },
-        }
-
         self.first = nn.Sequential(nn.Conv2d(in_channels, num_features, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
             *(ResidualBlock(num_features, batch_norm=batch_norm) for _ in range(num_blocks)),
@@ -93,7 +68,7 @@ class SRResNet(nn.Module):
         self.last = nn.Conv2d(num_features, out_channels, 9, padding=4)
         scaled_msra_init(self, init_scale)
         if bilinear_init:
-            require_colors("SRResNet", in_channels, out_channels, num_features)
+            check_colors("SRResNet", in_channels, out_channels, num_features)
             self._start_bilinear()
 
     @torch.no_grad()
@@ -116,9 +91,7 @@ class SRResNet(nn.Module):
                 phases = torch.stack((-shift.clamp(max=0), 1 - shift.abs(), shift.clamp(min=0)), 1)
                 kernels = torch.einsum("ai,bj->abij", phases, phases).flatten(0, 1)
                 pass_colors(conv, colors, kernels[:, None])
-        others = self.last.weight[:, colors:].clone()
-        pass_colors(self.last, colors, one)
-        self.last.weight[:, colors:] = others
+        pass_colors(self.last, colors, one, alone=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,in_channels,h,w) in [0,1] → (B,out_channels,s·h,s·w), not clamped."""

@@ -22,10 +22,9 @@ def dense_block(
 ) -> Tensor:
     """What :class:`~esrgan_lightning.networks.blocks.DenseBlock` computes.
 
-    The plain form keeps the input of each convolution for backward, that is each feature map up to five
-    times: num_features·5 + growth_channels·14 channels with their activations. Here the maps x, x1 … x4 are
-    kept once, num_features + growth_channels·4 channels, and put together again in backward: the saving of
-    memory-efficient DenseNets (Pleiss et al. 2017, §3), without their second run of the activations.
+    The plain form keeps num_features·5 + growth_channels·14 channels for backward. Here the maps x, x1 … x4
+    are kept once, num_features + growth_channels·4 channels, and put together again in backward: what
+    memory-efficient DenseNets save (Pleiss et al. 2017, §3), without their second run of the activations.
 
     Args:
         x: (B,num_features,h,w).
@@ -43,15 +42,13 @@ def dense_block(
     if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
         computes = torch.get_autocast_dtype(kind)
     fits = gpu_kernels and kind == "cuda" and x.dtype == computes and _kernels_fit(x, parameters[0])
-    block = _kernels() if fits else MemorySavingBlock
+    block: Any = MemorySavingBlock
+    if fits:
+        from esrgan_lightning.networks.dense.kernels import DenseBlockKernels  # Triton is there on GPUs alone
+
+        block = DenseBlockKernels
     out: Tensor = block.apply(x, beta, computes, *parameters)
     return out
-
-
-def _kernels() -> Any:
-    from esrgan_lightning.networks.dense.kernels import DenseBlockKernels  # Triton is there on GPUs alone
-
-    return DenseBlockKernels
 
 
 def _kernels_fit(x: Tensor, weight: Tensor | None) -> bool:

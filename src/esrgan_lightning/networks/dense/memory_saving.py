@@ -7,9 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from esrgan_lightning.networks.dense.second_derivative import refuse_second_derivative
-
 SLOPE = 0.2
+
+
+def refuse_second_derivative() -> None:
+    """Raises RuntimeError in a backward pass that records a graph: a block's gradient has none."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "create_graph=True reaches a dense block that saves memory, and whose gradient has no graph: "
+            "build the generator with memory_efficient=False"
+        )
 
 
 class MemorySavingBlock(torch.autograd.Function):
