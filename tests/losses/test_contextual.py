@@ -144,8 +144,3 @@ def test_equal_pictures_and_flat_ones_have_a_finite_gradient():
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         ContextualLoss(Toy(), **arguments)
-
-
-def test_pictures_of_different_shapes_are_refused():
-    with pytest.raises(InputError, match="shapes have to be equal"):
-        ContextualLoss(Toy())(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 5))

@@ -1,14 +1,12 @@
 """Perceptual losses by name: each argument reaches the backbone or the loss that it is meant for."""
 
-import inspect
-
 import pytest
 import torch
-from omegaconf import OmegaConf
+from hydra.utils import instantiate
 
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.losses import PerceptualLoss
+from esrgan_lightning.losses import PerceptualLoss, imagenet
 from esrgan_lightning.losses.imagenet import efficientnet_perceptual, vgg_perceptual
 from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
 
@@ -81,23 +79,12 @@ def test_wrong_arguments_are_refused(make, message):
         make()
 
 
-@pytest.mark.parametrize(
-    ("choice", "function"),
-    [
-        ("vgg19", vgg_perceptual),
-        ("vgg16", vgg_perceptual),
-        ("efficientnet_lite0", efficientnet_perceptual),
-    ],
-)
-def test_the_configurations_keys_are_the_functions_parameters(choice, function):
-    """Breaks if a key of conf/loss/perceptual is not taken, or a default differs from the function's."""
-    node = OmegaConf.to_container(compose(f"loss/perceptual={choice}").loss.perceptual)
-    assert node.pop("_target_").endswith(function.__name__)
-    parameters = inspect.signature(function).parameters
-    assert set(node) == set(parameters)
-    if choice != "vgg16":
-        for key, value in node.items():
-            default = parameters[key].default
-            assert value == (list(default) if isinstance(default, tuple) else default), key
-    else:
-        assert (node["arch"], node["layers"]) == ("vgg16", ["conv5_3"])
+@pytest.mark.parametrize("kind", ["perceptual", "contextual"])
+def test_the_configuration_says_what_the_functions_do_by_default(pair, kind):
+    """Breaks if a key of conf/loss is not taken, or a default differs from the function's."""
+    loss = instantiate(compose(f"loss/{kind}=efficientnet_lite0").loss[kind])
+    by_default = getattr(imagenet, f"efficientnet_{kind}")()
+    assert loss(*pair).item() == by_default(*pair).item()
+    for choice in ("vgg19", "vgg16")[: 1 + (kind == "perceptual")]:
+        cfg = compose(f"loss/{kind}={choice}", f"loss.{kind}.weights=random").loss[kind]
+        assert instantiate(cfg).features.backbone.layers == (*cfg.layers,)

@@ -1,7 +1,5 @@
 """Perceptual loss: value, gradient, and a backbone that no optimiser or checkpoint ever sees."""
 
-import copy
-
 import pytest
 import skimage.data
 import torch
@@ -50,31 +48,6 @@ def test_value_worked_out_by_hand(criterion, relative, expected):
     assert loss(sr, hr).item() == pytest.approx(expected)
 
 
-def test_before_activation_is_another_loss_than_after(shared, photos):
-    """The ladder's step "features before activation" would be no step at all."""
-    weights = shared("weights/vgg16_features_fp16.safetensors")
-    losses = {
-        layer: PerceptualLoss(VGGFeatures("vgg16", [layer], weights=weights))(*photos).item()
-        for layer in ("conv5_3", "relu5_3")
-    }
-    # most of conv5_3 is negative, and ReLU throws its differences away
-    assert losses["conv5_3"] > 2 * losses["relu5_3"] > 0
-
-
-def test_efficientnet_relative_is_each_layers_l1_over_its_mean_magnitude(photos):
-    sr, hr = photos
-    backbone = EfficientNetLite0Features()
-    a, b = backbone(sr), backbone(hr)
-    expected = sum((a[name] - b[name]).abs().mean() / b[name].abs().mean() for name in backbone.layers)
-
-    loss = PerceptualLoss(backbone, relative=True)
-
-    torch.testing.assert_close(loss(sr, hr), expected)
-    assert loss(hr, hr).item() == 0
-    # every layer weighs alike: without `relative` the first, of the largest magnitude, would drown the others
-    assert 0.1 < expected / len(backbone.layers) < 1.5
-
-
 def test_gradient_goes_to_sr_alone(photos):
     sr, hr = (x.clone().requires_grad_() for x in photos)
     backbone = EfficientNetLite0Features([0, 2])
@@ -85,13 +58,6 @@ def test_gradient_goes_to_sr_alone(photos):
     assert (sr.grad.abs().amax(dim=1) > 0).float().mean() > 0.9
     assert hr.grad is None
     assert all(p.grad is None for p in backbone.parameters())
-
-
-def test_gradient_is_that_of_finite_differences():
-    torch.manual_seed(0)
-    loss = PerceptualLoss(VGGFeatures("vgg16", ["conv1_2"], weights="random"), criterion="mse").double()
-    sr, hr = torch.rand(1, 3, 3, 3, dtype=torch.float64, requires_grad=True), torch.rand(1, 3, 3, 3).double()
-    assert torch.autograd.gradcheck(lambda x: loss(x, hr), (sr,))
 
 
 def test_the_backbone_is_no_part_of_the_parents_state_and_follows_its_moves():
@@ -110,27 +76,11 @@ def test_the_backbone_is_no_part_of_the_parents_state_and_follows_its_moves():
     assert loss.backbone.weight.is_meta
 
 
-@pytest.mark.gpu
-def test_the_backbone_follows_to_the_gpu(photos):
-    loss = PerceptualLoss(EfficientNetLite0Features(), relative=True)
-    on_cpu = loss(*photos)
-    parent = nn.Sequential(loss).cuda()
-    on_gpu = parent[0](*(x.cuda() for x in photos))
-    torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-3, atol=1e-3)
-
-
 def test_the_backbone_stays_frozen_in_a_training_parent():
     loss = PerceptualLoss(Toy())
     nn.Sequential(loss).train().requires_grad_(True)
     assert not loss.backbone.weight.requires_grad
     assert not loss.backbone.norm.training
-
-
-def test_a_copy_has_its_own_backbone():
-    loss = PerceptualLoss(Toy())
-    twin = copy.deepcopy(loss).double()
-    assert twin.backbone.weight.dtype == torch.float64
-    assert loss.backbone.weight.dtype == torch.float32
 
 
 def test_under_autocast_the_distance_is_summed_in_float32(photos):
@@ -141,11 +91,6 @@ def test_under_autocast_the_distance_is_summed_in_float32(photos):
     torch.testing.assert_close(found, loss(*photos), rtol=0.05, atol=0)
 
 
-def test_nan_is_not_hidden():
-    hr = torch.rand(1, 3, 4, 4)
-    assert PerceptualLoss(Toy())(torch.full_like(hr, torch.nan), hr).isnan()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -153,17 +98,13 @@ def test_nan_is_not_hidden():
         ({"layer_weights": {"triple": 1.0, "square": 1.0, "conv5_4": 1.0}}, "each layer needs one weight"),
         ({"layer_weights": {"triple": 1.0, "square": -1.0}}, "layer_weights.square=-1.0"),
         ({"criterion": "l2"}, "criterion=l2: expected one of l1, mse"),
+        ({"shift": 0}, "shift=0 must be at least 1"),
         ({"backbone": nn.Identity()}, "Identity: expected a network that names its `layers`"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         PerceptualLoss(**({"backbone": Toy()} | arguments))
-
-
-def test_pictures_of_different_shapes_are_refused():
-    with pytest.raises(InputError, match="shapes have to be equal"):
-        PerceptualLoss(Toy())(torch.zeros(1, 3, 4, 4), torch.zeros(2, 3, 4, 4))
 
 
 def test_shift_compares_each_sample_from_a_pixel_of_its_own_on():
@@ -177,8 +118,3 @@ def test_shift_compares_each_sample_from_a_pixel_of_its_own_on():
         for i, (top, left) in enumerate(corners)
     ]
     assert loss(sr, hr).item() == pytest.approx(torch.stack(expected).mean().item())
-
-
-def test_a_shift_of_less_than_one_is_refused():
-    with pytest.raises(InputError, match="shift=0 must be at least 1"):
-        PerceptualLoss(Toy(), shift=0)

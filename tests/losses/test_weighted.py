@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.losses import WeightedLoss
+from esrgan_lightning.losses import (
+    CharbonnierLoss,
+    ConsistencyLoss,
+    PerceptualLoss,
+    SimilarityLoss,
+    WeightedLoss,
+)
+from esrgan_lightning.networks.backbones import VGGFeatures
 
 PAPER = {"perceptual": 1.0, "adversarial": 5e-3, "pixel": 1e-2}
 
@@ -92,10 +99,21 @@ def test_a_given_term_that_is_missing_or_unknown_is_a_defect_of_the_caller():
         paper()(*pictures(), adversarial=torch.tensor(1.0), gan=torch.tensor(1.0))
 
 
-def test_broadcasting_is_refused():
+@pytest.mark.parametrize(
+    "loss",
+    [
+        WeightedLoss({"pixel": nn.L1Loss()}, {"pixel": 1.0}),
+        CharbonnierLoss(),
+        ConsistencyLoss(),
+        PerceptualLoss(VGGFeatures("vgg16", ["conv1_1"], weights="random")),
+        SimilarityLoss(nn.Identity()),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_broadcasting_is_refused(loss):
     """Torch's L1Loss would compare a batch of two with one picture after no more than a warning."""
     with pytest.raises(InputError, match="shapes have to be equal"):
-        paper()(torch.zeros(2, 3, 4, 4), torch.zeros(1, 3, 4, 4), adversarial=torch.tensor(1.0))
+        loss(torch.zeros(2, 3, 8, 8), torch.zeros(1, 3, 8, 8))
 
 
 def test_terms_are_summed_in_float32_under_autocast_and_nan_is_not_hidden():

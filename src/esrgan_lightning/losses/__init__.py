@@ -8,11 +8,10 @@ from esrgan_lightning.losses.adversarial import (
     StandardGAN,
     WassersteinGAN,
 )
-from esrgan_lightning.losses.consistency import ConsistencyLoss
 from esrgan_lightning.losses.contextual import ContextualLoss
 from esrgan_lightning.losses.penalty import GradientPenalty, R1Penalty
 from esrgan_lightning.losses.perceptual import PerceptualLoss
-from esrgan_lightning.losses.pixel import CharbonnierLoss
+from esrgan_lightning.losses.pixel import CharbonnierLoss, ConsistencyLoss
 from esrgan_lightning.losses.similarity import SimilarityLoss
 from esrgan_lightning.losses.weighted import WeightedLoss
 

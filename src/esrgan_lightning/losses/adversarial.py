@@ -5,12 +5,9 @@ E[·] is the mean over the mini-batch and, for a map, over its positions as well
 the mean over its own share: the mean of these, which is what is minimised, is the loss of the whole batch.
 Only what stands inside a nonlinear function has to be taken over the whole batch at once: :func:`batch_mean`.
 
-The stage calls ``generator_loss(real, fake)`` and ``discriminator_loss(real, fake)`` on any of the classes.
-In the discriminator's step ``fake`` comes from a detached picture; in the generator's step the picture
-carries its graph and the discriminator's parameters are frozen. Only ``needs_real_in_generator`` losses look
-at ``real`` in the generator's step: for the others the stage may pass None and save a pass of the
-discriminator. Each takes a ``penalty``, which the stage adds to the discriminator's loss, as it needs the
-discriminator itself (see :mod:`~esrgan_lightning.losses.penalty`).
+Only ``needs_real_in_generator`` losses look at ``real`` in the generator's step: for the others the stage may
+pass None and save a pass of the discriminator. Each takes a ``penalty``, which the stage adds to the
+discriminator's loss, as it needs the discriminator itself (see :mod:`~esrgan_lightning.losses.penalty`).
 """
 
 from dataclasses import dataclass
@@ -46,15 +43,9 @@ class AdversarialLoss(Protocol):
 def batch_mean(logits: Tensor) -> Tensor:
     """E[C(x)]: the mean over the batch of all processes and, for a map of logits, over its positions.
 
-    It carries gradient, to the logits of all processes. With W processes of b samples each, m = E[C(x)] over
-    all N = W·b samples enters the loss l_r of every process r. A logit c on process q moves L = (1/W) Σ_r l_r
-    in two ways, and one process with the whole batch would find both::
-
-        W · ∂L/∂c = ∂l_q/∂c (through c itself)  +  (1/N) Σ_r ∂l_r/∂m (through the mean, in all losses)
-
-    The sum over r is the backward pass of :func:`~esrgan_lightning.ops.distributed.mean_over_processes`, the
-    1/W is the average of the gradients. Without the sum, or with each process's own mean, W processes train
-    on another loss.
+    It carries gradient, to the logits of all W processes: the mean m over all N samples enters the loss l_r
+    of every process r, so that a logit c of process q has W · ∂L/∂c = ∂l_q/∂c + (1/N) Σ_r ∂l_r/∂m. Without
+    that sum, or with each process's own mean, several processes train on another loss L than one.
     """
     return mean_over_processes(at_least_float32(logits).mean())
 

@@ -22,9 +22,7 @@ class ContextualLoss(nn.Module):
     compares distributions of features, not positions: see :func:`contextual_loss`.
 
     Args:
-        backbone: As :class:`~esrgan_lightning.losses.features.FrozenFeatures` takes it; no optimiser and no
-            checkpoint sees it.
-        layer_weights: ``{name: w}``, one for each of the backbone's layers; None weighs each with 1.
+        backbone, layer_weights: As in :class:`~esrgan_lightning.losses.features.FrozenFeatures`.
         bandwidth: h, above 0.
         block: SR positions compared at a time, at least 1; a limit on memory alone.
 

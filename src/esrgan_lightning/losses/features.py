@@ -22,9 +22,8 @@ class Layer(NamedTuple):
 class FrozenFeatures(nn.Module):
     """Both pictures in the layers of a frozen network.
 
-    The network's parameters are no part of this module: they stay out of ``parameters()``, so out of
-    optimisers, and out of ``state_dict()``, so out of checkpoints. They still follow
-    ``.to(…)``.
+    The network is no part of this module's parameters or state: no optimiser and no checkpoint sees it. It
+    still follows ``.to(…)``.
 
     Args:
         backbone: A network from :mod:`esrgan_lightning.networks.backbones`, or any module whose forward maps

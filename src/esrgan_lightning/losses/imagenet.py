@@ -1,8 +1,13 @@
-"""Losses over ImageNet features by the name of their network, as ``loss/perceptual=…`` chooses them."""
+"""Losses over ImageNet features by the name of their network, as ``loss/perceptual=…`` chooses them.
+
+``layer_weights`` has one for each layer or block, 1 by default. ``weights`` is a local file; None takes
+torchvision's download for VGG, and the installed package's file for EfficientNet-Lite0. The other settings
+are those of :class:`PerceptualLoss` and :class:`ContextualLoss`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses.contextual import ContextualLoss
@@ -16,24 +21,11 @@ def vgg_perceptual(
     *,
     layer_weights: Sequence[float] | None = None,
     weights: str | Path | None = None,
-    criterion: Literal["l1", "mse"] = "l1",
-    relative: bool = False,
-    shift: int = 1,
+    **settings: Any,
 ) -> PerceptualLoss:
-    """VGG features; the paper's are VGG19's conv5_4, before activation (ESRGAN §3.3).
-
-    Args:
-        arch: vgg19 or vgg16.
-        layers: such as conv5_4 (before ReLU) or relu5_4 (after it).
-        layer_weights: one for each layer; 1 each by default.
-        weights: None for torchvision's download, or a local file.
-        criterion: l1 or mse.
-        relative: divide each layer's distance by the size of the HR features.
-        shift: as in :class:`PerceptualLoss`.
-    """
+    """VGG features such as conv5_4 (before ReLU; the paper's, ESRGAN §3.3) or relu5_4 (after it)."""
     backbone = VGGFeatures(arch, layers, weights=weights)
-    by_layer = _by_layer(layers, layer_weights)
-    return PerceptualLoss(backbone, by_layer, criterion=criterion, relative=relative, shift=shift)
+    return PerceptualLoss(backbone, _by_layer(layers, layer_weights), **settings)
 
 
 def efficientnet_perceptual(
@@ -41,25 +33,17 @@ def efficientnet_perceptual(
     *,
     layer_weights: Sequence[float] | None = None,
     weights: str | Path | None = None,
-    criterion: Literal["l1", "mse"] = "l1",
-    relative: bool = True,
     activated: bool = False,
-    shift: int = 4,
+    **settings: Any,
 ) -> PerceptualLoss:
-    """EfficientNet-Lite0 features, with real ImageNet weights from an installed package: no download.
+    """MBConv blocks 0 to 15 of EfficientNet-Lite0: linear outputs, so "before activation" by construction.
 
-    Args:
-        blocks: MBConv blocks, 0 to 15; their outputs are linear, so "before activation" by construction.
-        layer_weights: one for each block; 1 each by default.
-        weights: None for the package's file, or a local file.
-        criterion: l1 or mse.
-        relative: divide each block's distance by the size of the HR features, as the blocks' scales differ.
-        activated: a ReLU behind each block, to compare "after activation" with "before".
-        shift: as in :class:`PerceptualLoss`.
+    ``activated`` puts a ReLU behind each. ``relative`` is True by default, as the blocks' scales differ, and
+    ``shift`` is 4.
     """
     backbone = EfficientNetLite0Features(blocks, weights=weights, activated=activated)
-    by_block = _by_block(blocks, layer_weights)
-    return PerceptualLoss(backbone, by_block, criterion=criterion, relative=relative, shift=shift)
+    settings = {"relative": True, "shift": 4} | settings
+    return PerceptualLoss(backbone, _by_block(blocks, layer_weights), **settings)
 
 
 def vgg_contextual(
@@ -68,21 +52,11 @@ def vgg_contextual(
     *,
     layer_weights: Sequence[float] | None = None,
     weights: str | Path | None = None,
-    bandwidth: float = 0.5,
-    block: int = 1024,
+    **settings: Any,
 ) -> ContextualLoss:
-    """Contextual loss on VGG features; conv3_4 of VGG19 as for super-resolution (Mechrez et al. 2018).
-
-    Args:
-        arch: vgg19 or vgg16.
-        layers: such as conv3_4 (before ReLU) or relu3_4 (after it).
-        layer_weights: one for each layer; 1 each by default.
-        weights: None for torchvision's download, or a local file.
-        bandwidth: h.
-        block: positions compared at a time: a limit on memory alone.
-    """
+    """Contextual loss on VGG features; conv3_4 of VGG19 as for super-resolution (Mechrez et al. 2018)."""
     backbone = VGGFeatures(arch, layers, weights=weights)
-    return ContextualLoss(backbone, _by_layer(layers, layer_weights), bandwidth=bandwidth, block=block)
+    return ContextualLoss(backbone, _by_layer(layers, layer_weights), **settings)
 
 
 def efficientnet_contextual(
@@ -90,20 +64,11 @@ def efficientnet_contextual(
     *,
     layer_weights: Sequence[float] | None = None,
     weights: str | Path | None = None,
-    bandwidth: float = 0.5,
-    block: int = 1024,
+    **settings: Any,
 ) -> ContextualLoss:
-    """Contextual loss on EfficientNet-Lite0's features, which need no download.
-
-    Args:
-        blocks: MBConv blocks, 0 to 15; block 2 has a position for each 4×4 pixels, as VGG19's conv3_4.
-        layer_weights: one for each block; 1 each by default.
-        weights: None for the package's file, or a local file.
-        bandwidth: h.
-        block: positions compared at a time: a limit on memory alone.
-    """
+    """The same on EfficientNet-Lite0; block 2 has a position for each 4×4 pixels, as VGG19's conv3_4."""
     backbone = EfficientNetLite0Features(blocks, weights=weights)
-    return ContextualLoss(backbone, _by_block(blocks, layer_weights), bandwidth=bandwidth, block=block)
+    return ContextualLoss(backbone, _by_block(blocks, layer_weights), **settings)
 
 
 def _by_block(blocks: Sequence[int], weights: Sequence[float] | None) -> dict[str, float] | None:

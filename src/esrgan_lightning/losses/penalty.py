@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses._common import at_least_float32, check_weight
 
+Critic = Callable[[Tensor], Tensor]  # (B,3,H,W) → raw logits
 _STREAM = 8  # counter word of these draws; the lower ones are those of the data
 
 
@@ -30,13 +31,7 @@ class Penalty(Protocol):
         """λ."""
 
     def __call__(
-        self,
-        critic: Callable[[Tensor], Tensor],
-        real: Tensor,
-        fake: Tensor,
-        *,
-        numbers: Sequence[int],
-        step: int,
+        self, critic: Critic, real: Tensor, fake: Tensor, *, numbers: Sequence[int], step: int
     ) -> Tensor:
         """The penalty without its weight, a scalar of at least float32, with graph to the critic.
 
@@ -71,13 +66,7 @@ class GradientPenalty:
         check_weight("penalty.weight", self.weight)
 
     def __call__(
-        self,
-        critic: Callable[[Tensor], Tensor],
-        real: Tensor,
-        fake: Tensor,
-        *,
-        numbers: Sequence[int],
-        step: int,
+        self, critic: Critic, real: Tensor, fake: Tensor, *, numbers: Sequence[int], step: int
     ) -> Tensor:
         """E[(‖∇C(x̂)‖ − 1)²]."""
         share = torch.tensor([_uniform(self.seed, number, step) for number in numbers], dtype=torch.float64)
@@ -104,15 +93,9 @@ class R1Penalty:
         check_weight("penalty.weight", self.weight)
 
     def __call__(
-        self,
-        critic: Callable[[Tensor], Tensor],
-        real: Tensor,
-        fake: Tensor,
-        *,
-        numbers: Sequence[int],
-        step: int,
+        self, critic: Critic, real: Tensor, fake: Tensor, *, numbers: Sequence[int], step: int
     ) -> Tensor:
-        """E[‖∇C(x_r)‖²]; the other arguments are not looked at."""
+        """E[‖∇C(x_r)‖²]."""
         return _gradient(critic, at_least_float32(real)).flatten(1).square().sum(1).mean()
 
 
@@ -129,7 +112,7 @@ def check_image_by_image(discriminator: nn.Module) -> None:
         )
 
 
-def _gradient(critic: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def _gradient(critic: Critic, images: Tensor) -> Tensor:
     """∇C(x) of each image, (B,3,H,W), with graph to the critic's parameters."""
     images = images.detach().requires_grad_()
     with torch.autocast(images.device.type, enabled=False):

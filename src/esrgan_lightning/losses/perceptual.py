@@ -23,13 +23,8 @@ class PerceptualLoss(nn.Module):
     divided by the same distance of the HR features from zero (for L1: the mean magnitude of φ_l(hr)), so that
     layers of unlike scale weigh alike.
 
-    The backbone is held by a :class:`~esrgan_lightning.losses.features.FrozenFeatures`: no optimiser and no
-    checkpoint sees it.
-
     Args:
-        backbone: A network from :mod:`esrgan_lightning.networks.backbones`, or any module whose forward maps
-            an image to ``{name: features}`` and that lists these names in ``layers``. It is frozen here.
-        layer_weights: ``{name: w}``, one for each of the backbone's layers; None weighs each with 1.
+        backbone, layer_weights: As in :class:`~esrgan_lightning.losses.features.FrozenFeatures`.
         criterion: ``"l1"`` or ``"mse"``.
         relative: Divide each layer's distance by the size of the HR features.
         shift: Compare sample i of a batch from pixel (i mod shift, ⌊i/shift⌋ mod shift) on. A generator of

@@ -1,4 +1,4 @@
-"""Charbonnier loss; for L1 and MSE take ``torch.nn.L1Loss`` and ``torch.nn.MSELoss`` as they are."""
+"""Distances of pixels: Charbonnier's, and of the pictures shrunk again; torch has L1 and MSE."""
 
 import math
 from typing import final
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses._common import at_least_float32, check_same_shape
+from esrgan_lightning.ops import imresize
 
 
 @final
@@ -41,3 +42,32 @@ class CharbonnierLoss(nn.Module):
         check_same_shape(sr, hr)
         difference = at_least_float32(sr) - at_least_float32(hr)
         return (difference.square() + self.eps**2).sqrt().mean()
+
+
+@final
+class ConsistencyLoss(nn.Module):
+    """L = ‖↓SR − ↓HR‖₁, ↓ MATLAB's bicubic by 1/scale, in the mean over pixels.
+
+    ↓HR is the LR before its rounding to 8 bits, whatever else a degradation has done to the LR. The loss
+    holds colors and coarse structure, which a perceptual and an adversarial loss hardly feel, and leaves
+    details free: whatever averages out over scale × scale pixels costs nothing.
+
+    Args:
+        scale: Of the generator.
+
+    Shape:
+        sr, hr: (B,3,H,W), [0,1] → scalar, at least float32. Gradient flows to sr alone.
+
+    Raises:
+        InputError: Pictures of different shapes.
+    """
+
+    def __init__(self, scale: int = 4) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """The mean distance of the shrunk pictures."""
+        check_same_shape(sr, hr)
+        # Resizing is linear.
+        return imresize(at_least_float32(sr) - at_least_float32(hr).detach(), 1 / self.scale).abs().mean()

@@ -53,19 +53,10 @@ class SimilarityLoss(nn.Module):
 def lpips_loss(
     backbone: Literal["alex", "vgg", "squeeze"] = "alex", *, weights: str | Path | None = None
 ) -> SimilarityLoss:
-    """LPIPS as a loss.
-
-    Args:
-        backbone: alex, vgg or squeeze.
-        weights: A local file, or None for the bundled one (alex) or torchvision's download (vgg, squeeze).
-    """
+    """LPIPS as a loss; the arguments are those of :class:`LPIPSNetwork`."""
     return SimilarityLoss(LPIPSNetwork(backbone, weights=weights))
 
 
 def dists_loss(*, weights: str | Path | None = None) -> SimilarityLoss:
-    """DISTS as a loss.
-
-    Args:
-        weights: VGG16's: None for torchvision's download, or a local file.
-    """
+    """DISTS as a loss; the argument is that of :class:`DISTSNetwork`."""
     return SimilarityLoss(DISTSNetwork(weights=weights))
