@@ -5,13 +5,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
-from scipy.stats import spearmanr
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.metrics import NIQE, NaturalModel, fit_niqe, niqe
 from esrgan_lightning.metrics.niqe import _blocks
 from esrgan_lightning.metrics.niqe_model import gaussian_of, load_model, save_model, shipped
-from esrgan_lightning.ops import list_images, read_rgb, rgb_to_y
+from esrgan_lightning.ops import rgb_to_y
 
 
 def textured(seed, height=288, width=384):
@@ -42,25 +41,6 @@ def test_blocks_are_chosen_by_the_book():
     model = fit_niqe(iter(photos))
     np.testing.assert_allclose(model.mean, features.mean(0), rtol=1e-12)
     np.testing.assert_allclose(model.covariance, np.cov(features, rowvar=False), rtol=1e-9, atol=1e-12)
-
-
-def test_a_model_of_other_photos_ranks_images_as_the_authors_does(shared):
-    """Breaks if features are fitted in another order or scale than they are compared in."""
-    kodak = [read_rgb(path)[None] for path in list_images(shared("data/Kodak"))]
-    fitted = fit_niqe(kodak[:16])
-    seen = kodak[16]
-    small = torch.nn.functional.avg_pool2d(seen.float(), 3, 1).round().to(torch.uint8)
-    noise = torch.randn(seen.shape, generator=torch.Generator().manual_seed(0))
-    worse = [
-        seen,
-        small,
-        torch.nn.functional.avg_pool2d(seen.float(), 7, 1).round().to(torch.uint8),
-        (seen + 10 * noise).clamp(0, 255).to(torch.uint8),
-        (seen + 60 * noise).clamp(0, 255).to(torch.uint8),
-    ]
-    own, authors = ([niqe(image, model=model).item() for image in worse] for model in (fitted, shipped()))
-    assert min(own) == own[0]
-    assert spearmanr(own, authors).statistic > 0.8
 
 
 def test_a_file_gives_the_same_figures(tmp_path):

@@ -4,16 +4,19 @@ from esrgan_lightning.metrics.fidelity import (
     CONVENTION,
     PSNRRGB,
     PSNRY,
+    RMSERGB,
+    RMSEY,
     SSIMRGB,
     SSIMY,
     psnr_rgb,
     psnr_y,
+    rmse_rgb,
+    rmse_y,
     ssim_rgb,
     ssim_y,
 )
 from esrgan_lightning.metrics.niqe import NIQE, fit_niqe, niqe
 from esrgan_lightning.metrics.niqe_model import NaturalModel
-from esrgan_lightning.metrics.rmse import RMSERGB, RMSEY, rmse_rgb, rmse_y
 
 __all__ = [
     "CONVENTION",

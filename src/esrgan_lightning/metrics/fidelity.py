@@ -1,14 +1,13 @@
-"""PSNR and SSIM as the literature of super-resolution prints them."""
+"""PSNR, SSIM and RMSE as the literature of super-resolution prints them."""
 
-from abc import ABC, abstractmethod
-from typing import Any, final
+from typing import final
 
 import torch
 from kornia.metrics import ssim
 from torch import Tensor
-from torchmetrics import Metric
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics.mean import MeanFidelity
 from esrgan_lightning.ops import rgb_to_y, shave, to_uint8
 
 #: What every figure here means, to be printed under a table.
@@ -45,7 +44,7 @@ def psnr_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
     Source:
         The tables of ESRGAN (arXiv 1809.00219) and of the papers it compares with.
     """
-    return _psnr(*luma(*checked(sr, hr, crop)))
+    return _psnr(*_luma(*checked(sr, hr, crop)))
 
 
 def ssim_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
@@ -63,7 +62,7 @@ def ssim_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
         Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP
         2004, section III-B.
     """
-    return _ssim(*luma(*checked(sr, hr, crop)))
+    return _ssim(*_luma(*checked(sr, hr, crop)))
 
 
 def psnr_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
@@ -76,37 +75,25 @@ def ssim_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
     return _ssim(*checked(sr, hr, crop))
 
 
-class MeanFidelity(Metric, ABC):
-    """Mean of one of this module's figures over all images seen, on all processes.
+def rmse_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
+    """Root of the mean squared error of the luma, in levels of 0..255, one figure per image.
 
-    Args:
-        crop: pixels left out on each side; the literature takes the scale.
+    Preparation, arguments and errors as ``psnr_y``, which is 20 log10(255 / rmse_y). Of several images the
+    *squares* are averaged: √(mean over images of rmse_y²), see :class:`RMSEY`.
+
+    Returns:
+        (B,), float64, 0 where the two are identical.
+
+    Source:
+        The abscissa of the perception-distortion plane in Blau et al., "The 2018 PIRM challenge on perceptual
+        image super-resolution", section 2; its program measures Y without 4 pixels at each side.
     """
+    return _squared_error(*_luma(*checked(sr, hr, crop))).sqrt()
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    total: Tensor
-    count: Tensor
 
-    def __init__(self, crop: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.crop = crop
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-
-    @abstractmethod
-    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """The figure of each image of a batch, (B,)."""
-
-    def update(self, sr: Tensor, hr: Tensor) -> None:
-        """Add the images of a batch."""
-        self.total += self.measure(sr, hr).sum()
-        self.count += sr.shape[0]
-
-    def compute(self) -> Tensor:
-        """The mean over the images."""
-        return self.total / self.count
+def rmse_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
+    """As ``rmse_y``, over all channels of the 8-bit images."""
+    return _squared_error(*checked(sr, hr, crop)).sqrt()
 
 
 @final
@@ -145,6 +132,32 @@ class SSIMRGB(MeanFidelity):
         return ssim_rgb(sr, hr, self.crop)
 
 
+class _RootMeanSquare(MeanFidelity):
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        """The root of the mean over the images, as PIRM has it."""
+        return super().compute().sqrt()
+
+
+@final
+class RMSEY(_RootMeanSquare):
+    """√(mean of ``rmse_y``²) over all images seen, on all processes."""
+
+    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """The squared error of each image."""
+        return rmse_y(sr, hr, self.crop).square()
+
+
+@final
+class RMSERGB(_RootMeanSquare):
+    """√(mean of ``rmse_rgb``²) over all images seen, on all processes."""
+
+    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """The squared error of each image."""
+        return rmse_rgb(sr, hr, self.crop).square()
+
+
 def checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
     """Both as uint8, without the border."""
     if sr.shape != hr.shape:
@@ -154,16 +167,16 @@ def checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
     return shave(to_uint8(sr), crop), shave(to_uint8(hr), crop)
 
 
-def luma(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+def _luma(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
     """Y of both, in whole levels."""
     return rgb_to_y(sr, rounded=True), rgb_to_y(hr, rounded=True)
 
 
 def _psnr(sr: Tensor, hr: Tensor) -> Tensor:
-    return 10 * torch.log10(255**2 / squared_error(sr, hr))
+    return 10 * torch.log10(255**2 / _squared_error(sr, hr))
 
 
-def squared_error(sr: Tensor, hr: Tensor) -> Tensor:
+def _squared_error(sr: Tensor, hr: Tensor) -> Tensor:
     """The mean squared error of each image, (B,)."""
     return (sr.to(torch.float64) - hr.to(torch.float64)).square().mean((1, 2, 3))
 

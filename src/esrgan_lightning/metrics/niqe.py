@@ -4,18 +4,18 @@ import math
 import os
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.metrics.mean import MeanScore, luma_within
 from esrgan_lightning.metrics.niqe_model import NaturalModel, gaussian_of, load_model, shipped
-from esrgan_lightning.ops import imresize, rgb_to_y, shave, to_uint8
+from esrgan_lightning.ops import imresize
 
 _BLOCK = 96
 _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # neighbours: right, below, both diagonals
@@ -55,12 +55,10 @@ def niqe(image: Tensor, crop: int = 0, model: NaturalModel | None = None) -> Ten
 def fit_niqe(images: Iterable[Tensor], *, sharpness: float = 0.75) -> NaturalModel:
     """Fits NIQE's idea of natural to photos of your own, such as those that a model was trained on.
 
-    Of each photo the blocks of 96×96 count that are at least ``sharpness`` times as sharp as its sharpest, a
-    block's sharpness being the sum of its local standard deviations (section II.C of the paper).
-
     Args:
         images: photos one by one, as ``niqe`` takes them: (1, 3 or 1, H, W), in number at least dozens.
-        sharpness: T, 0 to 1.
+        sharpness: T, 0 to 1: those blocks of 96×96 count that are at least T times as sharp as their photo's
+            sharpest, by the sum of local standard deviations (section II.C of the paper).
 
     Raises:
         InputError: a photo below 96×192, a sharpness outside 0 to 1, or too few blocks in all.
@@ -75,7 +73,8 @@ def fit_niqe(images: Iterable[Tensor], *, sharpness: float = 0.75) -> NaturalMod
     return gaussian_of(chosen(image) for image in images)
 
 
-class NIQE(Metric):
+@final
+class NIQE(MeanScore):
     """Mean of ``niqe`` over all images seen, on all processes.
 
     Args:
@@ -86,34 +85,18 @@ class NIQE(Metric):
         InputError: the file cannot be read.
     """
 
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
     def __init__(self, crop: int = 0, model: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.crop, self.model = crop, load_model(model) if model else None
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+        super().__init__(crop, **kwargs)
+        self.model = load_model(model) if model else None
 
-    def update(self, sr: Tensor) -> None:
-        """Add the images of a batch, as in ``niqe``; ``sr`` is what the other metrics call them."""
-        found = niqe(sr, self.crop, self.model)
-        self.total += found[found.isfinite()].sum()
-        self.count += found.isfinite().sum()
-
-    def compute(self) -> Tensor:
-        """The mean over the images that have one; NaN if none has."""
-        return self.total / self.count
+    def measure(self, sr: Tensor) -> Tensor:
+        """``niqe`` of each image."""
+        return niqe(sr, self.crop, self.model)
 
 
 def _blocks(image: Tensor, crop: int) -> tuple[Tensor, Tensor]:
     """Of each image's blocks the features, (B,blocks,36), and the sharpness, (B,blocks)."""
-    if image.ndim != 4 or image.shape[1] not in (1, 3):
-        raise InputError(f"NIQE takes (B, 1 or 3, H, W), got {tuple(image.shape)}")
-    y = rgb_to_y(shave(to_uint8(image), crop), rounded=True)[:, 0]  # (B,H,W)
+    y = luma_within(image, crop, "NIQE")[:, 0]  # (B,H,W)
     rows, columns = y.shape[-2] // _BLOCK, y.shape[-1] // _BLOCK
     if rows * columns < 2:
         size = f"{y.shape[-2]}×{y.shape[-1]} (H×W)"
@@ -127,9 +110,7 @@ def _blocks(image: Tensor, crop: int) -> tuple[Tensor, Tensor]:
 
 def _tiles(x: Tensor, block: int) -> Tensor:
     """(B,H,W) → (B,blocks,block,block)."""
-    batch, height, width = x.shape
-    x = x.reshape(batch, height // block, block, width // block, block)
-    return x.transpose(2, 3).reshape(batch, -1, block, block)
+    return x.unfold(1, block, block).unfold(2, block, block).flatten(1, 2)
 
 
 def _features(normalised: Tensor, block: int) -> Tensor:
@@ -138,10 +119,8 @@ def _features(normalised: Tensor, block: int) -> Tensor:
     shape, left, right, _ = _fit(tiles)
     features = [shape, (left + right) / 2]
     for shift in _SHIFTS:
-        neighbours = tiles.roll(
-            shift, dims=(-2, -1)
-        )  # wraps around at the block's edges, as the authors' does
-        shape, left, right, mean = _fit(tiles * neighbours)
+        # Wraps around at the block's edges, as the authors' does.
+        shape, left, right, mean = _fit(tiles * tiles.roll(shift, dims=(-2, -1)))
         features += [shape, mean, left, right]
     return torch.stack(features, dim=-1)
 

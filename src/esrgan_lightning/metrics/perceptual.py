@@ -1,13 +1,13 @@
 """LPIPS and DISTS as figures of quality: of 8-bit pictures, without the border, as papers print them."""
 
-from abc import ABC
 from collections.abc import Callable
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from esrgan_lightning.metrics.fidelity import MeanFidelity, checked
+from esrgan_lightning.metrics.fidelity import checked
+from esrgan_lightning.metrics.mean import MeanFidelity
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
 
 
@@ -37,13 +37,9 @@ def lpips(sr: Tensor, hr: Tensor, crop: int, network: LPIPSNetwork) -> Tensor:
 
 
 def dists(sr: Tensor, hr: Tensor, crop: int, network: DISTSNetwork) -> Tensor:
-    """DISTS of each image: structure and texture of deep features; lower is better.
+    """DISTS of each image, as ``lpips``: structure and texture of deep features; lower is better.
 
-    Preparation, arguments and errors as ``lpips``; the images are not shrunk, as they are in the authors'
-    program.
-
-    Returns:
-        (B,), float64; 0 where the two are identical.
+    The images are not shrunk, as they are in the authors' program.
 
     Source:
         See :class:`~esrgan_lightning.networks.similarity.DISTSNetwork`.
@@ -51,7 +47,7 @@ def dists(sr: Tensor, hr: Tensor, crop: int, network: DISTSNetwork) -> Tensor:
     return _measure(sr, hr, crop, network)
 
 
-class MeanSimilarity(MeanFidelity, ABC):
+class MeanSimilarity(MeanFidelity):
     """Mean of a distance by a network over all images seen, on all processes.
 
     Args:
@@ -79,16 +75,10 @@ class MeanSimilarity(MeanFidelity, ABC):
 class LPIPS(MeanSimilarity):
     """Mean of ``lpips`` over all images seen, on all processes."""
 
-    def __init__(self, network: LPIPSNetwork, crop: int, **kwargs: Any) -> None:
-        super().__init__(network, crop, **kwargs)
-
 
 @final
 class DISTS(MeanSimilarity):
     """Mean of ``dists`` over all images seen, on all processes."""
-
-    def __init__(self, network: DISTSNetwork, crop: int, **kwargs: Any) -> None:
-        super().__init__(network, crop, **kwargs)
 
 
 @torch.no_grad()

@@ -2,17 +2,15 @@
 
 import logging
 import os
-from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from esrgan_lightning.errors import InputError, needs_extra
+from esrgan_lightning.metrics.mean import MeanScore, luma_within
 from esrgan_lightning.metrics.niqe import niqe
-from esrgan_lightning.ops import rgb_to_y, shave, to_uint8
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +85,7 @@ def ma(image: Tensor, crop: int, model: MaModel) -> Tensor:
     Source:
         See :class:`MaModel`.
     """
-    if image.ndim != 4 or image.shape[1] not in (1, 3):
-        raise InputError(f"Ma's score takes (B, 1 or 3, H, W), got {tuple(image.shape)}")
-    y = rgb_to_y(shave(to_uint8(image), crop), rounded=True)
+    y = luma_within(image, crop, "Ma's score")
     if min(y.shape[-2:]) < SMALLEST:
         size = f"{y.shape[-2]}×{y.shape[-1]} (H×W)"
         raise InputError(f"Ma's score needs {SMALLEST}×{SMALLEST} pixels within the border, got {size}")
@@ -121,45 +117,21 @@ def pi(image: Tensor, crop: int, model: MaModel) -> Tensor:
     return perceptual_index(ma(image, crop, model), niqe(image, crop))
 
 
-class MeanScore(Metric, ABC):
-    """Mean of a score that needs Ma's model over all images seen, on all processes.
+class _OfForests(MeanScore):
+    """Mean of a score that needs Ma's model.
 
     Args:
         crop: pixels left out on each side.
         weights: as in :class:`MaModel`; the model is no part of a ``state_dict``.
-
-    Raises:
-        InputError: as :class:`MaModel`.
     """
 
-    is_differentiable = False
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
     def __init__(self, crop: int, weights: str | os.PathLike[str] | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.crop, self.model = crop, MaModel(weights)
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-
-    @abstractmethod
-    def measure(self, sr: Tensor) -> Tensor:
-        """(B,C,H,W) → (B,)."""
-
-    def update(self, sr: Tensor) -> None:
-        """Add the images of a batch."""
-        found = self.measure(sr)
-        self.total += found[found.isfinite()].sum()
-        self.count += found.isfinite().sum()
-
-    def compute(self) -> Tensor:
-        """The mean over the images that have one; NaN if none has."""
-        return self.total / self.count
+        super().__init__(crop, **kwargs)
+        self.model = MaModel(weights)
 
 
 @final
-class Ma(MeanScore):
+class Ma(_OfForests):
     """Mean of ``ma`` over all images seen, on all processes."""
 
     higher_is_better = True
@@ -170,10 +142,8 @@ class Ma(MeanScore):
 
 
 @final
-class PI(MeanScore):
+class PI(_OfForests):
     """Mean of ``pi`` over all images seen, on all processes."""
-
-    higher_is_better = False
 
     def measure(self, sr: Tensor) -> Tensor:
         """PI of each."""
