@@ -8,36 +8,14 @@ import typer
 import esrgan_lightning
 from esrgan_lightning.cli.data import app as data
 from esrgan_lightning.cli.doctor import doctor
-from esrgan_lightning.cli.errors import one_line_errors, print_any_name
-from esrgan_lightning.cli.export import export
+from esrgan_lightning.cli.errors import Command, print_any_name
 from esrgan_lightning.cli.interpolate import alpha_sweep, interpolate
 from esrgan_lightning.cli.metrics import app as metrics
-from esrgan_lightning.cli.models import convert, inspect, models
-from esrgan_lightning.cli.push import push
-from esrgan_lightning.cli.report import report
-from esrgan_lightning.cli.runs import runs
+from esrgan_lightning.cli.models import convert, export, inspect, models
+from esrgan_lightning.cli.runs import push, report, runs
 from esrgan_lightning.cli.segment import segment
-from esrgan_lightning.cli.serve import serve
-from esrgan_lightning.cli.ui import ui
+from esrgan_lightning.cli.serve import serve, ui
 from esrgan_lightning.cli.upscale import upscale
-
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
-app.add_typer(data, name="data")
-app.command()(upscale)
-app.add_typer(metrics, name="metrics")
-app.command()(interpolate)
-app.command()(alpha_sweep)
-app.command()(models)
-app.command()(convert)
-app.command()(inspect)
-app.command()(export)
-app.command()(push)
-app.command()(report)
-app.command()(runs)
-app.command()(segment)
-app.command()(doctor)
-app.command()(ui)
-app.command()(serve)
 
 
 def _version(asked: bool) -> None:
@@ -46,7 +24,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version.")
@@ -55,7 +32,6 @@ def root(
     """ESRGAN: upscale photos, blend models, see the whole of it in a demo. Training: esrgan-train."""
 
 
-@app.command()
 def demo(
     minutes: Annotated[float, typer.Option(help="Time for both trainings together.")] = 5.0,
     sets_root: Annotated[Path | None, typer.Option(help="Folder with Set5/HR/… to evaluate on.")] = None,
@@ -64,11 +40,22 @@ def demo(
     """Train both stages on embedded photos, evaluate, blend, and draw the comparison."""
     from esrgan_lightning.cli.demo import run_demo
 
-    with one_line_errors("esrgan demo"):
-        run_demo(Path("runs") / name, minutes=minutes, sets_root=sets_root)
+    run_demo(Path("runs") / name, minutes=minutes, sets_root=sets_root)
+
+
+app = typer.Typer(
+    name="esrgan", callback=root, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False
+)
+app.add_typer(data, name="data")
+app.add_typer(metrics, name="metrics")
+for command in (
+    *(upscale, interpolate, alpha_sweep, models, convert, inspect, export),
+    *(push, report, runs, segment, doctor, ui, serve, demo),
+):
+    app.command(cls=Command)(command)
 
 
 def main() -> None:
     """Entry point of the console script."""
     print_any_name()
-    app()
+    app(prog_name="esrgan")

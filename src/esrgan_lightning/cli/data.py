@@ -1,7 +1,9 @@
 """``esrgan data``: the images of the literature, fetched, unpacked and checked; packs and shards."""
 
 import shlex
+import statistics
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,43 +12,43 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esrgan_lightning.cli.errors import complain, one_line_errors
+from esrgan_lightning.cli.errors import Command, complain
+from esrgan_lightning.cli.models import Overwrite
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import writing
+from esrgan_lightning.ops.progress import bars, tracked
+from esrgan_lightning.ops.tables import print_table
 
 if TYPE_CHECKING:
+    from esrgan_lightning.data import Pack
     from esrgan_lightning.data.catalog.sources import Source
 
 
 app = typer.Typer(no_args_is_help=True, help="Training and test images: what there is, get it, verify it.")
+command = partial(app.command, cls=Command)
 
 Root = Annotated[Path, typer.Option("--root", help="Folder that holds a folder per source.")]
 Table = Annotated[Path | None, typer.Option("--table", help="A TOML file with sources of your own.")]
 
 
-@app.command("list")
+@command("list")
 def show(
     root: Annotated[Path | None, typer.Option("--root", help="Tell which of them lie below it.")] = None,
     table: Table = None,
 ) -> None:
     """List the sources: how many images, how large a download, under which terms."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-
     from esrgan_lightning.data.catalog.install import installed
     from esrgan_lightning.data.catalog.sources import sources
 
-    with one_line_errors("esrgan data list"):
-        columns = ["name", "for", "images", "download", "licence", *(["there"] if root else [])]
-        grid = Grid(*columns)
-        for source in sources(table).values():
-            there = [] if root is None else ["yes" if installed(root, source) else "no"]
-            grid.add_row(
-                source.name, source.purpose, str(source.images), _size(source), source.licence, *there
-            )
-    Console().print(grid)
+    heads = ["name", "for", "images", "download", "licence", *(["there"] if root else [])]
+    rows = []
+    for source in sources(table).values():
+        there = [] if root is None else ["yes" if installed(root, source) else "no"]
+        rows.append([source.name, source.purpose, str(source.images), _size(source), source.licence, *there])
+    print_table(heads, rows)
 
 
-@app.command()
+@command()
 def get(
     names: Annotated[list[str], typer.Argument(help="Sources, as `esrgan data list` names them.")],
     root: Root,
@@ -61,26 +63,24 @@ def get(
     from esrgan_lightning.data.catalog.install import installed
     from esrgan_lightning.data.catalog.sources import find_source, sources
 
-    with one_line_errors("esrgan data get"):
-        known = sources(table)
-        wanted = list(dict.fromkeys(find_source(name, known) for name in names))
-        if path and len(wanted) != 1:
-            raise InputError("--path is the archive of one source: name that alone")
-        missing = []
-        for source in wanted:
-            folder = installed(root, source)
-            typer.echo(f"{source.name}: there already, {folder}" if folder else _terms(source, root))
-            missing += [] if folder else [source]
-        if missing and not yes and interactive() and not typer.confirm("Go on?"):
-            raise typer.Exit(1)
-        failed = bool(missing) and not _install_all(missing, root, path or [], keep_archives)
-    raise typer.Exit(2 if failed else 0)
+    known = sources(table)
+    wanted = list(dict.fromkeys(find_source(name, known) for name in names))
+    if path and len(wanted) != 1:
+        raise InputError("--path is the archive of one source: name that alone")
+    missing = []
+    for source in wanted:
+        folder = installed(root, source)
+        typer.echo(f"{source.name}: there already, {folder}" if folder else _terms(source, root))
+        missing += [] if folder else [source]
+    if missing and not yes and interactive() and not typer.confirm("Go on?"):
+        raise typer.Exit(1)
+    if missing and not _install_all(missing, root, path or [], keep_archives):
+        raise typer.Exit(2)
 
 
 def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: bool) -> bool:
     """Whether all of them could be had."""
     from esrgan_lightning.data.catalog.install import ARCHIVES, install, locked
-    from esrgan_lightning.ops.progress import bars
 
     failed, downloaded = False, list[Path]()
     with locked(root), _interruptible(root), bars() as report:
@@ -104,7 +104,7 @@ def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: b
     return not failed
 
 
-@app.command("verify")
+@command("verify")
 def check(
     what: Annotated[
         list[str] | None, typer.Argument(help="Sources, or packs; without any, all sources that are there.")
@@ -113,37 +113,31 @@ def check(
     table: Table = None,
 ) -> None:
     """Read every image again: number, lengths, hashes, pixels. Exit code 1 where something is broken."""
-    from esrgan_lightning.cli.packs import verify_pack
-
-    faults = []
-    with one_line_errors("esrgan data verify"):
-        packs = [Path(each) for each in what or () if Path(each).is_file()]
-        names = [each for each in what or () if not Path(each).is_file()]
-        if root is None and (names or not packs):
-            raise InputError("--root is not given: name the folder that holds the sources, or give packs")
-        for pack in packs:
-            faults += verify_pack(pack)
-        if root is not None:
-            faults += _verify_sources(names, root, table)
+    packs = [Path(each) for each in what or () if Path(each).is_file()]
+    names = [each for each in what or () if not Path(each).is_file()]
+    if root is None and (names or not packs):
+        raise InputError("--root is not given: name the folder that holds the sources, or give packs")
+    faults = [fault for pack in packs for fault in _verify_pack(pack)]
+    if root is not None:
+        faults += _verify_sources(names, root, table)
     for fault in faults:
         complain("esrgan data verify", fault)
-    raise typer.Exit(1 if faults else 0)
+    if faults:
+        raise typer.Exit(1)
 
 
 def _verify_sources(names: list[str], root: Path, table: Path | None) -> list[str]:
     from esrgan_lightning.data.catalog.install import folder_of, verify
     from esrgan_lightning.data.catalog.sources import find_source, sources
-    from esrgan_lightning.ops.progress import bars
 
-    known, faults = sources(table), []
-    wanted = [find_source(name, known) for name in names] if names else list(known.values())
-    folders = [(source, folder_of(root, source)) for source in wanted]
-    for source, folder in folders:
-        if names and folder is None:
+    known, faults, present = sources(table), list[str](), []
+    for source in [find_source(name, known) for name in names] or known.values():
+        if folder := folder_of(root, source):
+            present.append((source, folder))
+        elif names:
             raise InputError(
                 f"{source.title} is not below {root}: esrgan data get {source.name} --root {root}"
             )
-    present = [(source, folder) for source, folder in folders if folder is not None]
     if not present:
         raise InputError(f"{root} holds none of the sources: esrgan data get NAME --root {root}")
     with bars() as report:
@@ -154,7 +148,18 @@ def _verify_sources(names: list[str], root: Path, table: Path | None) -> list[st
     return faults
 
 
-@app.command("pack")
+def _verify_pack(path: Path) -> list[str]:
+    """A line for each photo whose bytes differ from its hash."""
+    from esrgan_lightning.data import Pack
+
+    found = Pack(path)
+    checked = tracked(found.damaged(), path.name, len(found))
+    faults = [f"{path}: {name} is damaged; make the pack again" for name, damaged in checked if damaged]
+    typer.echo(f"{path}: {'broken' if faults else 'whole'}, {len(found)} photos")
+    return faults
+
+
+@command("pack")
 def make_pack(
     sources: Annotated[list[Path], typer.Argument(help="Photos, and folders of them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The pack: NAME.safetensors.")],
@@ -162,23 +167,78 @@ def make_pack(
         bool, typer.Option("--skip-bad", help="Leave damaged images out, list them, and end with 1.")
     ] = False,
     threads: Annotated[int | None, typer.Option(help="That decode (default: one for each core).")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Decode photos once, into one file that training reads crops from. Continues after an interruption."""
-    from esrgan_lightning.cli.packs import pack_files
+    from esrgan_lightning.data import pack
 
-    with one_line_errors("esrgan data pack"), _interruptible(output.parent):
-        left_out = pack_files(sources, output, skip_bad=skip_bad, threads=threads, overwrite=overwrite)
-    raise typer.Exit(1 if left_out else 0)
+    with _interruptible(output.parent), writing(output, "; what is done is kept"):
+        made = pack(
+            sources, output, skip_bad=skip_bad, threads=threads, overwrite=overwrite, switch="--skip-bad"
+        )
+    typer.echo(f"{output}: {len(made)} photos, {output.stat().st_size / 1e6:.1f} MB")
+    if made.left_out:
+        raise typer.Exit(1)
 
 
-@app.command()
+@command()
+def shard(
+    packs: Annotated[list[Path], typer.Argument(help="What `esrgan data pack` has made.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="An empty folder for the shards.")],
+    tile: Annotated[int, typer.Option(help="Longest side of a tile, in pixels.")] = 480,
+    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles have in common.")] = 160,
+    chunk_mb: Annotated[float, typer.Option("--chunk-mb", help="About the size of a chunk, in MB.")] = 64.0,
+    min_side: Annotated[int, typer.Option(help="Leave out photos with a shorter side than this.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the order of the tiles.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Cut the photos of packs into shuffled chunks of tiles."""
+    from esrgan_lightning.data.shards import Shards, write_shards
+
+    cut = {"tile": tile, "overlap": overlap, "min_side": min_side}
+    with writing(output):
+        write_shards(packs, output, **cut, chunk_mb=chunk_mb, seed=seed, overwrite=overwrite)
+    tiles, sizes = Shards(output).tiles, [path.stat().st_size for path in output.glob("chunk-*.bin")]
+    typer.echo(f"{output}: {tiles} tiles in {len(sizes)} chunks, {sum(sizes) / 1e6:.1f} MB")
+
+
+@command()
 def stats(path: Annotated[Path, typer.Argument(help="A pack, or a folder of photos.")]) -> None:
     """Tell how many photos there are, how large, and of a pack its mean colour."""
-    from esrgan_lightning.cli.packs import print_stats
+    from esrgan_lightning.data import Pack
+    from esrgan_lightning.ops import image_size, list_images
 
-    with one_line_errors("esrgan data stats"):
-        print_stats(path)
+    pack = Pack(path) if path.is_file() else None
+    found = pack.sizes.tolist() if pack else map(image_size, list_images(path))
+    sizes = [(height, width) for height, width in found]
+    pixels = [height * width for height, width in sizes]
+    rows = [
+        ("photos", str(len(sizes))),
+        ("megapixels", f"{sum(pixels) / 1e6:.1f}"),
+        ("as a pack", f"{3 * sum(pixels) / 1e6:.1f} MB"),
+    ]
+    for label, choose in (("smallest", min), ("median", statistics.median_low), ("largest", max)):
+        height, width = sizes[pixels.index(choose(pixels))]
+        rows.append((label, f"{height}×{width} (H×W)"))
+    for patch in (128, 192, 256):
+        rows.append((f"smaller than patch {patch}", str(sum(min(size) < patch for size in sizes))))
+    print_table(["", str(path)], [*rows, *(_content(pack) if pack else ())])
+
+
+def _content(pack: "Pack") -> Iterator[tuple[str, str]]:
+    """Copies of a photo; mean and standard deviation of every eighth pixel of every eighth row."""
+    import numpy as np
+
+    if counts := Counter(pack.sha256.values()):
+        yield "copies of another photo", str(counts.total() - len(counts))
+    total, squares, count = np.zeros(3), np.zeros(3), 0
+    for index in range(len(pack)):
+        some = pack.photo(index)[::8, ::8].reshape(-1, 3).astype(np.float64)
+        total, squares, count = total + some.sum(0), squares + (some**2).sum(0), count + len(some)
+    mean = total / count
+    deviation = np.sqrt(squares / count - mean**2)
+    yield "mean RGB (0..255)", " ".join(f"{value:.1f}" for value in mean)
+    yield "standard deviation", " ".join(f"{value:.1f}" for value in deviation)
 
 
 def interactive() -> bool:
@@ -216,38 +276,3 @@ def _interruptible(root: Path) -> Iterator[None]:
         again = shlex.join(["esrgan", *sys.argv[1:]])
         complain("esrgan data", f"interrupted; what is done stays in {root}. To go on: {again}")
         sys.exit(130)
-
-
-@app.command()
-def shard(
-    packs: Annotated[list[Path], typer.Argument(help="What `esrgan data pack` has made.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="An empty folder for the shards.")],
-    tile: Annotated[int, typer.Option(help="Longest side of a tile, in pixels.")] = 480,
-    overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles have in common.")] = 160,
-    chunk_mb: Annotated[float, typer.Option("--chunk-mb", help="About the size of a chunk, in MB.")] = 64.0,
-    min_side: Annotated[
-        int, typer.Option("--min-side", help="Leave out photos with a shorter side than this.")
-    ] = 0,
-    seed: Annotated[int, typer.Option(help="Of the order of the tiles.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace shards that are there.")] = False,
-) -> None:
-    """Cut the photos of packs into shuffled chunks of tiles."""
-    from esrgan_lightning.data.shards import Shards, write_shards
-
-    with one_line_errors("esrgan data shard"):
-        try:
-            write_shards(
-                packs,
-                output,
-                tile=tile,
-                overlap=overlap,
-                chunk_mb=chunk_mb,
-                min_side=min_side,
-                seed=seed,
-                overwrite=overwrite,
-            )
-        except OSError as error:
-            raise InputError(f"{output} cannot be written: {error.strerror}") from error
-        tiles, chunks = Shards(output).tiles, list(output.glob("chunk-*.bin"))
-    size = sum(path.stat().st_size for path in chunks)
-    typer.echo(f"{output}: {tiles} tiles in {len(chunks)} chunks, {size / 1e6:.1f} MB")

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from io import TextIOWrapper
+from typing import Any
+
+from typer.core import TyperCommand
 
 from esrgan_lightning.config import check_words, expand_home_in_words
 from esrgan_lightning.errors import InputError
@@ -23,6 +26,15 @@ def one_line_errors(command: str) -> Iterator[None]:
     except InputError as error:
         complain(command, error)
         sys.exit(2)
+
+
+class Command(TyperCommand):
+    """A command of ``esrgan``: what the user got wrong is one line, as :func:`one_line_errors` has it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs it."""
+        with one_line_errors(ctx.command_path):
+            return super().invoke(ctx)
 
 
 def print_any_name() -> None:

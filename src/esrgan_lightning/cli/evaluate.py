@@ -1,18 +1,22 @@
 """``esrgan-evaluate``: models × sets."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
-from esrgan_lightning.cli.plane import asked_plane, blends, write_plane
 from esrgan_lightning.config import chosen_metrics, compose, expand_home
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import write_text, write_whole, writing
 from esrgan_lightning.weights.formats import format_of
 from esrgan_lightning.weights.names import model_path
+
+if TYPE_CHECKING:
+    from esrgan_lightning.evaluation import Plane
 
 
 def as_list(cfg: DictConfig, key: str, example: str) -> list[str]:
@@ -37,25 +41,15 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     against = None if cfg.against is None else Path(str(cfg.against))
     _check_early(names, root, against)
     # Imported here: `--help`, `--cfg job` and what is wrong so far are told at once.
-    from esrgan_lightning.evaluation import (
-        BICUBIC,
-        Gallery,
-        check_metrics,
-        compare,
-        evaluate,
-        find_set,
-        load_models,
-        print_comparison,
-        print_table,
-        read_results,
-    )
+    from esrgan_lightning import evaluation
+    from esrgan_lightning.inference import NetworkPair
 
-    if cfg.bicubic and BICUBIC not in names:
-        names.insert(0, BICUBIC)
+    if cfg.bicubic and evaluation.BICUBIC not in names:
+        names.insert(0, evaluation.BICUBIC)
     chosen = chosen_metrics(cfg.metrics)
     metrics = list(chosen)
-    check_metrics(metrics)
-    plane, ends = asked_plane(cfg, names)
+    evaluation.check_metrics(metrics)
+    plane, ends = _asked_plane(cfg, names)
     if plane:
         metrics += [metric for metric in (plane.x, plane.y) if metric not in metrics]
     given = {str(name): path for name, path in cfg.weights.items()}
@@ -64,20 +58,24 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             raise InputError(f"metrics: {name} has no setting {unknown[0]}: there is weights")
         given[name] = settings.get("weights", given.get(name))
     weights = {name: Path(str(path)) for name, path in given.items() if path is not None}
-    tolerances = {str(name): _tolerance(cfg, str(name)) for name in cfg.tolerances}
-    scale, processes = _count(cfg, "scale", least=1), _count(cfg, "processes", least=1)
-    tile = None if cfg.tile is None else _count(cfg, "tile", least=1)
-    overlap = _count(cfg, "overlap", least=0)
+    tolerances = {str(name): float(_number(cfg, f"tolerances.{name}", 0)) for name in cfg.tolerances}
+    scale, processes = _count(cfg, "scale", 1), _count(cfg, "processes", 1)
+    tile = None if cfg.tile is None else _count(cfg, "tile", 1)
+    tiling = {"device": cfg.device, "tile": tile, "overlap": _count(cfg, "overlap", 0)}
     out, folder = _output(as_list(cfg, "out", "evaluation.json")[0])
-    gallery = Gallery(_count(cfg, "crop", least=1), _count(cfg, "crops", least=1)) if folder else None
-    earlier = None if against is None else read_results(against)
+    gallery = evaluation.Gallery(_count(cfg, "crop", 1), _count(cfg, "crops", 1)) if folder else None
+    earlier = None if against is None else evaluation.read_results(against)
     if against is not None and against.resolve() == out.resolve():
         raise InputError(f"out={out} would replace what is compared with: give another out=")
-    sets = {name.lower(): find_set(root, name, scale) for name in as_list(cfg, "sets", "[set5,set14]")}
-    models = load_models(names, scale, device=cfg.device, tile=tile, overlap=overlap)
+    wanted = as_list(cfg, "sets", "[set5,set14]")
+    sets = {name.lower(): evaluation.find_set(root, name, scale) for name in wanted}
+    models = evaluation.load_models(names, scale, **tiling)
     if plane and ends:
-        models |= blends(plane, ends, scale, device=cfg.device, tile=tile, overlap=overlap)
-    results = evaluate(
+        pair = NetworkPair.read(*ends, scale=scale, **tiling)
+        if pair.warning:
+            print(f"esrgan-evaluate: warning: {pair.warning}", file=sys.stderr)
+        models |= {name: pair.at(alpha) for name, alpha in plane.curve.items() if 0 < alpha < 1}
+    results = evaluation.evaluate(
         models,
         sets,
         scale=scale,
@@ -87,13 +85,26 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         processes=processes,
         gallery=gallery,
     )
-    print_table(results, metrics, scale=scale)
-    _write(out, results, metrics, scale, gallery)
+    evaluation.print_table(results, metrics, scale=scale)
+    evaluation.write_json(out, results)
+    written = [out]
+    if gallery is not None:
+        for suffix, text in {
+            ".csv": evaluation.csv_table(results, metrics),
+            ".md": evaluation.markdown_table(results, metrics, scale=scale),
+            ".tex": evaluation.latex_table(results, metrics, scale=scale),
+            ".html": evaluation.html_page(results, gallery, metrics, scale=scale),
+        }.items():
+            written.append(out.with_suffix(suffix))
+            write_text(written[-1], text)
     if plane:
-        write_plane(out, results, plane, scale=scale)
+        written.append(out.with_name(f"{out.stem}_plane.png"))
+        with writing(written[-1]):
+            write_whole(written[-1], evaluation.plane_png(results, plane, scale=scale))
+    print(f"written: {', '.join(map(str, written))}")
     if earlier is not None:
-        comparison = compare(results, earlier, tolerances)
-        print_comparison(comparison)
+        comparison = evaluation.compare(results, earlier, tolerances)
+        evaluation.print_comparison(comparison)
         if comparison.failed:
             sys.exit(1)
     return results
@@ -121,6 +132,47 @@ def _check_early(names: list[str], root: Path, against: Path | None) -> None:
         raise InputError(f"against={against} cannot be read: there is no such file")
 
 
+def _asked_plane(cfg: DictConfig, names: Sequence[str]) -> "tuple[Plane | None, list[Path]]":
+    """What ``plot=plane`` draws, and the files at the ends of its curve; (None, []) where none is asked for.
+
+    Raises:
+        InputError: Another plot, metrics that do not serve, or a curve that is not between two of the models.
+    """
+    from esrgan_lightning.evaluation import BICUBIC, Plane, unique_names
+
+    if cfg.plot is None:
+        return None, []
+    if cfg.plot != "plane":
+        raise InputError(f"plot={cfg.plot}: known is plane")
+    settings = cfg.plane
+    if not isinstance(settings.regions, bool):
+        raise InputError(f"plane.regions={settings.regions} must be true or false")
+    axes = str(settings.x), str(settings.y)
+    if settings.curve is None:
+        return Plane(*axes, regions=settings.regions), []
+    given = settings.curve if isinstance(settings.curve, ListConfig) else [settings.curve]
+    short = dict(zip(names, unique_names(names), strict=True))
+    shown = {model_path(name): short[name] for name in names if name != BICUBIC}
+    ends = [model_path(str(name), key="plane.curve=") for name in given if name != BICUBIC]
+    if len(set(ends)) != 2 or len(given) != 2 or not all(end in shown and end.is_file() for end in ends):
+        asked = ",".join(map(str, given))
+        raise InputError(f"plane.curve=[{asked}]: give two of models= that are networks, by name or file")
+    between = {f"α {alpha:g}": alpha for alpha in _alphas(settings.alphas)}
+    curve = {shown[ends[0]]: 0.0, **between, shown[ends[1]]: 1.0}
+    if len({*shown.values(), *between}) < len(shown) + len(between):
+        raise InputError(f"plane.curve: a model has one of the names {', '.join(between)}: rename its file")
+    return Plane(*axes, curve, regions=settings.regions), ends
+
+
+def _alphas(given: Any) -> list[float]:
+    """Those between 0 and 1, ascending; the ends are models themselves."""
+    values = list(given) if isinstance(given, ListConfig) else [given]
+    numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in values)
+    if not numbers or len(set(values)) < len(values) or not all(0 <= each <= 1 for each in values):
+        raise InputError(f"plane.alphas={given}: give numbers from 0 to 1, each once")
+    return sorted(float(each) for each in values if 0 < each < 1)
+
+
 def _output(given: str) -> tuple[Path, bool]:
     """The JSON file, and whether it lies in a folder made for all that there is to write."""
     out = Path(given)
@@ -131,42 +183,17 @@ def _output(given: str) -> tuple[Path, bool]:
     return out, False
 
 
-def _write(out: Path, results: dict[str, Any], metrics: list[str], scale: int, gallery: Any) -> None:
-    from esrgan_lightning.evaluation import (
-        csv_table,
-        html_page,
-        latex_table,
-        markdown_table,
-        write_json,
-        write_text,
-    )
-
-    write_json(out, results)
-    written = [out]
-    if gallery is not None:
-        for suffix, text in {
-            ".csv": csv_table(results, metrics),
-            ".md": markdown_table(results, metrics, scale=scale),
-            ".tex": latex_table(results, metrics, scale=scale),
-            ".html": html_page(results, gallery, metrics, scale=scale),
-        }.items():
-            written.append(out.with_suffix(suffix))
-            write_text(written[-1], text)
-    print(f"written: {', '.join(map(str, written))}")
+def _count(cfg: DictConfig, key: str, least: int) -> int:
+    if isinstance(cfg[key], float):
+        raise InputError(f"{key}={cfg[key]} must be a whole number, at least {least}")
+    return int(_number(cfg, key, least))
 
 
-def _count(cfg: DictConfig, key: str, *, least: int) -> int:
-    value = cfg[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{key}={value} must be a whole number, at least {least}")
+def _number(cfg: DictConfig, key: str, least: int) -> float:
+    value = OmegaConf.select(cfg, key)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= least:
+        raise InputError(f"{key}={value} must be a number, at least {least}")
     return value
-
-
-def _tolerance(cfg: DictConfig, name: str) -> float:
-    value = cfg.tolerances[name]
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
-        raise InputError(f"tolerances.{name}={value} must be a number, at least 0")
-    return float(value)
 
 
 @hydra.main(config_path="pkg://esrgan_lightning.conf", config_name="evaluate", version_base="1.3")

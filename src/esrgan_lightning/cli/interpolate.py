@@ -1,15 +1,15 @@
 """``esrgan interpolate`` and ``esrgan alpha-sweep``: what lies between models."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from esrgan_lightning.cli.errors import one_line_errors
-from esrgan_lightning.cli.models import MODEL_HELP, SCALE_HELP, complete_model, existing_model
+from esrgan_lightning.cli.models import MODEL_HELP, Device, Scale, complete_model, existing_model
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import writing
+from esrgan_lightning.ops.tables import print_table
 
 
 def interpolate(
@@ -25,31 +25,26 @@ def interpolate(
         float | None, typer.Option(help="Share of the second model, 0 to 1. [default: 0.8]")
     ] = None,
     weights: Annotated[str | None, typer.Option(help="A share for each model, as 0.5,0.3,0.2.")] = None,
-    scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
+    scale: Scale = None,
 ) -> None:
     """Blend models: θ = (1−α)·θ_PSNR + α·θ_GAN (ESRGAN §3.4), or Σ w·θ of several."""
-    with one_line_errors("esrgan interpolate"):
-        files = [existing_model(model) for model in models]
-        from esrgan_lightning.weights.interpolation import ancestry_warning, blend_files, interpolate_files
+    files = [existing_model(model) for model in models]
+    from esrgan_lightning.weights.interpolation import ancestry_warning, blend_files, interpolate_files
 
-        if output.resolve() in (file.resolve() for file in files):
-            raise InputError(f"{output} is one of the models: choose another name with -o")
-        try:
-            if weights is not None:
-                if alpha is not None:
-                    raise InputError("--alpha and --weights say the same: give one of them")
-                blend_files(files, numbers(weights, "--weights"), output, scale=scale)
-            elif len(models) != 2:
-                raise InputError(
-                    f"{len(models)} models: --alpha blends two; give --weights for another number"
-                )
-            else:
-                share = 0.8 if alpha is None else alpha
-                written = interpolate_files(files[0], files[1], share, output, scale=scale)
-                if warning := ancestry_warning(*written["interpolation"]["parents"]):
-                    typer.echo(f"esrgan interpolate: warning: {warning}", err=True)
-        except OSError as error:
-            raise InputError(f"{output} cannot be written: {error.strerror}") from error
+    if output.resolve() in (file.resolve() for file in files):
+        raise InputError(f"{output} is one of the models: choose another name with -o")
+    if weights is None and len(models) != 2:
+        raise InputError(f"{len(models)} models: --alpha blends two; give --weights for another number")
+    if weights is not None and alpha is not None:
+        raise InputError("--alpha and --weights say the same: give one of them")
+    with writing(output):
+        if weights is not None:
+            blend_files(files, numbers(weights, "--weights"), output, scale=scale)
+        else:
+            share = 0.8 if alpha is None else alpha
+            written = interpolate_files(files[0], files[1], share, output, scale=scale)
+            if warning := ancestry_warning(*written["interpolation"]["parents"]):
+                typer.echo(f"esrgan interpolate: warning: {warning}", err=True)
     typer.echo(f"written: {output}")
 
 
@@ -66,52 +61,50 @@ def alpha_sweep(
         list[str] | None,
         typer.Option(help="METRIC=FILE: ImageNet features for lpips_vgg, dists … (default: a download)."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
+    device: Device = None,
     tile: Annotated[
         int | None, typer.Option(help="Side of the squares processed one by one, LR pixels.")
     ] = None,
-    scale: Annotated[int | None, typer.Option(help=SCALE_HELP)] = None,
+    scale: Scale = None,
 ) -> None:
     """Show what lies between two models: a strip of pictures, curves, an animation, figures."""
-    with one_line_errors("esrgan alpha-sweep"):
-        values, names = steps(alphas), [name.strip() for name in metrics.split(",")]
-        ends = [existing_model(psnr), existing_model(gan)]
-        from esrgan_lightning.evaluation.alpha_pictures import animation, curves, strip
-        from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep as sweep_over
-        from esrgan_lightning.evaluation.alpha_sweep import as_json
-        from esrgan_lightning.evaluation.report import write_json
-        from esrgan_lightning.evaluation.sets import TestPair
-        from esrgan_lightning.ops import list_images, write_image
-        from esrgan_lightning.ops.files import write_whole
-        from esrgan_lightning.weights.interpolation import ancestry_warning, load_compatible
+    values, names = steps(alphas), [name.strip() for name in metrics.split(",")]
+    ends = [existing_model(psnr), existing_model(gan)]
+    from esrgan_lightning.evaluation.alpha_pictures import animation, curves, strip
+    from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep as sweep_over
+    from esrgan_lightning.evaluation.alpha_sweep import as_json
+    from esrgan_lightning.evaluation.report import write_json
+    from esrgan_lightning.evaluation.sets import TestPair
+    from esrgan_lightning.ops import list_images, write_image
+    from esrgan_lightning.ops.files import write_whole
+    from esrgan_lightning.weights.interpolation import ancestry_warning, load_compatible
 
-        files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
-        (first, second), spec, parents = load_compatible(ends, scale=scale)
-        if warning := ancestry_warning(*parents):
-            typer.echo(f"esrgan alpha-sweep: warning: {warning}", err=True)
-        pairs = [TestPair(file, None, str(file)) for file in files]
-        found = sweep_over(
-            (first, second),
-            spec,
-            pairs,
-            alphas=values,
-            metrics=names,
-            device=device,
-            tile=tile,
-            weights=named_files(features or []),
-        )
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            write_image(output / "strip.png", strip(found))
-            write_whole(
-                output / "curves.png", curves(found, f"{ends[0].name} → {ends[1].name}, {len(files)} images")
-            )
-            for kind in ("gif", "webp"):
-                write_whole(output / f"sweep.{kind}", animation(found, kind.upper()))
-        except OSError as error:
-            raise InputError(f"{output} cannot be written: {error.strerror}") from error
-        write_json(output / "sweep.json", as_json(found, [psnr, gan]))
-    _print(found.alphas, found.values)
+    files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
+    (first, second), spec, parents = load_compatible(ends, scale=scale)
+    if warning := ancestry_warning(*parents):
+        typer.echo(f"esrgan alpha-sweep: warning: {warning}", err=True)
+    pairs = [TestPair(file, None, str(file)) for file in files]
+    found = sweep_over(
+        (first, second),
+        spec,
+        pairs,
+        alphas=values,
+        metrics=names,
+        device=device,
+        tile=tile,
+        weights=named_files(features or []),
+    )
+    title = f"{ends[0].name} → {ends[1].name}, {len(files)} images"
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        write_image(output / "strip.png", strip(found))
+        write_whole(output / "curves.png", curves(found, title))
+        for kind in ("gif", "webp"):
+            write_whole(output / f"sweep.{kind}", animation(found, kind.upper()))
+    write_json(output / "sweep.json", as_json(found, [psnr, gan]))
+    figures = [[f"{value:.4f}" for value in row] for row in zip(*found.values.values(), strict=True)]
+    rows = [[f"{alpha:g}", *row] for alpha, row in zip(found.alphas, figures, strict=True)]
+    print_table(["α", *found.values], rows)
     typer.echo(f"written: {output}/strip.png, curves.png, sweep.gif, sweep.webp, sweep.json")
 
 
@@ -158,13 +151,3 @@ def steps(text: str) -> list[float]:
     if not 0 < count <= 100:
         raise InputError(f"--alphas {text}: that is {count} steps, 1 to 100 are possible")
     return [round(start + index * step, 10) for index in range(count + 1)]
-
-
-def _print(alphas: Sequence[float], values: dict[str, list[float]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("α", *values)
-    for index, alpha in enumerate(alphas):
-        table.add_row(f"{alpha:g}", *(f"{row[index]:.4f}" for row in values.values()))
-    Console(file=sys.stdout).print(table)

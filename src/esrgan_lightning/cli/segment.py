@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from esrgan_lightning.cli.errors import complain, one_line_errors
+from esrgan_lightning.cli.errors import complain
+from esrgan_lightning.cli.models import Device
+from esrgan_lightning.cli.targets import targets
 from esrgan_lightning.errors import InputError
 
 COMMAND = "esrgan segment"
@@ -35,44 +37,36 @@ def segment(
     lr: Annotated[
         bool, typer.Option("--lr", help="The photos are LR already: for esrgan upscale --maps.")
     ] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
+    device: Device = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make maps anew that are there.")] = False,
 ) -> None:
     """Tell for each pixel of the LR photo how likely it is sky, water, grass …: a file for each photo."""
-    from esrgan_lightning.cli.targets import targets
+    pairs = targets(photos, output, "", ".safetensors")
+    from esrgan_lightning.data.maps import write_maps
+    from esrgan_lightning.inference.upscaler import find_device
+    from esrgan_lightning.networks import OUTDOOR_CLASSES
+    from esrgan_lightning.networks.segmentation import Segmentation
+    from esrgan_lightning.ops import imresize, modcrop, read_rgb, to_float
+    from esrgan_lightning.ops.progress import tracked
 
-    with one_line_errors(COMMAND):
-        pairs = targets(photos, output, "", ".safetensors")
-        from rich.console import Console
-        from rich.progress import track
-
-        from esrgan_lightning.data.maps import write_maps
-        from esrgan_lightning.inference.upscaler import find_device
-        from esrgan_lightning.networks import OUTDOOR_CLASSES
-        from esrgan_lightning.networks.segmentation import Segmentation
-        from esrgan_lightning.ops import imresize, modcrop, read_rgb, to_float
-
-        todo = [pair for pair in pairs if overwrite or not pair[1].exists()]
-        where = find_device(device)
-        net = Segmentation(
-            classes=_words("--classes", classes) or OUTDOOR_CLASSES,
-            network=network,
-            weights=weights,
-            categories=_words("--categories", categories),
-            groups=_groups(group),
-            enlarge=scale,
-        )
-        console = Console(stderr=True)
-        for source, target in track(
-            todo, "photos", console=console, disable=not console.is_terminal, transient=True
-        ):
-            photo = read_rgb(source)
-            small = photo if lr else imresize(modcrop(photo, scale), 1 / scale)
-            write_maps(target, net(to_float(small)[None].to(where))[0].cpu(), net.classes)
-            print(target)
-        if len(todo) < len(pairs):
-            there = len(pairs) - len(todo)
-            complain(COMMAND, f"{there} of {len(pairs)} were there already: --overwrite makes them anew")
+    todo = [pair for pair in pairs if overwrite or not pair[1].exists()]
+    where = find_device(device)
+    net = Segmentation(
+        classes=_words("--classes", classes) or OUTDOOR_CLASSES,
+        network=network,
+        weights=weights,
+        categories=_words("--categories", categories),
+        groups=_groups(group),
+        enlarge=scale,
+    )
+    for source, target in tracked(todo, "photos"):
+        photo = read_rgb(source)
+        small = photo if lr else imresize(modcrop(photo, scale), 1 / scale)
+        write_maps(target, net(to_float(small)[None].to(where))[0].cpu(), net.classes)
+        print(target)
+    if len(todo) < len(pairs):
+        there = len(pairs) - len(todo)
+        complain(COMMAND, f"{there} of {len(pairs)} were there already: --overwrite makes them anew")
 
 
 def _words(option: str, text: str | None) -> list[str] | None:

@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from esrgan_lightning.cli.errors import one_line_errors
-from esrgan_lightning.cli.models import MODEL_HELP, complete_model, existing_model
+from esrgan_lightning.cli.models import MODEL_HELP, Device, complete_model, existing_model
 from esrgan_lightning.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,72 +65,54 @@ def upscale(
     maps: Annotated[
         Path | None, typer.Option(help="Folder of `esrgan segment --lr`, for a model that takes maps.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 … (default: a GPU if any).")] = None,
+    device: Device = None,
     model_scale: Annotated[
         int | None, typer.Option(help="Only for files of other tools that do not tell their scale.")
     ] = None,
 ) -> None:
     """Enlarge images. What is there already is skipped, so that a stopped run goes on where it stopped."""
-    with one_line_errors("esrgan upscale"):
-        piped = Path("-") in inputs
-        if piped and (len(inputs) > 1 or output not in (None, Path("-"))):
-            raise InputError(
-                "- reads one image from stdin and writes one to stdout: give it alone, without -o"
-            )
-        file = existing_model(model, key="--model ", onnx=True)
-        from esrgan_lightning.cli.targets import result_suffix, targets
+    piped = Path("-") in inputs
+    if piped and (len(inputs) > 1 or output not in (None, Path("-"))):
+        raise InputError("- reads one image from stdin and writes one to stdout: give it alone, without -o")
+    file = existing_model(model, key="--model ", onnx=True)
+    from esrgan_lightning.cli.targets import result_suffix, targets
 
-        if not piped and output is None:
-            output = Path("upscaled")
-        extension = result_suffix(format, output, quality)
-        pairs = (
-            []
-            if piped or output is None
-            else targets(inputs, output, suffix, extension, keep_extension=keep_extension)
-        )
-        whole = _tile(tile)
-        # What is wrong so far is told at once: torch takes seconds.
-        from esrgan_lightning.cli.upscaling import Job, map_files, upscale_files, upscale_stdin
-        from esrgan_lightning.inference import Upscaler
+    folder = output or Path("upscaled")
+    extension = result_suffix(format, None if piped else folder, quality)
+    pairs = [] if piped else targets(inputs, folder, suffix, extension, keep_extension=keep_extension)
+    whole = _tile(tile)
+    # What is wrong so far is told at once: torch takes seconds.
+    from esrgan_lightning.cli.upscaling import Job, map_reader, upscale_files, upscale_stdin
+    from esrgan_lightning.inference import Upscaler
 
-        job = Job(extension, quality=quality, overwrite=overwrite, manifest=manifest)
-        job.check(piped)
-        upscaler = Upscaler(
-            file,
-            device=device,
-            tile=whole,
-            overlap=overlap,
-            scale=scale,
-            tta=tta,
-            back_projection=back_projection,
-            pre_pad=pre_pad,
-            precision=precision,  # type: ignore[arg-type]  # checked there
-            model_scale=model_scale,
-            alpha_rgb=alpha_rgb,  # type: ignore[arg-type]  # checked there
-            notice=lambda line: typer.echo(f"esrgan upscale: {line}", err=True),
-        )
-        sources = [source for source, _ in pairs]
-        job = replace(job, maps=map_files(upscaler.generator, maps, inputs, sources, piped=piped))
-        settings = {
-            "tile": tile,
-            "overlap": overlap,
-            "tta": tta,
-            "precision": precision,
-            "back_projection": back_projection,
-            "pre_pad": pre_pad,
-            "alpha_rgb": alpha_rgb,
-        }
-        code = upscale_stdin(upscaler, job) if piped else upscale_files(upscaler, pairs, job, file, settings)
+    job = Job(extension, quality=quality, overwrite=overwrite, manifest=manifest)
+    job.check(piped)
+    settings: dict[str, Any] = {
+        "overlap": overlap,
+        "tta": tta,
+        "precision": precision,
+        "back_projection": back_projection,
+        "pre_pad": pre_pad,
+        "alpha_rgb": alpha_rgb,
+    }
+    upscaler = Upscaler(
+        file,
+        device=device,
+        tile=whole,
+        scale=scale,
+        model_scale=model_scale,
+        notice=lambda line: typer.echo(f"esrgan upscale: {line}", err=True),
+        **settings,
+    )
+    sources = [source for source, _ in pairs]
+    job = replace(job, maps=map_reader(upscaler.generator, maps, inputs, sources, piped=piped))
+    about = {"tile": tile, **settings}
+    code = upscale_stdin(upscaler, job) if piped else upscale_files(upscaler, pairs, job, file, about)
     raise typer.Exit(code)
 
 
 def _tile(text: str) -> "Tile":
-    if text == "none":
-        return None
-    if text == "auto":
-        return "auto"
-    if text == "exact":
-        return "exact"
-    if text.isdecimal():
-        return int(text)
+    known: dict[str, Tile] = {"none": None, "auto": "auto", "exact": "exact"}
+    if text in known or text.isdecimal():
+        return known[text] if text in known else int(text)
     raise InputError(f"--tile {text} must be auto, exact, none, or a number of LR pixels")

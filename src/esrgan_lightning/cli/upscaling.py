@@ -33,47 +33,39 @@ from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops import to_uint8
 from esrgan_lightning.ops.codecs import SRGB_CHUNKS
 from esrgan_lightning.ops.encode import DEEP, OPAQUE, RGB_ONLY, check_format
-from esrgan_lightning.ops.files import FORMATS, write_whole
+from esrgan_lightning.ops.files import FORMATS, write_whole, writing
 from esrgan_lightning.ops.image import Photo, encode_image, read_photo
 
-
-@final
-@dataclass(frozen=True)
-class MapFiles:
-    """The file of each picture's maps, and the classes that they must have."""
-
-    paths: Mapping[Path, Path]
-    classes: Sequence[str]
-
-    def read(self, source: Path, pixels: Tensor) -> Tensor:
-        """The maps of a picture (C,h,w), (K,h,w) uint8.
-
-        Raises:
-            InputError: as :func:`~esrgan_lightning.data.maps.read_maps`.
-        """
-        height, width = pixels.shape[-2:]
-        return torch.from_numpy(read_maps(self.paths[source], self.classes, height, width))
+COMMAND = "esrgan upscale"
+#: The most bytes that are taken from standard input.
+MAX_STDIN = 2**30
+#: The most LR pixels of pictures that go through the network together.
+BATCH = 2**15
+# Pixels of a result from which on it is written before the network goes on: memory holds one such.
+_LARGE = 2**26
+#: A picture's file and its pixels (C,h,w) → its maps (K,h,w), uint8.
+MapReader = Callable[[Path, Tensor], Tensor]
 
 
-def map_files(
+def map_reader(
     generator: nn.Module,
     folder: Path | None,
     inputs: Sequence[Path],
     sources: Sequence[Path],
     *,
     piped: bool = False,
-) -> MapFiles | None:
+) -> MapReader | None:
     """Finds the maps of all pictures before any work; None for a generator that takes none.
 
     Args:
-        generator: which says by its classes what it takes.
+        generator: Says by its classes what it takes.
         folder: ``--maps``: a file for each picture, in subfolders as the pictures are.
-        inputs: as the user gave them.
-        sources: the pictures found there.
-        piped: whether the picture comes from stdin.
+        inputs: As the user gave them.
+        sources: The pictures found there.
+        piped: Whether the picture comes from stdin.
 
     Raises:
-        InputError: maps are missing, or not wanted.
+        InputError: Maps are missing, or not wanted.
     """
     classes = conditions_of(generator)
     if folder is not None and not classes:
@@ -89,16 +81,7 @@ def map_files(
     for source in sources:
         if not paths[source].is_file():
             raise InputError(f"{paths[source]} is missing, the maps of {source}: see `esrgan segment --lr`")
-    return MapFiles(paths, classes)
-
-
-COMMAND = "esrgan upscale"
-#: The most bytes that are taken from standard input.
-MAX_STDIN = 2**30
-#: The most LR pixels of pictures that go through the network together.
-BATCH = 2**15
-# Pixels of a result from which on it is written before the network goes on: memory holds one such.
-_LARGE = 2**26
+    return lambda source, pixels: torch.from_numpy(read_maps(paths[source], classes, *pixels.shape[-2:]))
 
 
 @final
@@ -111,14 +94,14 @@ class Job:
         quality: Of lossy formats, 1 to 100.
         overwrite: Whether a result that is there is made anew.
         manifest: File of JSON lines that records are added to.
-        maps: Those of each picture, for a model that takes maps.
+        maps: Reads those of a picture, for a model that takes maps.
     """
 
     extension: str
     quality: int | None = None
     overwrite: bool = False
     manifest: Path | None = None
-    maps: MapFiles | None = None
+    maps: MapReader | None = None
 
     def check(self, piped: bool) -> None:
         """Raises InputError, before any work, for what cannot come to an end."""
@@ -127,10 +110,8 @@ class Job:
         if piped and sys.stdout.isatty():
             raise InputError("stdout is a terminal: send the image to a file with > FILE")
         if self.manifest is not None:
-            try:
+            with writing(self.manifest):
                 self.manifest.open("a").close()
-            except OSError as error:
-                raise InputError(f"--manifest {self.manifest} cannot be written: {error.strerror}") from error
 
 
 def upscale_stdin(upscaler: Upscaler, job: Job) -> int:
@@ -296,7 +277,7 @@ def _groups(upscaler: Upscaler, items: Sequence[_Item], job: Job) -> Iterator[li
             item.notes = tuple(_notes(photo, job.extension))
             item.photo = photo = _fitted(photo, job.extension, upscaler)
             item.facts["size"] = list(photo.pixels.shape[-2:])
-            item.maps = job.maps.read(item.source, photo.pixels) if job.maps else None
+            item.maps = job.maps(item.source, photo.pixels) if job.maps else None
         if group and _kind(group[0]) != _kind(item):
             yield group
             group = []

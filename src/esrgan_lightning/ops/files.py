@@ -63,6 +63,25 @@ def write_whole(
         partial.write_bytes(data)
 
 
+@contextmanager
+def writing(path: Path, more: str = "") -> Iterator[None]:
+    """Within the block an OSError becomes an InputError: ``path`` cannot be written, why, and ``more``."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}{more}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 as :func:`whole_file` does.
+
+    Raises:
+        InputError: The file cannot be written there.
+    """
+    with writing(path):
+        write_whole(path, text.encode(errors="backslashreplace"))
+
+
 def as_text(path: str | os.PathLike[str]) -> str:
     r"""A path or message as text that UTF-8 holds, with ``/``: what is none in a name stands as ``\udcNN``.
 

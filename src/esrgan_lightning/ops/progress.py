@@ -1,8 +1,11 @@
 """How far long work is: bars on a terminal."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Report(Protocol):
@@ -37,3 +40,16 @@ def bars() -> Iterator[Report]:
             progress.update(tasks[what], completed=done, total=total, amount=amount)
 
         yield report
+
+
+def tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
+    """The items, with a bar that goes when all are done, where both outputs are a terminal.
+
+    rich sends either of them through its terminal: a file would get less than it should.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    shown = console.is_terminal and sys.stdout.isatty()
+    return track(items, what, total, console=console, disable=not shown, transient=True)

@@ -1,0 +1,70 @@
+"""Tables on the terminal, as CSV and as Markdown: what stands in a cell is text, whatever it looks like."""
+
+import csv
+import io
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    title: str = "",
+    figures: Collection[str] = (),
+    whole: Collection[str] = (),
+    console: "Console | None" = None,
+    **style: Any,
+) -> None:
+    """Prints a table; long texts are folded, never cut.
+
+    Args:
+        heads: Of the columns.
+        rows: Of strings, or of ``rich.text.Text``.
+        title: Above it.
+        figures: Heads of the columns that stand to the right, unbroken.
+        whole: Of further columns that are not broken.
+        console: By default standard output.
+        **style: As of ``rich.table.Table``.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title) if title else None, **style)
+    for head in heads:
+        justify: Literal["right", "left"] = "right" if head in figures else "left"
+        no_wrap = head in figures or head in whole
+        table.add_column(Text(head), justify=justify, no_wrap=no_wrap, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    (console or Console()).print(table)
+
+
+def csv_text(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Full figures, empty for None; a text that a spreadsheet would compute gets an apostrophe before it."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    for row in (heads, *rows):
+        texts = [f"'{cell}" if isinstance(cell, str) and cell[:1] in set("=+-@") else cell for cell in row]
+        writer.writerow(texts)
+    return file.getvalue()
+
+
+def markdown(text: object) -> str:
+    r"""A text in which nothing is markup, or ends a cell.
+
+    >>> markdown("my_set | <b>")
+    'my\\_set \\| \\<b\\>'
+    """
+    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(str(text).split()))
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, figures: int = 0) -> str:
+    """Cells that are Markdown already; the last ``figures`` columns stand to the right."""
+    rule = ["---"] * (len(heads) - figures) + ["---:"] * figures
+    return "".join(f"| {' | '.join(row)} |\n" for row in [heads, rule, *rows])
