@@ -82,11 +82,3 @@ def test_the_image_and_the_project_name_the_same_python_and_extras():
     assert f"Python :: {version}" in project
     extras = re.search(r'"\.\[(.+)\]"', text)[1].split(",")
     assert all(re.search(rf"^{extra} = \[", project, flags=re.MULTILINE) for extra in extras)
-
-
-def test_the_devcontainer_sets_up_by_our_own_command():
-    config = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text("utf-8"))
-    assert config["postCreateCommand"] == "make setup"
-    assert config["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"] == (
-        ".venv/bin/python"
-    )

@@ -101,6 +101,7 @@ def test_the_wheel_holds_what_it_should(wheel):
         "esrgan_lightning/metrics/niqe_pristine.npz",
         "esrgan_lightning/metrics/NIQE_PRISTINE.md",
         "esrgan_lightning/networks/ALEXNET_FEATURES.md",
+        "esrgan_lightning/ops/base.html",
         "esrgan_lightning/report/page.html",
         ALEXNET,
         *(

@@ -1,8 +1,6 @@
 """``esrgan``: what the commands are and how they speak."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,20 +23,6 @@ def test_help_names_every_command():
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
-def test_the_console_script_answers_without_loading_torch():
-    """`--help` and shell completion are typed all the time; torch takes seconds."""
-    script = Path(sys.executable).parent / "esrgan"
-    assert script.exists()
-    code = (
-        "import sys; from esrgan_lightning.cli.app import main; sys.argv[1:] = ['upscale', '--help']\n"
-        "try: main()\n"
-        "finally: print('torch' in sys.modules, file=sys.stderr)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "--suffix" in result.stdout
-    assert result.stderr.strip() == "False"
-
-
 def test_input_errors_are_one_line_and_code_2(capsys):
     with pytest.raises(SystemExit) as exit_info, one_line_errors("tool"):
         raise InputError("first\nsecond")
@@ -53,21 +37,17 @@ def test_defects_keep_their_traceback():
         run_hydra("tool", lambda: 1 / 0)
 
 
+READ = OverrideParseException("init=a=b", "no viable alternative\nSee https://")
+ADDED = ConfigCompositionException("Could not override 'x'.\nTo append to your config use +x=1")
+FOUND = MissingConfigException("Could not find 'a/b'\n\nAvailable:\n\tc\nConfig search path:\n\tlong")
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (
-            OverrideParseException("init=a=b", "no viable alternative\nSee https://"),
-            "init=a=b cannot be read: ",
-        ),
-        (
-            ConfigCompositionException("Could not override 'x'.\nTo append to your config use +x=1"),
-            "Could not override 'x'. (`tool --cfg job` shows every key and value)",
-        ),
-        (
-            MissingConfigException("Could not find 'a/b'\n\nAvailable:\n\tc\nConfig search path:\n\tlong"),
-            "Could not find 'a/b' Available: c (",
-        ),
+        (READ, "init=a=b cannot be read: "),
+        (ADDED, "Could not override 'x'. (`tool --cfg job` shows every key and value)"),
+        (FOUND, "Could not find 'a/b' Available: c ("),
     ],
 )
 def test_what_hydra_refuses_is_one_line_and_code_2(error, line, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""``esrgan data`` as it is typed, against a server on the loopback with archives of the real layout."""
+"""``esrgan data`` as it is typed; sources come from a server on the loopback."""
 
 import sys
 import tomllib
@@ -6,31 +6,19 @@ import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 from tiny_source import HR, at, source, toml, zipped
-from typer.testing import CliRunner
+from typed import esrgan
 
 from esrgan_lightning.cli import data
-from esrgan_lightning.cli.app import app
+from esrgan_lightning.data import Pack, Shards
 from esrgan_lightning.data.catalog import sources as table_module
+from esrgan_lightning.data.packing import PackWriter
 
 TABLE = Path(table_module.__file__).with_name("sources.toml")
-
-
-@pytest.fixture
-def esrgan(monkeypatch):
-    """Runs ``esrgan ARGUMENTS``; gives the exit code and the two outputs, in one line each."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["esrgan", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.stdout, result.stderr
-
-    return run
 
 
 @pytest.fixture
@@ -65,7 +53,7 @@ def selfexsr(shared, tmp_path, server):
 
 
 @pytest.mark.slow  # bicubic on 19 photos
-def test_from_the_download_to_the_published_figure(selfexsr, server, tmp_path, esrgan, monkeypatch):
+def test_from_the_download_to_the_published_figure(selfexsr, server, tmp_path, monkeypatch):
     """Bicubic on Set5 x4 is 28.42 dB and on Set14 26.00 dB throughout the literature (SRCNN, PAMI 2016)."""
     from esrgan_lightning.cli.evaluate import run as evaluate
     from esrgan_lightning.config import compose
@@ -91,22 +79,26 @@ def test_from_the_download_to_the_published_figure(selfexsr, server, tmp_path, e
     assert results["set14"]["bicubic"]["psnr_y"] == pytest.approx(26.0, abs=0.02)
 
 
-def test_an_unknown_source_or_a_wrong_table_is_one_line(esrgan, tmp_path):
-    code, _, err = esrgan("data", "get", "set55", "--root", tmp_path)
-    assert code == 2
-    assert err.startswith("esrgan data get: no source is called 'set55'; there are ")
-    assert err.count("\n") == 1
+def test_what_is_wrong_is_one_line(tmp_path):
     table = tmp_path / "mine.toml"
     table.write_text("[mine]\nimages = 'many'\n")
-    code, _, err = esrgan("data", "list", "--table", table)
-    assert code == 2
-    assert f"{table}: mine." in err
-    code, _, err = esrgan("data", "get", "set5", "set14", "--root", tmp_path, "--path", table)
-    assert code == 2
-    assert "--path is the archive of one source" in err
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/letter.txt").touch()
+    root = ("--root", tmp_path)
+    for words, told in (
+        (("get", "set55", *root), "no source is called 'set55'; there are "),
+        (("list", "--table", table), f"{table}: mine."),
+        (("get", "set5", "set14", *root, "--path", table), "--path is the archive of one source"),
+        (("verify", "set5"), "--root is not given"),
+        (("verify", "set5", *root), f"esrgan data get set5 --root {tmp_path}"),
+        (("shard", table, "-o", tmp_path / "s"), "mine.toml"),
+    ):
+        code, _, error = esrgan("data", *words)
+        assert (code, error.count("\n"), told in error) == (2, 1, True), error
+        assert error.startswith(f"esrgan data {words[0]}: ")
 
 
-def test_what_is_only_to_be_had_by_hand_says_how_and_the_others_still_come(esrgan, tiny, tmp_path):
+def test_what_is_only_to_be_had_by_hand_says_how_and_the_others_still_come(tiny, tmp_path):
     root = tmp_path / "root"
     code, out, err = esrgan("data", "get", "manga109", "tiny", "--root", root, "--table", tiny)
     assert code == 2
@@ -116,7 +108,7 @@ def test_what_is_only_to_be_had_by_hand_says_how_and_the_others_still_come(esrga
     assert not (root / "archives").exists(), "nothing is left of what was unpacked"
 
 
-def test_verify_ends_with_1_where_a_file_is_broken(esrgan, tiny, tmp_path):
+def test_verify_ends_with_1_where_a_file_is_broken(tiny, tmp_path):
     root = tmp_path / "root"
     assert esrgan("data", "get", "tiny", "--root", root, "--table", tiny)[0] == 0
     code, out, err = esrgan("data", "verify", "tiny", "--root", root, "--table", tiny)
@@ -127,12 +119,9 @@ def test_verify_ends_with_1_where_a_file_is_broken(esrgan, tiny, tmp_path):
     assert code == 1
     assert "tiny: broken" in out
     assert err == f"esrgan data verify: {root / 'Tiny/HR/a.png'} has 1 bytes, not {len(HR['top/hr/a.png'])}\n"
-    code, _, err = esrgan("data", "verify", "set5", "--root", root)
-    assert code == 2
-    assert f"esrgan data get set5 --root {root}" in err
 
 
-def test_archives_are_kept_when_asked_and_never_taken_from_the_user(esrgan, tiny, tmp_path, server):
+def test_archives_are_kept_when_asked_and_never_taken_from_the_user(tiny, tmp_path, server):
     kept = tmp_path / "kept"
     assert esrgan("data", "get", "tiny", "--root", kept, "--table", tiny, "--keep-archives")[0] == 0
     mine = kept / "archives/tiny.zip"
@@ -142,7 +131,7 @@ def test_archives_are_kept_when_asked_and_never_taken_from_the_user(esrgan, tiny
     assert (mine.exists(), len(server.requests)) == (True, before)
 
 
-def test_a_terminal_is_asked_first(esrgan, tiny, tmp_path, monkeypatch):
+def test_a_terminal_is_asked_first(tiny, tmp_path, monkeypatch):
     """Elsewhere nobody could answer; --yes answers beforehand."""
     asked = []
     monkeypatch.setattr(data, "interactive", lambda: True)
@@ -154,13 +143,86 @@ def test_a_terminal_is_asked_first(esrgan, tiny, tmp_path, monkeypatch):
     assert len(asked) == 1
 
 
-def test_ctrl_c_tells_how_to_go_on(esrgan, tmp_path, monkeypatch):
-    from esrgan_lightning.data.catalog import install as module
-
+def test_ctrl_c_tells_how_to_go_on(tmp_path, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "install", interrupted)
-    code, _, err = esrgan("data", "get", "set5", "--root", tmp_path / "my sets", "--yes")
+    monkeypatch.setattr("esrgan_lightning.data.catalog.install.install", interrupted)
+    words = ["data", "get", "set5", "--root", str(tmp_path / "my sets"), "--yes"]
+    monkeypatch.setattr(sys, "argv", ["esrgan", *words])
+    code, _, err = esrgan(*words)
     assert code == 130
     assert f"To go on: esrgan data get set5 --root '{tmp_path / 'my sets'}' --yes" in err
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name, size, colour in (("a", (130, 200), 10), ("b", (200, 300), 30), ("c", (130, 200), 10)):
+        Image.fromarray(np.full((*size, 3), colour, np.uint8)).save(tmp_path / f"photos/{name}.png")
+    return tmp_path / "photos"
+
+
+def test_a_pack_is_made_and_damage_is_told_by_photo(folder, tmp_path):
+    """Breaks if damage inside the pixels passes, or the exit code does not tell."""
+    path = tmp_path / "p.safetensors"
+    code, out, _ = esrgan("data", "pack", folder, "-o", path, "--threads", 1)
+    assert (code, out, len(Pack(path))) == (0, f"{path}: 3 photos, 0.3 MB\n", 3)
+    assert esrgan("data", "verify", path) == (0, f"{path}: whole, 3 photos\n", "")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 255
+    path.write_bytes(data)
+    told = f"esrgan data verify: {path}: c.png is damaged; make the pack again\n"
+    assert esrgan("data", "verify", path) == (1, f"{path}: broken, 3 photos\n", told)
+    path.write_bytes(data[:-1])
+    code, _, err = esrgan("data", "verify", path)
+    assert (code, "truncated or damaged" in err) == (2, True)
+
+
+def test_bad_images_are_listed_and_the_exit_code_tells(folder, tmp_path, caplog):
+    (folder / "b.png").write_bytes(b"not an image")
+    code, out, err = esrgan("data", "pack", folder, "-o", tmp_path / "p")
+    assert (code, out) == (2, "")
+    assert "b.png is not a readable image" in err
+    assert "--skip-bad leaves it out" in err
+    code, out, _ = esrgan("data", "pack", folder, "-o", tmp_path / "p", "--skip-bad")
+    assert (code, "2 photos" in out) == (1, True)
+    assert "left out b.png: b.png is not a readable image" in caplog.text
+
+
+def test_a_full_disk_is_one_line(folder, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(PackWriter, "add", full)
+    code, _, err = esrgan("data", "pack", folder, "-o", tmp_path / "p")
+    assert code == 2
+    assert err.endswith("p cannot be written: No space left on device; what is done is kept\n")
+
+
+def test_stats_of_a_folder_and_of_its_pack(folder, tmp_path):
+    """Breaks if sizes, the count of small photos, copies or the mean colour are computed wrongly."""
+
+    def stats(path):
+        code, out, _ = esrgan("data", "stats", path)
+        assert code == 0
+        cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
+        return dict(each for each in cells if len(each) == 2)
+
+    rows = stats(folder)
+    assert (rows["photos"], rows["largest"], rows["median"]) == ("3", "200×300 (H×W)", "130×200 (H×W)")
+    assert (rows["smaller than patch 128"], rows["smaller than patch 192"]) == ("0", "2")
+    esrgan("data", "pack", folder, "-o", tmp_path / "p")
+    rows = stats(tmp_path / "p")
+    assert rows["copies of another photo"] == "1"
+    colours = np.repeat([10, 30, 10], [17 * 25, 25 * 38, 17 * 25])  # every eighth pixel of every eighth row
+    assert rows["mean RGB (0..255)"] == " ".join([f"{colours.mean():.1f}"] * 3)
+    assert rows["standard deviation"] == " ".join([f"{colours.std():.1f}"] * 3)
+
+
+def test_a_pack_becomes_shards_and_the_command_says_what_is_in_them(folder, tmp_path):
+    pytest.importorskip("litdata", reason="shards are written by litdata: the extra [streaming]")
+    esrgan("data", "pack", folder, "-o", tmp_path / "p")
+    code, out, _ = esrgan("data", "shard", tmp_path / "p", "-o", tmp_path / "s", "--min-side", 150)
+    assert (code, out) == (0, f"{tmp_path}/s: 1 tiles in 1 chunks, 0.2 MB\n")
+    assert Shards(tmp_path / "s").smallest == 200

@@ -9,6 +9,7 @@ from esrgan_lightning.cli import demo
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import TestPair
 from esrgan_lightning.ops import read_image, write_image
+from esrgan_lightning.ops.picture import pixels_as_squares
 
 
 @pytest.mark.slow
@@ -51,7 +52,7 @@ def test_the_shift_of_a_color_is_measured_on_the_lr(tmp_path):
     write_image(tmp_path / "gray.png", image)
 
     def redder(lr):
-        sr = demo.enlarged(lr, 4)
+        sr = pixels_as_squares(lr, 4)
         return torch.cat((sr[:1] + 7, sr[1:]))
 
     sets = {"photos": [TestPair(tmp_path / "gray.png", None)]}

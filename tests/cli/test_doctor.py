@@ -21,21 +21,10 @@ def test_this_machine_is_in_order_and_told_so():
     assert problems(checks.packages()) == {}
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == (1 if "to mend:" in done.output else 0)
-    for shown in (
-        "torch ",
-        torch.__version__,
-        "trainer.precision=auto",
-        "extra onnx",
-        "vgg19-dcbb9e9d.pth",
-        "comes with the package",
-    ):
+    for shown in (torch.__version__, "trainer.precision=auto", "extra onnx", "comes with the package"):
         assert shown in done.output.replace("\n", " "), shown
     assert "object at 0x" not in done.output
-
-
-def test_json_says_the_same():
-    done = CliRunner().invoke(app, ["doctor", "--json"])
-    report = json.loads(done.output)
+    report = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).output)
     assert list(report) == ["Packages", "Devices", "Room", "Stores"]
     assert {"what": "torch", "found": torch.__version__.split("+")[0], "fix": None} in report["Packages"]
 

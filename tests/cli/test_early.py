@@ -47,10 +47,7 @@ def run(folder, command, *words):
         ("esrgan-train stage=gan init=none.ckpt", "none.ckpt: there is no such file"),
         ("esrgan-train stage=gan init=gam", "did you mean gan?"),
         ("esrgan-train stage=psnr data=folder data.train_dir=none", "data.train_dir=none: there is no such"),
-        (
-            "esrgan-train stage=psnr data=folder data.train_dir=[~/none,b]",
-            f"={Path.home()}/none: there is no",
-        ),
+        ("esrgan-train stage=psnr data=folder data.train_dir=[~/none,b]", f"={Path.home()}/none: there is"),
         ("esrgan-train stage=psnr +nothing=1", "nothing: there is no such key"),
         ("esrgan-train stage=psnr optimizer.lr=1e-4x", "optimizer.lr=1e-4x must be a number"),
         ("esrgan-evaluate models=[none.pth] root=b", "none.pth: there is no such file"),
@@ -68,7 +65,9 @@ def test_what_is_wrong_is_told_at_once(tmp_path, words, says):
     assert (code, says in told, len(told.splitlines())) == (2, True, 1), told
 
 
-@pytest.mark.parametrize("words", ["esrgan --help", "esrgan --version", "esrgan-train --help"])
+@pytest.mark.parametrize(
+    "words", ["esrgan --help", "esrgan upscale --help", "esrgan --version", "esrgan-train --help"]
+)
 def test_help_and_version(tmp_path, words):
     code, said, told = run(tmp_path, *words.split())
     assert (code, bool(said), told) == (0, True, "")

@@ -43,26 +43,16 @@ def model(tmp_path):
 def test_maps_of_the_lr_of_each_photo(photos, weights, tmp_path):
     """What training meets: the network on the bicubic LR of the photo cut to a multiple of the scale."""
     code, out, _ = esrgan("segment", photos, "-o", tmp_path / "maps", "--weights", weights, "--device", "cpu")
-    assert code == 0
-    assert out.split() == [
-        str(tmp_path / "maps" / name) for name in ("a.safetensors", "trip/b.v2.safetensors")
-    ]
-    maps = read_maps(tmp_path / "maps/a.safetensors", OUTDOOR_CLASSES, 8, 10)
+    files = [tmp_path / "maps" / name for name in ("a.safetensors", "trip/b.v2.safetensors")]
+    assert (code, out.split()) == (0, list(map(str, files)))
+    maps = read_maps(files[0], OUTDOOR_CLASSES, 8, 10)
     lr = imresize(modcrop(read_image(photos / "a.png"), 4), 1 / 4)
     assert (quantised(Segmentation(weights=weights)(to_float(lr)[None])[0]).numpy() == maps).all()
 
 
 def test_maps_that_are_there_stay_and_classes_are_a_setting(photos, weights, tmp_path):
-    line = ("segment", photos / "a.png", "-o", tmp_path / "maps", "--weights", weights, "--lr")
-    line = (
-        *line,
-        "--classes",
-        "animal,vehicle,background",
-        "--group",
-        "vehicle=car,bus",
-        "--group",
-        "animal=cat",
-    )
+    settings = "--lr --classes animal,vehicle,background --group vehicle=car,bus --group animal=cat"
+    line = ("segment", photos / "a.png", "-o", tmp_path / "maps", "--weights", weights, *settings.split())
     assert esrgan(*line)[0] == 0
     before = (tmp_path / "maps/a.safetensors").read_bytes()
     read_maps(tmp_path / "maps/a.safetensors", ("animal", "vehicle", "background"), 34, 41)
@@ -118,28 +108,20 @@ def test_upscale_takes_each_pictures_maps(photos, model, tmp_path, options):
 
 def test_a_model_that_takes_maps_never_runs_without(photos, model, tmp_path):
     """No uniform maps in silence: one line, before any work, that names the remedy."""
-    line = ("upscale", photos, "-o", tmp_path / "out", "-m", model, "--device", "cpu")
-    code, _, error = esrgan(*line)
-    assert (code, error.count("\n")) == (2, 1)
-    assert "takes maps of sky, water: give --maps DIR" in error
+    line = ("upscale", photos, "-o", tmp_path / "out", "--device", "cpu", "-m")
+    save_generator(tmp_path / "rrdb.safetensors", RRDBNet(num_features=4, num_blocks=1, growth_channels=2))
     write_maps(tmp_path / "maps/a.safetensors", torch.rand(2, 34, 41), CLASSES)
-    code, _, error = esrgan(*line, "--maps", tmp_path / "maps")
-    assert code == 2
-    assert "trip/b.v2.safetensors is missing" in error
+    maps = ("--maps", tmp_path / "maps")
+    for more, told in (
+        ((model,), "takes maps of sky, water: give --maps DIR"),
+        ((model, *maps), "trip/b.v2.safetensors is missing"),
+        ((model, *maps, "--scale", "4"), "scale"),
+        ((tmp_path / "rrdb.safetensors", *maps), "takes no maps"),
+    ):
+        code, _, error = esrgan(*line, *more)
+        assert (code, error.count("\n")) == (2, 1)
+        assert told in error
     write_maps(tmp_path / "maps/trip/b.v2.safetensors", torch.rand(2, 30, 30), CLASSES)
-    code, out, error = esrgan(*line, "--maps", tmp_path / "maps")
+    code, out, error = esrgan(*line, model, *maps)
     assert (code, out.split()) == (1, [str(tmp_path / "out/a.png")])
     assert "(2, 30, 30)" in error
-    for more in (("--scale", "4", "--maps", tmp_path / "maps"),):
-        assert esrgan(*line, "--overwrite", *more)[0] != 0
-    save_generator(tmp_path / "rrdb.safetensors", RRDBNet(num_features=4, num_blocks=1, growth_channels=2))
-    code, _, error = esrgan(*line[:-3], tmp_path / "rrdb.safetensors", "--maps", tmp_path / "maps")
-    assert code == 2
-    assert "takes no maps" in error
-
-
-def test_inspect_tells_the_classes(model):
-    code, out, _ = esrgan("inspect", model)
-    assert code == 0
-    assert "sky" in out
-    assert "SFTNet" in out

@@ -87,19 +87,6 @@ def test_a_broken_file_is_named_and_the_rest_go_on(model, photos, tmp_path):
     assert lines[-1] == "esrgan upscale: 2 of 5 images failed"
 
 
-@pytest.mark.parametrize("missing", ["model", "input", "folder"])
-def test_what_is_missing_is_one_line_and_nothing_is_written(model, photos, tmp_path, missing):
-    (tmp_path / "empty").mkdir()
-    source = {"input": photos / "none.png", "folder": tmp_path / "empty"}.get(missing, photos / "a.jpg")
-    weights = tmp_path / "none.safetensors" if missing == "model" else model
-    result = run(photos / "trip", source, "-o", tmp_path / "out", "--model", weights)
-    assert result.exit_code == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("esrgan upscale: ")
-    assert {"model": "none.safetensors", "input": "none.png", "folder": "empty"}[missing] in result.stderr
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_result_that_cannot_be_written_is_named_and_leaves_nothing(model, photos, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/trip").write_text("a file where a folder should be")
@@ -109,56 +96,16 @@ def test_a_result_that_cannot_be_written_is_named_and_leaves_nothing(model, phot
     assert written(tmp_path / "out") == ["a.png", "trip"]
 
 
-def test_an_interrupted_write_leaves_the_old_result(model, photos, tmp_path, monkeypatch):
-    """Half a picture under the final name would be taken for a whole one."""
-    assert run(photos / "a.jpg", "-o", tmp_path / "out", "--model", model).exit_code == 0
-    before = (tmp_path / "out/a.png").read_bytes()
-
-    def full(path, data):
-        with path.open("wb") as file:
-            file.write(data[:20])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    result = run(photos / "a.jpg", "-o", tmp_path / "out", "--model", model, "--overwrite")
-    assert result.exit_code == 1
-    assert "a.png cannot be written: No space left on device" in result.stderr
-    assert written(tmp_path / "out") == ["a.png"]
-    assert (tmp_path / "out/a.png").read_bytes() == before
-
-
-def test_an_image_too_large_for_the_memory_does_not_end_the_rest(model, photos, tmp_path, monkeypatch):
-    """Nor does it get another image's pixels."""
-    upscale = Upscaler.upscale
-
-    def small(self, image, conditions=None):
-        if image.shape[0] == 4:
-            raise InputError("7×6 LR pixels (H×W) are too many for the memory of cuda: set tile=")
-        return upscale(self, image)
-
-    monkeypatch.setattr(Upscaler, "upscale", small)
-    result = run(photos, "-o", tmp_path / "out", "--model", model)
-    assert result.exit_code == 1
-    assert "b.v2.png: 7×6 LR pixels" in result.stderr
-    assert written(tmp_path / "out") == ["a.png", "trip/gray.png"]
-
-
-def test_two_inputs_with_one_target_are_refused(model, photos, tmp_path):
+def test_two_inputs_with_one_target_are_refused_and_one_named_twice_counts_once(model, photos, tmp_path):
+    twice = targets([photos / "a.jpg", photos, photos / "trip/../a.jpg"], tmp_path / "out", "")
+    assert [source.name for source, _ in twice] == ["a.jpg", "b.v2.png", "gray.tif"]
     write_image(photos / "a.png", noise(seed=1))
     result = run(photos, "-o", tmp_path / "out", "--model", model)
-    assert result.exit_code == 2
-    assert "a.jpg and" in result.stderr
+    assert (result.exit_code, "a.jpg and" in result.stderr) == (2, True)
     assert not (tmp_path / "out").exists()
     result = run(photos, "-o", tmp_path / "out", "--model", model, "--keep-extension")
     assert result.exit_code == 0, result.output
     assert {"a.jpg.png", "a.png.png"} <= set(written(tmp_path / "out"))
-    with pytest.raises(InputError, match="would become"):
-        targets([photos / "trip", tmp_path / "photos/trip/../a.jpg", photos / "a.png"], tmp_path / "out", "")
-
-
-def test_a_file_named_twice_counts_once(photos, tmp_path):
-    pairs = targets([photos / "a.jpg", photos, photos / "trip/../a.jpg"], tmp_path / "out", "")
-    assert [source.name for source, _ in pairs] == ["a.jpg", "b.v2.png", "gray.tif"]
 
 
 def test_no_input_is_written_over(photos, tmp_path):
@@ -199,25 +146,6 @@ def test_links_are_followed_in_folders_and_patterns(photos, tmp_path):
     for _, target in targets([photos], out, ""):
         write_image(target, noise())
     assert len(targets([photos], out, "")) == 4
-
-
-def test_settings_that_do_not_serve_are_refused(model, photos, tmp_path):
-    for suffix in ("/../x", "a/b", "..\\x"):
-        with pytest.raises(InputError, match="no part of a file's name"):
-            targets([photos], tmp_path / "out", suffix)
-    with pytest.raises(InputError, match="is a file: give a folder"):
-        targets([photos], model, "")
-    for option, value in (
-        ("--tile", 0),
-        ("--overlap", -1),
-        ("--device", "toaster"),
-        ("--model-scale", 3),
-        ("--scale", 0.5),
-    ):
-        result = run(photos, "-o", tmp_path / "out", "--model", model, option, value)
-        assert result.exit_code == 2, option
-        assert len(result.stderr.splitlines()) == 1
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_progress_bar_stays_out_of_files(model, photos, tmp_path, monkeypatch, capfd):
@@ -396,20 +324,30 @@ def test_opaque_alpha_is_no_reason_to_refuse_jpeg(model, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        ["--format", "gif"],
-        ["--quality", "50"],
-        ["--quality", "0", "--format", "jpg"],
-        ["--tile", "many"],
-        ["--tile", "-3"],
-        ["--precision", "fp8"],
-        ["--scale", "nan"],
-        ["--manifest", "no/such/folder/x.jsonl"],
+        "--format gif",
+        "--quality 50",
+        "--quality 0 --format jpg",
+        "--tile many",
+        "--tile -3",
+        "--tile 0",
+        "--overlap -1",
+        "--precision fp8",
+        "--scale nan",
+        "--scale 0.5",
+        "--model-scale 3",
+        "--device toaster",
+        "--alpha-rgb no",
+        "--manifest no/such/folder/x.jsonl",
+        "--suffix /../x",
+        "--suffix a/b",
+        r"--suffix ..\x",
     ],
 )
 def test_options_that_do_not_serve_end_before_any_work(model, photos, tmp_path, options):
-    result = run(photos, "-o", tmp_path / "out", "-m", model, *options)
+    result = run(photos, "-o", tmp_path / "out", "-m", model, *options.split())
     assert result.exit_code == 2
     assert not (tmp_path / "out").exists()
+    assert "Usage" in result.stderr or len(result.stderr.splitlines()) == 1  # Typer's own is a box
 
 
 def test_the_manifest_tells_what_was_made_of_what(model, photos, tmp_path):
@@ -475,28 +413,17 @@ def test_colours_under_transparency_are_kept_on_demand(model, tmp_path):
     colors = Upscaler(model, pre_pad=8)(image[:3])
     assert torch.equal(read_image(tmp_path / "keep/x.png")[:3], colors)
     assert not torch.equal(read_image(tmp_path / "fill/x.png")[:3], colors)
-    assert run(tmp_path / "x.png", "--model", model, "--alpha-rgb", "no").exit_code == 2
 
 
 def test_without_options_the_bundled_network_enlarges_into_upscaled(tmp_path, monkeypatch):
-    """Right after the install: a photo, and nothing else to be had or said."""
+    """Right after the install: a photo, and nothing else to be had or said. A name goes before a file."""
     write_image(tmp_path / "photo.jpg", noise(3, 20, 24))
-    monkeypatch.chdir(tmp_path)
-    assert run("photo.jpg").exit_code == 0
-    assert torch.equal(
-        read_image("upscaled/photo.png"), Upscaler(bundled_weights("gan"), pre_pad=8)("photo.jpg")
-    )
-    assert run("photo.jpg", "-m", "psnr", "-o", "other").exit_code == 0
-    assert torch.equal(
-        read_image("other/photo.png"), Upscaler(bundled_weights("psnr"), pre_pad=8)("photo.jpg")
-    )
-
-
-def test_a_file_of_a_networks_name_is_given_with_its_folder(tmp_path, monkeypatch):
-    write_image(tmp_path / "photo.png", noise(3, 20, 24))
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "psnr").write_bytes(b"nothing")
-    assert run("photo.png", "-m", "psnr").exit_code == 0
-    result = run("photo.png", "-m", "./psnr", "--overwrite")
+    monkeypatch.chdir(tmp_path)
+    for words, name in (((), "gan"), (("-m", "psnr", "--overwrite"), "psnr")):
+        assert run("photo.jpg", *words).exit_code == 0
+        expected = Upscaler(bundled_weights(name), pre_pad=8)("photo.jpg")
+        assert torch.equal(read_image("upscaled/photo.png"), expected)
+    result = run("photo.jpg", "-m", "./psnr", "--overwrite")
     assert result.exit_code == 2
     assert "psnr: expected a file ending in .safetensors" in result.stderr

@@ -6,8 +6,7 @@ import torch
 from esrgan_lightning import Upscaler
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import TestPair
-from esrgan_lightning.evaluation.alpha_pictures import animation, strip
-from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep, interpolate_images
+from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep, animation, interpolate_images, strip
 from esrgan_lightning.metrics import psnr_y
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import read_rgb, to_uint8, write_image

@@ -11,15 +11,12 @@ from rich.console import Console
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import compare, print_comparison, read_results, write_json
 
-EARLIER = {
-    "set5": {
-        "net": {
-            "psnr_y": 30.0,
-            "niqe": 5.0,
-            "images": {"a": {"psnr_y": 31.0, "niqe": 5.0}, "b": {"psnr_y": 29.0, "niqe": 5.0}},
-        }
-    }
+NET = {
+    "psnr_y": 30.0,
+    "niqe": 5.0,
+    "images": {"a": {"psnr_y": 31.0, "niqe": 5.0}, "b": {"psnr_y": 29.0, "niqe": 5.0}},
 }
+EARLIER = {"set5": {"net": NET}}
 TOLERANCES = {"psnr_y": 0.01, "niqe": 0.01}
 
 
@@ -32,10 +29,10 @@ def changed(*path, value):
     return results
 
 
-def test_what_is_the_same_passes():
-    comparison = compare(EARLIER, EARLIER, {})
-    assert not comparison.failed
-    assert comparison.changes == comparison.missing == ()
+def printed(comparison):
+    text = io.StringIO()
+    print_comparison(comparison, console=Console(file=text, width=120))
+    return text.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -53,14 +50,17 @@ def test_what_is_the_same_passes():
 )
 def test_worse_by_more_than_is_tolerated_fails(path, value, moved, failed):
     comparison = compare(changed(*path, value=value), EARLIER, TOLERANCES)
-    assert len(comparison.changes) == moved
-    assert comparison.failed is failed
+    assert (len(comparison.changes), comparison.failed) == (moved, failed)
     if moved:
         image = path[1] if len(path) > 1 else "mean"
         assert comparison.changes[0].place == ("set5", "net", image, path[-1])
+        assert ("worse" if failed else "better") in printed(comparison)
+    else:
+        assert "nothing moved" in printed(comparison)
 
 
 def test_without_a_tolerance_nothing_may_be_worse():
+    assert not compare(EARLIER, EARLIER, {}).failed
     assert compare(changed("psnr_y", value=30.0 - 1e-9), EARLIER, {}).failed
 
 
@@ -68,14 +68,10 @@ def test_without_a_tolerance_nothing_may_be_worse():
     ("results", "missing"),
     [
         ({}, "set set5"),
-        ({"set5": {"other": EARLIER["set5"]["net"]}}, "model net on set5"),
+        ({"set5": {"other": NET}}, "model net on set5"),
         (changed("images", value={"a": {"psnr_y": 31.0, "niqe": 5.0}}), "image b of net on set5"),
         (
-            {
-                "set5": {
-                    "net": {"psnr_y": 30.0, "images": {k: {"psnr_y": v} for k, v in (("a", 31), ("b", 29))}}
-                }
-            },
+            {"set5": {"net": {"psnr_y": 30.0, "images": {"a": {"psnr_y": 31.0}, "b": {"psnr_y": 29.0}}}}},
             "metric niqe of net on set5",
         ),
     ],
@@ -85,24 +81,18 @@ def test_what_is_gone_is_named_once_and_fails(results, missing):
     comparison = compare(results, EARLIER, TOLERANCES)
     assert comparison.missing == (missing,)
     assert comparison.failed
+    assert f"missing: {missing}" in printed(comparison)
 
 
 def test_what_is_new_passes():
-    results = copy.deepcopy(EARLIER)
-    results["set14"] = EARLIER["set5"]
-    results["set5"]["bicubic"] = EARLIER["set5"]["net"]
+    results = {"set14": EARLIER["set5"], "set5": {"bicubic": NET, "net": NET}}
     assert not compare(results, EARLIER, TOLERANCES).failed
 
 
 def test_the_table_says_what_moved():
-    text = io.StringIO()
     comparison = compare(changed("images", "a", "psnr_y", value=30.5), EARLIER, TOLERANCES)
-    print_comparison(comparison, console=Console(file=text, width=120))
-    for part in ("set5", "net", "31.00000", "30.50000", "-0.50000", "worse"):
-        assert part in text.getvalue()
-    text = io.StringIO()
-    print_comparison(compare(EARLIER, EARLIER, {}), console=Console(file=text))
-    assert "nothing moved" in text.getvalue()
+    for part in ("set5", "net", "31.00000", "30.50000", "-0.50000"):
+        assert part in printed(comparison)
 
 
 def test_a_written_file_is_read_again(tmp_path):
@@ -119,7 +109,6 @@ def test_a_written_file_is_read_again(tmp_path):
     [
         "",
         "[]",
-        "{",
         json.dumps({"set5": {"net": {"images": 3}}}),
         json.dumps({"set5": {"net": {"psnr_y": 1.0}}}),
         json.dumps({"set5": {"net": {"psnr_y": "a", "images": {}}}}),

@@ -1,16 +1,27 @@
-"""CSV, Markdown and LaTeX: the figures, what stands out, and names that could break a table."""
+"""Results on the terminal, as CSV, Markdown, LaTeX and strict JSON, and names that could break a table."""
 
 import csv
 import io
+import json
 import math
 import re
+import stat
 
 import pytest
+from rich.console import Console
 
-from esrgan_lightning.evaluation import convention, csv_table, latex_table, markdown_table
+from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation import (
+    convention,
+    csv_table,
+    latex_table,
+    markdown_table,
+    print_table,
+    write_json,
+)
 from esrgan_lightning.evaluation.tables import BEST, PLAIN, SECOND, ranks
 
-NASTY = r"=a|b_50%&{\x}<u>"
+NASTY = r"=a|b_50%&{\x}<u>[red]"
 METRICS = ["psnr_y", "lpips"]
 
 
@@ -41,8 +52,7 @@ def test_the_best_and_the_second_stand_out(values, metric, expected):
 
 
 def test_csv_holds_every_figure_in_full():
-    text = csv_table(RESULTS, METRICS)
-    *lines, last = text.splitlines()
+    *lines, last = csv_table(RESULTS, METRICS).splitlines()
     assert last == f"# {convention(METRICS)}"
     rows = list(csv.DictReader(io.StringIO("\n".join(lines))))
     assert [(r["set"], r["image"]) for r in rows[:2]] == [("set5", "img,1"), ("set5", "mean")]
@@ -53,11 +63,11 @@ def test_csv_holds_every_figure_in_full():
 
 def test_markdown_keeps_names_in_their_cells():
     text = markdown_table(RESULTS, METRICS, scale=4)
-    assert "## my\\_set ×4, 1 image" in text
+    assert "## my_set ×4, 1 image" in text
     for line in [line for line in text.splitlines() if line.startswith("|")]:
         assert len(re.findall(r"(?<!\\)\|", line)) in (4, 5), line  # 3 columns of means, 4 of images
     assert "| gan | <u>29.00</u> | **0.1000** |" in text
-    assert r"=a\|b\_50%&{\\x}\<u\>" in text
+    assert r"=a\|b_50%&{\\x}\<u\>\[red\]" in text
     assert "| img,1 | 28.42 | 30.12 | 29.00 |" in text
     assert "L = 255" in text.splitlines()[-1]
 
@@ -70,12 +80,46 @@ def test_latex_is_a_table_of_papers():
         r"\cmidrule(lr){2-3} \cmidrule(lr){4-5}",
         r"Model & PSNR-Y $\uparrow$ & LPIPS $\downarrow$ & PSNR-Y",
         r"gan & \underline{29.00} & \textbf{0.1000} & \underline{29.00} & \textbf{0.1000} \\",
-        r"=a|b\_50\%\&\{\textbackslash{}x\}<u> & \textbf{30.12}",
+        r"=a|b\_50\%\&\{\textbackslash{}x\}<u>[red] & \textbf{30.12}",
         "L = 255",
     ):
         assert part in text
-    body = text[text.index(r"\begin{table}") :]
-    depth = re.sub(r"\\[{}]", "", body)
-    assert depth.count("{") == depth.count("}")
+    body = re.sub(r"\\[{}]", "", text[text.index(r"\begin{table}") :])
+    assert body.count("{") == body.count("}")
     rows = [line for line in body.splitlines() if line.endswith(r"\\") and not line.startswith("& ")]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {4}
+
+
+def test_the_terminal_shows_whole_names_and_what_the_figures_mean():
+    """Cut short with an ellipsis two runs look alike; as markup a bracket vanishes."""
+    text = io.StringIO()
+    print_table(RESULTS, ["psnr_y"], scale=4, console=Console(file=text, width=24))
+    cells = [line.split("│")[1].strip() for line in text.getvalue().splitlines() if line.startswith("│")]
+    assert NASTY in "".join(cells)
+    told = " ".join(text.getvalue().split())
+    for part in ("set5 x4, 1 image", "28.42", convention(["psnr_y"])):
+        assert part in told
+    assert "…" not in told
+
+
+def test_json_is_strict_and_keeps_every_digit(tmp_path):
+    """NaN and Infinity are no JSON: other readers stop at them."""
+    path = tmp_path / "new/folder/é.json"
+    write_json(path, {"m": {"psnr_y": math.inf, "niqe": math.nan, "n": 3, "x": 0.1 + 0.2, "é": [1.5]}})
+    text = path.read_text(encoding="utf-8")
+    read = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert read == {"m": {"psnr_y": None, "niqe": None, "n": 3, "x": 0.1 + 0.2, "é": [1.5]}}
+    assert path.stat().st_mode & stat.S_IRGRP  # others may read it: no temporary file's rights
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert path.read_text(encoding="utf-8") == text
+    assert [file.name for file in path.parent.iterdir()] == ["é.json"]
+
+
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.json").mkdir()
+    for path in (tmp_path / "file/out.json", tmp_path / "folder.json"):
+        with pytest.raises(InputError, match=f"{path.name} cannot be written"):
+            write_json(path, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.json"]

@@ -9,21 +9,20 @@ from esrgan_lightning.ops.hosts import OwnHosts
 from esrgan_lightning.ui.guard import Guard
 
 
-def status(guard, *, method="GET", path="/", **headers):
-    scope = {
-        "type": "http", "method": method, "path": path, "query_string": b"",
-        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
-    }  # fmt: skip
+async def answer(guard, *, method="GET", path="/", **headers):
+    """Its status."""
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     sent = []
 
-    async def receive():
-        return {"type": "http.request", "body": b"", "more_body": False}
-
     async def send(message):
-        sent.append(message)
+        sent.append(message.get("status"))
 
-    asyncio.run(guard(scope, receive, send))
-    return sent[0]["status"]
+    await guard({"type": "http", "method": method, "path": path, "headers": pairs}, None, send)
+    return sent[0]
+
+
+def status(*arguments, **options):
+    return asyncio.run(answer(*arguments, **options))
 
 
 def guarded(folder, quota=2**20, behind=None):
@@ -70,24 +69,11 @@ def test_uploads_are_bounded_one_by_one_and_in_total(tmp_path):
 def test_only_some_uploads_at_once(tmp_path):
     async def many():
         gate = asyncio.Event()
-        guard, answers = guarded(tmp_path, behind=gate.wait), []
-
-        async def one():
-            sent = []
-            headers = [(b"host", b"localhost"), (b"content-length", b"1")]
-            scope = {"type": "http", "method": "POST", "path": "/upload", "headers": headers}
-
-            async def send(message):
-                sent.append(message)
-
-            await guard(scope, None, send)
-            answers.append(sent[0]["status"])
-
-        tasks = [asyncio.create_task(one()) for _ in range(20)]
+        guard = guarded(tmp_path, behind=gate.wait)
+        upload = {"method": "POST", "path": "/upload", "host": "localhost", "content_length": "1"}
+        tasks = [asyncio.create_task(answer(guard, **upload)) for _ in range(20)]
         await asyncio.sleep(0)
         gate.set()
-        await asyncio.gather(*tasks)
-        return answers
+        return await asyncio.gather(*tasks)
 
-    answers = asyncio.run(many())
-    assert sorted(answers) == [200] * 8 + [503] * 12
+    assert sorted(asyncio.run(many())) == [200] * 8 + [503] * 12

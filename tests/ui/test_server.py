@@ -8,9 +8,8 @@ import tempfile
 
 import pytest
 import torch
-from typer.testing import CliRunner
+from typed import esrgan
 
-from esrgan_lightning.cli.app import app
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.networks import RRDBNet
@@ -25,20 +24,11 @@ def network(tmp_path):
     return tmp_path / "net.safetensors"
 
 
-def test_one_network_alone_has_to_fit_the_bundled_one(network):
-    result = CliRunner().invoke(app, ["ui", "--psnr", str(network)])
-    assert result.exit_code == 2
-    assert "gan.safetensors does not fit" in result.stderr
-
-
-def test_a_file_that_is_no_network_is_named(network, tmp_path):
+def test_what_is_no_network_or_does_not_fit_is_one_line(network, tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"broken")
-    result = CliRunner().invoke(
-        app, ["ui", "--psnr", str(network), "--gan", str(tmp_path / "broken.safetensors")]
-    )
-    assert result.exit_code == 2
-    assert "broken.safetensors" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    for gan, told in (("gan", "gan.safetensors does not fit"), (tmp_path / "broken.safetensors", "broken.")):
+        code, _, error = esrgan("ui", "--psnr", network, "--gan", gan)
+        assert (code, told in error, len(error.splitlines())) == (2, True, 1)
 
 
 def test_an_address_that_cannot_be_had_is_named(network, tmp_path):

@@ -43,18 +43,15 @@ def test_the_pair_is_the_network_between_its_files(files, pair):
         assert torch.equal(pair(small, alpha), Upscaler(net, pre_pad=8).upscale(small)), alpha
 
 
-def test_a_pair_says_what_does_not_fit(files, tmp_path):
+def test_a_pair_says_what_does_not_fit(files, pair, tmp_path):
+    """Networks that were not trained from each other blend badly: the page says so."""
+    assert "gan.safetensors" in pair.warning
     save_generator(tmp_path / "other.safetensors", RRDBNet(num_features=16, num_blocks=1, growth_channels=4))
     with pytest.raises(InputError, match=r"other\.safetensors"):
         NetworkPair.read(files[0], tmp_path / "other.safetensors")
     save_generator(tmp_path / "sft.safetensors", SFTNet(num_features=8, num_blocks=1))
     with pytest.raises(InputError, match="take maps"):
         NetworkPair.read(tmp_path / "sft.safetensors", tmp_path / "sft.safetensors")
-
-
-def test_a_pair_of_strangers_is_warned_of(pair):
-    """Networks that were not trained from each other blend badly: the page says so."""
-    assert "gan.safetensors" in pair.warning
 
 
 @pytest.mark.parametrize("place", [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (0.3, 0.9)])
@@ -72,16 +69,12 @@ def test_a_part_is_a_part_of_the_whole(pair, place):
         assert difference.max() <= 1  # another order of summation
 
 
-def test_a_small_picture_is_its_own_part():
-    picture = view.as_picture(image(3, 20, 30), is_hr=False, scale=4)
-    assert view.part_at(picture, 0.9, 0.9, 128) == view.Part(0, 10, 20)
-
-
 def test_an_original_is_cut_and_shrunk_as_the_evaluation_does():
     photo = image(3, 131, 135)
     picture = view.as_picture(photo, is_hr=True, scale=4)
     assert torch.equal(picture.hr, photo[:, :128, :132])
     assert torch.equal(picture.lr, imresize(photo[:, :128, :132], 1 / 4))
+    assert view.part_at(picture, 0.9, 0.9, 128) == view.Part(0, 1, 32)  # a small picture is its own part
     part = view.Part(3, 5, 16)
     assert torch.equal(view.part_of_hr(picture, part, 4), photo[:, 12:76, 20:84])
 

@@ -236,7 +236,7 @@ def test_a_run_is_pushed_in_one_commit_and_comes_back_the_same(online, trained):
         "(samples.png)",
     ):
         assert part in card, part
-    assert "| train_dir | ['photos'] |" in card
+    assert "| train_dir | photos |" in card
     assert model_path("hf:ann/photos").read_bytes() == DATA
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, Timer
 from rich.console import Console
-from torch import Tensor
 
 from esrgan_lightning.config import compose
 from esrgan_lightning.data import embedded_photos
@@ -29,7 +28,7 @@ from esrgan_lightning.evaluation import (
 )
 from esrgan_lightning.metrics import CONVENTION
 from esrgan_lightning.ops import imresize, write_image
-from esrgan_lightning.ops.picture import comparison
+from esrgan_lightning.ops.picture import comparison, pixels_as_squares
 from esrgan_lightning.training import quiet, train
 from esrgan_lightning.weights import interpolate_files
 
@@ -52,12 +51,9 @@ CROP, ENLARGED = 96, 2  # the crops' side, and how many times it is drawn
 
 
 class Stopwatch(Callback):
-    """Times some updates, then ends the run.
+    """Times some updates, fewer after some seconds, then ends the run.
 
-    Args:
-        warmup: updates before the clock starts: the first ones decode photos and choose kernels.
-        updates: to be timed.
-        seconds: after which fewer will do.
+    The first ones decode photos and choose kernels: they are left out.
     """
 
     def __init__(self, warmup: int = 8, updates: int = 30, seconds: float = 20.0) -> None:
@@ -90,10 +86,7 @@ def updates_within(seconds: float, overrides: Sequence[str], folder: Path) -> in
 def run_demo(run_dir: Path, *, minutes: float, sets_root: Path | None) -> dict[str, Any]:
     """Trains, evaluates and draws; writes ``summary.json`` and ``comparison.png`` into ``run_dir``.
 
-    Args:
-        run_dir: for the two runs ``psnr`` and ``gan``, the blended weights and the results.
-        minutes: for both trainings together.
-        sets_root: a folder with ``Set5/HR``; the two held-out photos are evaluated in any case.
+    There are the runs ``psnr`` and ``gan``, too. The two held-out photos are evaluated in any case.
     """
     quiet()
     if minutes <= 0:
@@ -127,12 +120,8 @@ def run_demo(run_dir: Path, *, minutes: float, sets_root: Path | None) -> dict[s
     for line in verdict(results, shifts):
         console.print(line)
     means = {s: {m: {k: row[k] for k in METRICS} for m, row in rows.items()} for s, rows in results.items()}
-    summary = {
-        "convention": CONVENTION,
-        "results": means,
-        "color_shift": shifts,
-        "seconds": time.perf_counter() - start,
-    }
+    summary: dict[str, Any] = {"convention": CONVENTION, "results": means, "color_shift": shifts}
+    summary["seconds"] = time.perf_counter() - start
     write_json(run_dir / "summary.json", summary)
     console.print(f"written: {run_dir / 'summary.json'}, {run_dir / 'comparison.png'}")
     return summary
@@ -158,9 +147,8 @@ def verdict(
         said.append((f"{name}: PSNR stage {gain:+.2f} dB on bicubic", f"{GAIN[name]} dB", gain >= GAIN[name]))
         before, after = rows["psnr"]["lpips"], rows["gan"]["lpips"]
         said.append((f"{name}: LPIPS {before:.3f} → {after:.3f} by the GAN stage", "less", after < before))
-    said.append(
-        (f"largest shift of a color {shifts['gan']:.2f} levels", f"{SHIFT:g} level", shifts["gan"] < SHIFT)
-    )
+    shift = f"largest shift of a color {shifts['gan']:.2f} levels"
+    said.append((shift, f"{SHIFT:g} level", shifts["gan"] < SHIFT))
     return [
         f"{'reached' if good else '[red]missed[/] '} {what} (asked: {asked})" for what, asked, good in said
     ]
@@ -175,11 +163,6 @@ def draw(models: dict[str, Model], sets: dict[str, list[TestPair]]) -> Any:
             continue
         lr, hr = pair.load(SCALE)
         window = (slice(None), slice(top, top + CROP), slice(left, left + CROP))
-        pictures = (enlarged(lr, SCALE), *(model(lr) for model in models.values()), hr)
-        rows.append([enlarged(picture[window], ENLARGED) for picture in pictures])
+        pictures = (pixels_as_squares(lr, SCALE), *(model(lr) for model in models.values()), hr)
+        rows.append([pixels_as_squares(picture[window], ENLARGED) for picture in pictures])
     return comparison(rows, ["LR", "bicubic", "PSNR", f"interpolated α={ALPHA}", "GAN", "HR"])
-
-
-def enlarged(picture: Tensor, factor: int) -> Tensor:
-    """(C,h,w) → (C,factor·h,factor·w): each pixel as a square."""
-    return picture.repeat_interleave(factor, -2).repeat_interleave(factor, -1)

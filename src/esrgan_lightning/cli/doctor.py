@@ -13,6 +13,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from esrgan_lightning.errors import install_extra
+from esrgan_lightning.ops.tables import print_table
 
 GB = 1e9
 _LEAST_DISK = 5 * GB  # a few checkpoints of the paper's networks, 0.3 GB each, and what a sweep leaves
@@ -38,24 +39,23 @@ def packages(distribution: str = "esrgan-lightning") -> Iterator[Finding]:
 
     yield Finding("Python", platform.python_version())
     yield Finding(distribution, metadata.version(distribution))
-    extras: dict[str, list[str]] = {}
+    names = metadata.metadata(distribution).get_all("Provides-Extra") or []
+    extras: dict[str, list[str]] = {name: [] for name in sorted(names) if name != "dev"}
     for text in metadata.requires(distribution) or ():
         needed = Requirement(text)
         if needed.marker and not needed.marker.evaluate({"extra": ""}):
-            for name in metadata.metadata(distribution).get_all("Provides-Extra") or []:
-                if needed.marker.evaluate({"extra": name}):
-                    extras.setdefault(name, []).append(needed.name)
+            for name, needs in extras.items():
+                needs += [needed.name] if needed.marker.evaluate({"extra": name}) else []
             continue
         version = _version(needed.name)
         if version is None or not needed.specifier.contains(version, prereleases=True):
             yield Finding(needed.name, version or "missing", f'pip install "{needed.name}{needed.specifier}"')
         elif needed.name in _SHOWN:
             yield Finding(needed.name, version)
-    for name, needs in sorted(extras.items()):
+    for name, needs in extras.items():
         missing = [each for each in needs if _version(each) is None]
-        if name != "dev":
-            how = f"without {', '.join(missing)}: {install_extra(name)}"
-            yield Finding(f"extra {name}", how if missing else "installed")
+        how = f"without {', '.join(missing)}: {install_extra(name)}"
+        yield Finding(f"extra {name}", how if missing else "installed")
 
 
 def _version(name: str) -> str | None:
@@ -71,23 +71,18 @@ def devices() -> Iterator[Finding]:
 
     from esrgan_lightning.run.precision import resolve_precision
 
-    fits = "torch and torchvision"
+    found, fix = f"fit together (torch {torch.__version__})", None
     try:
         from torchvision.ops import nms  # type: ignore[import-untyped]
 
         nms(torch.tensor([[0.0, 0, 1, 1]]), torch.ones(1), 0.5)
     # Two builds that don't belong together fail in any way, as early as at the import.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        yield Finding(
-            fits, f"do not fit together: {reason}", "install both in one go: pip install -U torch torchvision"
-        )
-    else:
-        yield Finding(fits, f"fit together (torch {torch.__version__})")
-    features = torch.backends.cpu.get_cpu_capability()
-    yield Finding(
-        "CPU", f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {features}"
-    )
+        found = f"do not fit together: {str(error).strip().splitlines()[0]}"
+        fix = "install both in one go: pip install -U torch torchvision"
+    yield Finding("torch and torchvision", found, fix)
+    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    yield Finding("CPU", f"{platform.machine()}, {cores}, {torch.backends.cpu.get_cpu_capability()}")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index in range(count):
         card = torch.cuda.get_device_properties(index)
@@ -112,20 +107,12 @@ def _no_cuda(built_for: str | None) -> Finding:
         return Finding("CUDA", "no device: training runs on the CPU")
     if built_for is None:
         return Finding("CUDA", "there is a driver, but torch is built for the CPU", "install torch with CUDA")
-    return Finding(
-        "CUDA",
-        f"there is a driver, but torch (CUDA {built_for}) sees no device",
-        "look at nvidia-smi, CUDA_VISIBLE_DEVICES and the driver's version",
-    )
+    fix = "look at nvidia-smi, CUDA_VISIBLE_DEVICES and the driver's version"
+    return Finding("CUDA", f"there is a driver, but torch (CUDA {built_for}) sees no device", fix)
 
 
 def room(folder: Path, shared: Path = Path("/dev/shm")) -> Iterator[Finding]:
-    """Memory, disk, and what loader processes need.
-
-    Args:
-        folder: where runs would go.
-        shared: where processes hand batches to each other.
-    """
+    """Memory, the disk of ``folder``, where runs would go, and what loader processes need."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -190,8 +177,6 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
     """Tell versions, devices, precision, room and weights; exit with 1 if something is to be mended."""
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     report = findings(Path.cwd())
@@ -200,12 +185,11 @@ def doctor(
         content = {title: [each._asdict() for each in part] for title, part in report.items()}
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
     else:
-        table = Table.grid(padding=(0, 2))
+        rows: list[tuple[str | Text, str | Text]] = []
         for title, part in report.items():
-            table.add_row(Text(title, style="bold"))
-            for what, found, fix in part:
-                table.add_row(f"  {what}", Text(found, overflow="fold", style="red" if fix else ""))
-        Console().print(table)
+            rows.append((Text(title, style="bold"), ""))
+            rows += [(f"  {what}", Text(found, style="red" if fix else "")) for what, found, fix in part]
+        print_table(["", ""], rows, box=None, show_header=False, padding=(0, 2, 0, 0))
         typer.echo()
         for what, _, fix in problems:
             typer.echo(f"to mend: {what}: {fix}")

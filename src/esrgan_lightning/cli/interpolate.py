@@ -70,10 +70,9 @@ def alpha_sweep(
     """Show what lies between two models: a strip of pictures, curves, an animation, figures."""
     values, names = steps(alphas), [name.strip() for name in metrics.split(",")]
     ends = [existing_model(psnr), existing_model(gan)]
-    from esrgan_lightning.evaluation.alpha_pictures import animation, curves, strip
+    from esrgan_lightning.evaluation import write_json
     from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep as sweep_over
-    from esrgan_lightning.evaluation.alpha_sweep import as_json
-    from esrgan_lightning.evaluation.report import write_json
+    from esrgan_lightning.evaluation.alpha_sweep import animation, as_json, curves, strip
     from esrgan_lightning.evaluation.sets import TestPair
     from esrgan_lightning.ops import list_images, write_image
     from esrgan_lightning.ops.files import write_whole
@@ -109,11 +108,7 @@ def alpha_sweep(
 
 
 def numbers(text: str, option: str) -> list[float]:
-    """``0.5,0.3,0.2`` as numbers.
-
-    Raises:
-        InputError: something else.
-    """
+    """``0.5,0.3,0.2`` as numbers."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
@@ -121,11 +116,7 @@ def numbers(text: str, option: str) -> list[float]:
 
 
 def named_files(texts: Sequence[str]) -> dict[str, Path]:
-    """``lpips=FILE`` as a map.
-
-    Raises:
-        InputError: something else.
-    """
+    """``lpips=FILE`` as a map."""
     pairs = [text.partition("=") for text in texts]
     if wrong := [text for text, (name, _, file) in zip(texts, pairs, strict=True) if not (name and file)]:
         raise InputError(f"--features {wrong[0]}: give METRIC=FILE, as lpips=alexnet.safetensors")
@@ -133,10 +124,7 @@ def named_files(texts: Sequence[str]) -> dict[str, Path]:
 
 
 def steps(text: str) -> list[float]:
-    """``0,0.5,1`` or ``0:1:0.25`` as numbers, the end included.
-
-    Raises:
-        InputError: something else, or more than 101 values.
+    """``0,0.5,1`` or ``0:1:0.25`` as numbers, the end included, 101 at most.
 
     >>> steps("0:1:0.25")
     [0.0, 0.25, 0.5, 0.75, 1.0]

@@ -42,13 +42,7 @@ Scale = Annotated[
 def existing_model(model: str, *, key: str = "", onnx: bool = False) -> Path:
     """The file that a model argument means, looked at before torch is loaded, which takes seconds.
 
-    Args:
-        model: A bundled network's name or a file.
-        key: How an error message begins, as ``--model``.
-        onnx: Whether an ONNX file will do.
-
-    Raises:
-        InputError: There is no such file, or its beginning is that of no file of weights.
+    An error begins with ``key``, as ``--model``.
     """
     path = model_path(model, key=key)
     if not (onnx and path.suffix.lower() == ".onnx" and path.is_file()):

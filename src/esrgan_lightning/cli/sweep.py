@@ -13,12 +13,11 @@ from hydra.experimental.callback import Callback
 from hydra.utils import get_object
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from esrgan_lightning.config import chosen_metrics
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.tables import print_table
 
 
 class Failed(NamedTuple):
@@ -47,12 +46,7 @@ class Metrics(dict[str, float]):
 def check_objective(cfg: DictConfig, sweeper: DictConfig) -> None:
     """Says before a search trains for hours that it would not find what is looked for.
 
-    Args:
-        cfg: a job's configuration.
-        sweeper: Hydra's: only one that searches has a ``direction``.
-
-    Raises:
-        InputError: no objective, one that is no metric of the stage, or a direction that makes it worse.
+    Of Hydra's sweepers, only one that searches has a ``direction``.
     """
     objective, direction = cfg.objective, sweeper.get("direction")
     if objective is None and direction is None:
@@ -124,19 +118,21 @@ class SweepTable(Callback):
         metrics = sorted({name for value in done for name in value})
         fixed = set.intersection(*(set(row[1]) for row in rows)) if len(rows) > 1 else set()
         failed = len(rows) - len(done)
-        table = Table(title=f"{len(rows)} jobs" + (f", {failed} failed" if failed else ""))
-        names = ("folder", "overrides", *(name.removeprefix("val/") for name in metrics))
-        for column in (*names, "error") if failed else names:
-            table.add_column(column, overflow="fold")
+        heads = ["folder", "overrides", *(name.removeprefix("val/") for name in metrics)]
+        body = []
         for folder, overrides, value in rows:
             differing = " ".join(item for item in overrides if item not in fixed)
-            values = {} if isinstance(value, Failed) else value
+            values, reason = ({}, [value.reason]) if isinstance(value, Failed) else (value, [])
             shown = (f"{values[name]:.4f}" if name in values else "–" for name in metrics)
-            reason = [escape(value.reason)] if isinstance(value, Failed) else []
-            table.add_row(escape(_short(folder)), escape(differing), *shown, *reason)
+            body.append([_short(folder), differing, *shown, *reason])
         console = Console()
-        # A file has no width: the table then takes what it needs.
-        (console if console.is_terminal else Console(width=160)).print(table)
+        print_table(
+            [*heads, "error"] if failed else heads,
+            body,
+            title=f"{len(rows)} jobs" + (f", {failed} failed" if failed else ""),
+            # A file has no width: the table then takes what it needs.
+            console=console if console.is_terminal else Console(width=160),
+        )
         if len(rows) > 1:
             sweep = _short(str(Path(rows[0][0]).parent))
             console.print(f"esrgan report {sweep}: curves, and the same crops side by side", markup=False)

@@ -13,12 +13,7 @@ from esrgan_lightning.ops.files import FORMATS, LOSSY, READABLE, SUFFIXES, files
 
 
 def result_suffix(name: str | None, output: Path | None, quality: int | None) -> str:
-    """The suffix of the results: of ``--format``, of a single result's file, or ``.png``.
-
-    Raises:
-        InputError: An unknown format, one that contradicts the file's name, one that Pillow was built
-            without, or a quality for a format that loses nothing.
-    """
+    """The suffix of the results: of ``--format``, of a single result's file, or ``.png``."""
     own = output.suffix.lower() if output is not None and _is_file_name(output) else None
     suffix = f".{name.lower()}" if name else own or ".png"
     if suffix not in FORMATS:

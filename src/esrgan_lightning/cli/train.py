@@ -23,11 +23,7 @@ _PLACES = ("root", "files", "train_dir", "train_hr", "train_lr", "val_dir", "val
 
 
 def _check_early(cfg: DictConfig, run_dir: Path) -> None:
-    """What a look at the configuration and the disk tells, before torch and Lightning are loaded.
-
-    Raises:
-        InputError: A wrong key or name, a file or folder that is missing, a run's folder that is taken.
-    """
+    """What a look at the configuration and the disk tells, before torch and Lightning are loaded."""
     check_name(cfg.name)
     check_keys(cfg)
     check_numbers(cfg)

@@ -57,15 +57,7 @@ def map_reader(
 ) -> MapReader | None:
     """Finds the maps of all pictures before any work; None for a generator that takes none.
 
-    Args:
-        generator: Says by its classes what it takes.
-        folder: ``--maps``: a file for each picture, in subfolders as the pictures are.
-        inputs: As the user gave them.
-        sources: The pictures found there.
-        piped: Whether the picture comes from stdin.
-
-    Raises:
-        InputError: Maps are missing, or not wanted.
+    In ``folder`` (``--maps``) the maps lie as the pictures do below the ``inputs``.
     """
     classes = conditions_of(generator)
     if folder is not None and not classes:
@@ -142,12 +134,7 @@ def upscale_files(
 ) -> int:
     """Enlarges each file; one that fails is named, and the rest go on.
 
-    Args:
-        upscaler: The network.
-        pairs: Each file with what it becomes.
-        job: How.
-        model: The network's file, for the manifest.
-        settings: What else the manifest says of each.
+    The manifest has the name of the ``model`` and the ``settings``.
 
     Returns:
         The exit code: 1 if one has failed (a damaged file, too little memory, a result that cannot be

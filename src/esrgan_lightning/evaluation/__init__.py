@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from esrgan_lightning.evaluation.pictures import Pictures
     from esrgan_lightning.evaluation.plane import Plane, plane_png
     from esrgan_lightning.evaluation.regression import Comparison, compare, print_comparison, read_results
-    from esrgan_lightning.evaluation.report import print_table, write_json, write_text
     from esrgan_lightning.evaluation.sets import TestPair, find_set
-    from esrgan_lightning.evaluation.tables import csv_table, latex_table, markdown_table
+    from esrgan_lightning.evaluation.tables import (
+        csv_table,
+        latex_table,
+        markdown_table,
+        print_table,
+        write_json,
+    )
     from esrgan_lightning.evaluation.workers import Model
+    from esrgan_lightning.ops.files import write_text
 
 __all__ = [
     "BICUBIC",
@@ -67,9 +73,8 @@ __getattr__, __dir__ = lazy_names(
         "pictures": "Pictures",
         "plane": "Plane plane_png",
         "regression": "Comparison compare print_comparison read_results",
-        "report": "print_table write_json write_text",
         "sets": "TestPair find_set",
-        "tables": "csv_table latex_table markdown_table",
+        "tables": "csv_table latex_table markdown_table print_table write_json write_text",
         "workers": "Model",
     },
 )

@@ -1,6 +1,8 @@
 """Network interpolation seen as a whole: pictures and figures over α."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -8,10 +10,15 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.benchmark import evaluate
+from esrgan_lightning.evaluation.gallery import most_different_place
 from esrgan_lightning.evaluation.sets import TestPair
 from esrgan_lightning.inference import NetworkPair
-from esrgan_lightning.ops import from_float, to_float
+from esrgan_lightning.ops import from_float, imresize, to_float
+from esrgan_lightning.ops.picture import comparison, pillow, pixels_as_squares, plain, png_of, text_tile
 from esrgan_lightning.weights.interpolation import check_alpha
+
+#: Images are looked at through a window of this many HR pixels a side.
+WINDOW = 160
 
 
 def interpolate_images(a: Tensor, b: Tensor, alpha: float) -> Tensor:
@@ -79,45 +86,40 @@ def alpha_sweep(
     for alpha in alphas:
         check_alpha(alpha)
     pair = NetworkPair(states, spec, device=device, tile=tile)
-    scale = pair.scale
-    seen: dict[str, list[Tensor]] = {}
-    names = [f"α {alpha:g}" for alpha in alphas]
-    models = {
-        name: _watched(seen.setdefault(name, []), pair.at(alpha))
-        for name, alpha in zip(names, alphas, strict=True)
-    }
-    results = evaluate(models, {"images": images}, scale=scale, metrics=metrics, **evaluation)["images"]
-    pictures = [[seen[name][index] for name in names] for index in range(len(images))]
+    ends = pair.at(0.0), pair.at(1.0)
+    pictures: dict[str, list[Tensor]] = {}
 
-    ends = [[pair(each.load(scale)[0], end) for each in images] for end in (0.0, 1.0)]
-    mixed = [
-        [interpolate_images(first, last, alpha) for alpha in alphas]
-        for first, last in zip(*ends, strict=True)
-    ]
-    mixes = {name: _read_off([row[index] for row in mixed]) for index, name in enumerate(names)}
-    blended = evaluate(mixes, {"images": images}, scale=scale, metrics=metrics, **evaluation)["images"]
-    return Sweep(
-        list(alphas),
-        pictures,
-        mixed,
-        [each.load(scale) for each in images],
-        {metric: [results[name][metric] for name in names] for metric in metrics},
-        {metric: [blended[name][metric] for name in names] for metric in metrics},
-    )
+    @lru_cache(maxsize=1)  # evaluate gives all models an image before the next
+    def both_ends(lr: Tensor) -> tuple[Tensor, Tensor]:
+        return ends[0](lr), ends[1](lr)
 
+    def kept(name: str, model: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def keep(lr: Tensor) -> Tensor:
+            pictures.setdefault(name, []).append(model(lr))
+            return pictures[name][-1]
 
-def _watched(seen: list[Tensor], model: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    def watched(lr: Tensor) -> Tensor:
-        seen.append(model(lr))
-        return seen[-1]
+        return keep
 
-    return watched
+    models = {}
+    for alpha in alphas:
+        models[f"network {alpha:g}"] = pair.at(alpha)
+        models[f"image {alpha:g}"] = partial(_mixed, both_ends, alpha)
+    watched = {name: kept(name, model) for name, model in models.items()}
+    found = evaluate(watched, {"images": images}, scale=pair.scale, metrics=metrics, **evaluation)["images"]
+
+    def of(kind: str) -> tuple[list[list[Tensor]], dict[str, list[float]]]:
+        names = [f"{kind} {alpha:g}" for alpha in alphas]
+        rows = [[pictures[name][index] for name in names] for index in range(len(images))]
+        return rows, {metric: [found[name][metric] for name in names] for metric in metrics}
+
+    by_network, values = of("network")
+    by_image, mixed_values = of("image")
+    pairs = [each.load(pair.scale) for each in images]
+    return Sweep(list(alphas), by_network, by_image, pairs, values, mixed_values)
 
 
-def _read_off(pictures: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
-    """A model whose pictures are there already: evaluate asks for them in the order of the images."""
-    following = iter(pictures)
-    return lambda lr: next(following)
+def _mixed(ends: Callable[[Tensor], tuple[Tensor, Tensor]], alpha: float, lr: Tensor) -> Tensor:
+    return interpolate_images(*ends(lr), alpha)
 
 
 def as_json(sweep: Sweep, files: Sequence[str | Path]) -> dict[str, Any]:
@@ -128,3 +130,47 @@ def as_json(sweep: Sweep, files: Sequence[str | Path]) -> dict[str, Any]:
         "network_interpolation": sweep.values,
         "image_interpolation": sweep.mixed_values,
     }
+
+
+def strip(sweep: Sweep, *, window: int = WINDOW) -> Tensor:
+    """Each image's window over α, LR before and HR behind; below it the same by image interpolation.
+
+    The window is where the two ends differ most.
+
+    Returns:
+        uint8 (3,H,W).
+    """
+    rows = []
+    for pictures, mixed, (lr, hr) in zip(sweep.pictures, sweep.mixed, sweep.pairs, strict=True):
+        top, left, side, _ = most_different_place([pictures[0], pictures[-1]], window)
+        scale = hr.shape[-1] // lr.shape[-1]
+        for of, row in (("network", pictures), ("image", mixed)):
+            whole = (pixels_as_squares(lr, scale), imresize(lr, scale), *row, hr)
+            tiles = [picture[:, top : top + side, left : left + side] for picture in whole]
+            rows.append([text_tile(f"{of}\ninterpolation", side, side), *tiles])
+    return comparison(rows, ["", "LR", "bicubic", *(f"α {alpha:g}" for alpha in sweep.alphas), "HR"])
+
+
+def animation(sweep: Sweep, kind: str, *, milliseconds: int = 150) -> bytes:
+    """The first image over α and back, as an animated ``GIF`` or ``WEBP`` file that repeats."""
+    pictures = sweep.pictures[0]
+    first, *others = [pillow(picture) for picture in (*pictures, *pictures[-2:0:-1])]
+    buffer = io.BytesIO()
+    first.save(buffer, kind, save_all=True, append_images=others, duration=milliseconds, loop=0)
+    return buffer.getvalue()
+
+
+def curves(sweep: Sweep, title: str) -> bytes:
+    """A PNG of each metric over α, of the networks between and of the mixed pictures."""
+    from matplotlib.figure import Figure
+
+    names = list(sweep.values)
+    figure = Figure(figsize=(4.2 * len(names), 3.6), layout="constrained")
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), index + 1, xlabel="α (0: PSNR, 1: GAN)", title=name)
+        axes.plot(sweep.alphas, sweep.values[name], "o-", label="network interpolation")
+        axes.plot(sweep.alphas, sweep.mixed_values[name], "s--", label="image interpolation")
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend()
+    figure.suptitle(plain(title))
+    return png_of(figure)

@@ -1,19 +1,18 @@
 """Models × sets → metrics, as the literature's tables have them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.gallery import Gallery
 from esrgan_lightning.evaluation.measures import METRICS, check_metrics, check_size
 from esrgan_lightning.evaluation.pictures import Pictures
 from esrgan_lightning.evaluation.sets import TestPair
-from esrgan_lightning.evaluation.workers import Bench, Model, measured
+from esrgan_lightning.evaluation.workers import Bench, Model, Outcome, measured
+from esrgan_lightning.ops.progress import tracked
 
 #: {set: {model: {metric: mean, …, "images": {image: {metric: value}}}}}
 Results = dict[str, dict[str, dict[str, Any]]]
@@ -69,10 +68,8 @@ def evaluate(
     bench.figures  # noqa: B018 (weights that are missing are better told now, and downloaded once)
     tasks = [(name, pair) for name, pairs in sets.items() for pair in pairs]
     rows: dict[str, dict[str, dict[str, dict[str, float]]]] = {s: {m: {} for m in models} for s in sets}
-    shown = progress and Console().is_terminal  # into a file the bar would be empty lines
-    outcomes = track(
-        measured(bench, tasks, processes), "evaluating", len(tasks), disable=not shown, transient=True
-    )
+    outcomes: Iterable[Outcome] = measured(bench, tasks, processes)
+    outcomes = tracked(outcomes, "evaluating", len(tasks)) if progress else outcomes
     for (name, pair), (figures, view) in zip(tasks, outcomes, strict=True):
         for model_name, values in figures.items():
             rows[name][model_name][pair.name] = values

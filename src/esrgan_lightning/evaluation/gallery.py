@@ -1,17 +1,16 @@
 """What is to be seen of an evaluation: the crops in which the models differ most."""
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import rgb_to_y, to_uint8
+from esrgan_lightning.ops.picture import pixels_as_squares, webp
 
 #: Longest side of a view of the whole picture, in pixels.
 WHOLE = 960
@@ -77,13 +76,31 @@ class Gallery:
         self.views[set_name] = views[: self.each]
 
 
+def most_different_place(images: Sequence[Tensor], side: int) -> tuple[int, int, int, float]:
+    """The square in which images differ most: where the mean over it of their deviation in luma is largest.
+
+    Args:
+        images: (C,H,W) uint8.
+        side: Of the square; of the images where that is smaller.
+
+    Returns:
+        Top, left and side in pixels, and the mean there in levels of luma.
+    """
+    side = min(side, *images[0].shape[-2:])
+    luma = torch.stack([rgb_to_y(image[None], rounded=True)[0] for image in images]).float()  # (M,1,H,W)
+    step = max(1, side // 8)
+    scores = F.avg_pool2d(luma.std(0, correction=0)[None], side, step)[0, 0]
+    best = int(scores.argmax())
+    top, left = (index * step for index in divmod(best, scores.shape[1]))
+    return top, left, side, float(scores.flatten()[best])
+
+
 def most_different_crop(
     name: str, lr: Tensor, pictures: Mapping[str, Tensor], hr: Tensor, *, side: int
 ) -> View:
     """The crop of an image in which its pictures differ most, and the whole of each.
 
-    The place is that where the mean over the crop of the deviation between models, in luma, is largest; a
-    single model is compared with the HR.
+    A single model is compared with the HR.
 
     Args:
         name: Of the image.
@@ -93,36 +110,19 @@ def most_different_crop(
         side: Of the crop; of the image where that is smaller.
     """
     height, width = hr.shape[-2:]
-    side = min(side, height, width)
     eight_bit = {model: to_uint8(sr) for model, sr in pictures.items()}
     compared = [*eight_bit.values(), *([hr] if len(eight_bit) == 1 else [])]
-    luma = torch.stack([rgb_to_y(image[None], rounded=True)[0] for image in compared]).float()  # (M,1,H,W)
-    step = max(1, side // 8)
-    scores = F.avg_pool2d(luma.std(0, correction=0)[None], side, step)[0, 0]
-    best = int(scores.argmax())
-    top, left = (index * step for index in divmod(best, scores.shape[1]))
+    top, left, side, score = most_different_place(compared, side)
 
     def picture(image: Tensor) -> Picture:
-        cut = image[:, top : top + side, left : left + side]
-        return Picture(_webp(cut, lossless=True), _webp(image, longest=WHOLE))
+        return Picture(webp(image[:, top : top + side, left : left + side]), webp(image, longest=WHOLE))
 
-    scale = height // lr.shape[-2]
     return View(
         image=name,
-        score=float(scores.flatten()[best]),
+        score=score,
         size=(height, width),
         place=(top, left, side),
-        lr=picture(lr.repeat_interleave(scale, -2).repeat_interleave(scale, -1)),
+        lr=picture(pixels_as_squares(lr, height // lr.shape[-2])),
         models={model: picture(image) for model, image in eight_bit.items()},
         hr=picture(hr),
     )
-
-
-def _webp(image: Tensor, *, lossless: bool = False, longest: int | None = None) -> bytes:
-    array = image.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
-    picture = Image.fromarray(array)
-    if longest is not None:
-        picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", lossless=lossless, quality=80 if lossless else 88)
-    return buffer.getvalue()

@@ -67,16 +67,9 @@ class Measure:
     convention: str = ""
 
 
-def _niqe(sr: Tensor, _hr: Tensor, crop: int, network: NaturalModel | None) -> Tensor:
-    return niqe(sr, crop, network)
-
-
-def _ma(sr: Tensor, _hr: Tensor, crop: int, network: MaModel) -> Tensor:
-    return ma(sr, crop, network)
-
-
-def _pi(sr: Tensor, _hr: Tensor, crop: int, network: MaModel) -> Tensor:
-    return pi(sr, crop, network)
+def _of_sr(figure: Callable[[Tensor, int, Any], Tensor]) -> Callable[..., Tensor]:
+    """A figure that needs no HR, called as those that do."""
+    return lambda sr, _hr, crop, network: figure(sr, crop, network)
 
 
 def _pristine(weights: str | Path | None) -> NaturalModel | None:
@@ -110,7 +103,7 @@ METRICS: Mapping[str, Measure] = MappingProxyType(
         "ssim_y": Measure(ssim_y, SSIMY, digits=4, squares=(11, 1)),
         "psnr_rgb": Measure(psnr_rgb, PSNRRGB),
         "ssim_rgb": Measure(ssim_rgb, SSIMRGB, digits=4, squares=(11, 1)),
-        "niqe": Measure(_niqe, NIQE, False, squares=(96, 2), network=_pristine),
+        "niqe": Measure(_of_sr(niqe), NIQE, False, squares=(96, 2), network=_pristine),
         "rmse_y": Measure(rmse_y, RMSEY, False, root=True, convention=_ROOT),
         "rmse_rgb": Measure(rmse_rgb, RMSERGB, False, root=True, convention=_ROOT),
         "lpips": _lpips("alex", "LPIPS: AlexNet", 31),
@@ -124,8 +117,8 @@ METRICS: Mapping[str, Measure] = MappingProxyType(
             network=DISTSNetwork,
             convention="DISTS: on 8-bit RGB, same border, images not shrunk, lower is better.",
         ),
-        "ma": Measure(_ma, Ma, squares=(SMALLEST, 1), network=MaModel, convention=_MA),
-        "pi": Measure(_pi, PI, False, squares=(96, 2), network=MaModel, convention=_PI),
+        "ma": Measure(_of_sr(ma), Ma, squares=(SMALLEST, 1), network=MaModel, convention=_MA),
+        "pi": Measure(_of_sr(pi), PI, False, squares=(96, 2), network=MaModel, convention=_PI),
     }
 )
 

@@ -1,5 +1,6 @@
 """What is compared: interpolation, generators from files, others' pictures, by names that differ."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -141,12 +142,5 @@ def unique_names(names: Sequence[str]) -> list[str]:
             continue
         parts = path.parts if path.is_dir() else path.with_suffix("").parts
         choices.append(["/".join(parts[-n:]) for n in range(1, len(parts))] + [str(path)])
-    lengths = [0] * len(names)
-    while True:
-        chosen = [options[length] for options, length in zip(choices, lengths, strict=True)]
-        shared = [index for index, name in enumerate(chosen) if chosen.count(name) > 1]
-        growing = [index for index in shared if lengths[index] + 1 < len(choices[index])]
-        if not growing:
-            return chosen
-        for index in growing:
-            lengths[index] += 1
+    shared = Counter(option for options in choices for option in options)
+    return [next((each for each in options if shared[each] == 1), options[-1]) for options in choices]

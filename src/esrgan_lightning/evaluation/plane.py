@@ -1,6 +1,5 @@
 """The perception-distortion plane: how far from the truth, against how natural."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.benchmark import Results
 from esrgan_lightning.evaluation.measures import METRICS
 from esrgan_lightning.evaluation.models import BICUBIC
+from esrgan_lightning.ops.picture import plain, png_of
 
 #: The upper ends of the PIRM challenge's regions 1 to 3, in RMSE.
 REGIONS = (11.5, 12.5, 16.0)
@@ -81,11 +81,9 @@ def label(metric: str) -> str:
 
 def plane_png(results: Results, plane: Plane, *, scale: int) -> bytes:
     """A PNG with a panel for each set; the models' names stand beside them, where they cover nothing."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6 * len(results) + 2, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
     handles: dict[str, Any] = {}
     for index, (set_name, rows) in enumerate(results.items()):
         axes = figure.add_subplot(1, len(results), index + 1)
@@ -107,13 +105,11 @@ def plane_png(results: Results, plane: Plane, *, scale: int) -> bytes:
                 axes.text(bound, 0.99, f"R{number} ", transform=above, ha="right", va="top", color="gray")
         _alphas(axes, along)
         axes.text(0.02, 0.02, "↙ better", transform=axes.transAxes, color="gray")
-        axes.set(xlabel=label(plane.x), ylabel=label(plane.y), title=_plain(f"{set_name} ×{scale}"))
+        axes.set(xlabel=label(plane.x), ylabel=label(plane.y), title=plain(f"{set_name} ×{scale}"))
         axes.grid(alpha=0.3)
     if handles:
-        figure.legend(list(handles.values()), [_plain(name) for name in handles], loc="outside right upper")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+        figure.legend(list(handles.values()), [plain(name) for name in handles], loc="outside right upper")
+    return png_of(figure)
 
 
 def _alphas(axes: Any, along: Sequence[tuple[float, float, float]]) -> None:
@@ -125,8 +121,3 @@ def _alphas(axes: Any, along: Sequence[tuple[float, float, float]]) -> None:
         if all(math.dist(place, other) > 25 for other in taken):
             axes.annotate(f"{alpha:g}", (x, y), (4, 5), textcoords="offset points", fontsize=7.5)
             taken.append(place)
-
-
-def _plain(text: str) -> str:
-    """Matplotlib takes what stands between dollars for formulas."""
-    return text.replace("$", r"\$")

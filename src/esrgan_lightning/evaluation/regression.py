@@ -8,12 +8,12 @@ from typing import Any, final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.benchmark import Results
 from esrgan_lightning.evaluation.measures import METRICS
+from esrgan_lightning.ops.tables import print_table
 
 #: Name of the mean among those of images.
 MEAN = "mean"
@@ -108,20 +108,17 @@ def compare(results: Results, earlier: Mapping[str, Any], tolerances: Mapping[st
 def print_comparison(comparison: Comparison, *, console: Console | None = None) -> None:
     """Prints a table of what moved, then a line for each set, model, image or metric that is missing."""
     console = console or Console()
-    if comparison.changes:
-        table = Table(title="moved by more than is tolerated")
-        for name in ("set", "model", "image", "metric"):
-            table.add_column(name, overflow="fold")
-        for name in ("before", "now", "change"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("")
-        for change in comparison.changes:
-            both = change.before is not None and change.after is not None
-            difference = f"{change.after - change.before:+.5f}" if both else ""  # type: ignore[operator]
-            figures = ("none" if v is None else f"{v:.5f}" for v in (change.before, change.after))
-            verdict = Text("worse", "bold red") if change.worse else Text("better", "green")
-            table.add_row(*map(Text, change.place), *figures, difference, verdict)
-        console.print(table)
+    rows = []
+    for change in comparison.changes:
+        both = change.before is not None and change.after is not None
+        difference = f"{change.after - change.before:+.5f}" if both else ""  # type: ignore[operator]
+        figures = ("none" if v is None else f"{v:.5f}" for v in (change.before, change.after))
+        verdict = Text("worse", "bold red") if change.worse else Text("better", "green")
+        rows.append((*change.place, *figures, difference, verdict))
+    if rows:
+        moved = ("before", "now", "change")
+        heads = ["set", "model", "image", "metric", *moved, ""]
+        print_table(heads, rows, title="moved by more than is tolerated", figures=moved, console=console)
     for line in comparison.missing:
         console.print(Text(f"missing: {line}"))
     if not comparison.changes and not comparison.missing:

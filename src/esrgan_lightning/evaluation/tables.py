@@ -1,23 +1,38 @@
-"""Results as CSV, Markdown and LaTeX, each with what its figures mean."""
+"""Results on the terminal, as CSV, Markdown, LaTeX and JSON, each with what its figures mean."""
 
-import csv
-import io
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esrgan_lightning.evaluation.benchmark import Results
 from esrgan_lightning.evaluation.measures import METRICS, convention
+from esrgan_lightning.ops import tables
+from esrgan_lightning.ops.files import write_text
+from esrgan_lightning.ops.tables import markdown
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Of a figure among those of other models: the best, the one after it, any other.
-PLAIN, SECOND, BEST = 0, 1, 2
+PLAIN, SECOND, BEST = "", "second", "best"
 
-_LATEX = MappingProxyType(
+_MARKDOWN = MappingProxyType({PLAIN: "{}", SECOND: "<u>{}</u>", BEST: "**{}**"})
+_LATEX = MappingProxyType({PLAIN: "{}", SECOND: r"\underline{{{}}}", BEST: r"\textbf{{{}}}"})
+_LATEX_SIGNS = str.maketrans(
     {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {sign: f"\\{sign}" for sign in "&%$#_{}"}
 )
-# What Markdown would take as markup, or as the end of a cell.
-_MARKDOWN = MappingProxyType({sign: f"\\{sign}" for sign in "\\`*_[]<>|#~"})
+
+
+class Cell(NamedTuple):
+    """A figure as it is printed, and how it stands among the models: ``PLAIN``, ``SECOND`` or ``BEST``."""
+
+    metric: str
+    text: str
+    rank: str
 
 
 def shown(value: float, metric: str) -> str:
@@ -25,7 +40,12 @@ def shown(value: float, metric: str) -> str:
     return "–" if math.isnan(value) else f"{value:.{METRICS[metric].digits}f}"
 
 
-def ranks(values: Iterable[float], metric: str) -> list[int]:
+def counted(images: int) -> str:
+    """``mean of 5 images``."""
+    return "1 image" if images == 1 else f"mean of {images} images"
+
+
+def ranks(values: Iterable[float], metric: str) -> list[str]:
     """``BEST``, ``SECOND`` or ``PLAIN`` for each, by what is printed: equals share a rank.
 
     Where all are equal, or there is only one, none stands out.
@@ -37,48 +57,65 @@ def ranks(values: Iterable[float], metric: str) -> list[int]:
     return [PLAIN if text == "–" else by_text.get(float(text), PLAIN) for text in printed]
 
 
+def ranked(rows: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, list[Cell]]:
+    """Each model's figures, in the order of the metrics."""
+    columns = [ranks([row[metric] for row in rows.values()], metric) for metric in metrics]
+    return {
+        name: [Cell(metric, shown(rows[name][metric], metric), rank) for metric, rank in found]
+        for name, found in zip(
+            rows, (list(zip(metrics, each, strict=True)) for each in zip(*columns, strict=True)), strict=True
+        )
+    }
+
+
+def print_table(
+    results: Results, metrics: Sequence[str], *, scale: int, console: "Console | None" = None
+) -> None:
+    """Prints a table of means for each set, and under them what the figures mean."""
+    from rich.console import Console
+
+    console = console or Console()
+    for set_name, rows in results.items():
+        title = f"{set_name} x{scale}, {counted(len(next(iter(rows.values()))['images']))}"
+        body = [[name, *(f"{row[m]:.{METRICS[m].digits}f}" for m in metrics)] for name, row in rows.items()]
+        tables.print_table(["model", *metrics], body, title=title, figures=metrics, console=console)
+    console.print(convention(metrics), style="dim", markup=False, highlight=False)
+
+
 def csv_table(results: Results, metrics: Sequence[str]) -> str:
     """A row for each set, model and image, ``mean`` in place of the image at the end; full digits.
 
     The last line, which begins with #, says what the figures mean.
     """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["set", "model", "image", *metrics])
-    for set_name, by_model in results.items():
-        for model, row in by_model.items():
-            for image, values in [*row["images"].items(), ("mean", row)]:
-                cells = [set_name, model, image]
-                # A spreadsheet takes a text that begins so for a formula, and names may come from anywhere.
-                cells = [f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell for cell in cells]
-                writer.writerow([*cells, *(values[metric] for metric in metrics)])
-    return f"{file.getvalue()}# {convention(metrics)}\n"
+    rows = [
+        [set_name, model, image, *(values[metric] for metric in metrics)]
+        for set_name, by_model in results.items()
+        for model, row in by_model.items()
+        for image, values in [*row["images"].items(), ("mean", row)]
+    ]
+    return f"{tables.csv_text(['set', 'model', 'image', *metrics], rows)}# {convention(metrics)}\n"
 
 
 def markdown_table(results: Results, metrics: Sequence[str], *, scale: int) -> str:
     """The means of each set, best in bold and second underlined, then each metric image by image."""
     blocks = []
     for set_name, by_model in results.items():
-        columns = {metric: [row[metric] for row in by_model.values()] for metric in metrics}
-        rows = _marked(columns, "**{}**", "<u>{}</u>")
-        count = len(next(iter(by_model.values()))["images"])
-        title = f"## {_escaped(set_name, _MARKDOWN)} ×{scale}, {_images(count)}"
-        names = [_escaped(name, _MARKDOWN) for name in by_model]
-        blocks += [
-            title,
-            _markdown(["model", *metrics], [[n, *row] for n, row in zip(names, rows, strict=True)]),
+        names = [markdown(name) for name in by_model]
+        images = next(iter(by_model.values()))["images"]
+        means = [
+            [name, *(_MARKDOWN[cell.rank].format(cell.text) for cell in cells)]
+            for name, cells in zip(names, ranked(by_model, metrics).values(), strict=True)
         ]
+        blocks.append(f"## {markdown(set_name)} ×{scale}, {counted(len(images))}\n")
+        blocks.append(tables.markdown_table(["model", *metrics], means, figures=len(metrics)))
         for metric in metrics:
-            images = next(iter(by_model.values()))["images"]
             body = [
-                [
-                    _escaped(image, _MARKDOWN),
-                    *(shown(row["images"][image][metric], metric) for row in by_model.values()),
-                ]
+                [markdown(image), *(shown(row["images"][image][metric], metric) for row in by_model.values())]
                 for image in images
             ]
-            blocks += [f"### {_escaped(set_name, _MARKDOWN)}, {metric}", _markdown(["image", *names], body)]
-    return "\n\n".join([*blocks, f"{_escaped(convention(metrics), _MARKDOWN)}\n"])
+            blocks.append(f"### {markdown(set_name)}, {metric}\n")
+            blocks.append(tables.markdown_table(["image", *names], body, figures=len(names)))
+    return "\n".join([*blocks, f"{markdown(convention(metrics))}\n"])
 
 
 def latex_table(results: Results, metrics: Sequence[str], *, scale: int) -> str:
@@ -86,72 +123,56 @@ def latex_table(results: Results, metrics: Sequence[str], *, scale: int) -> str:
 
     The best figure of a column is bold, the second underlined.
     """
-    columns = {
-        (set_name, metric): [row[metric] for row in by_model.values()]
-        for set_name, by_model in results.items()
-        for metric in metrics
-    }
-    rows = _marked(columns, r"\textbf{{{}}}", r"\underline{{{}}}")
-    width = len(metrics)
-    heads = " & ".join(
-        rf"\multicolumn{{{width}}}{{c}}{{{_escaped(name, _LATEX)} $\times${scale}}}" for name in results
-    )
+    width, by_set = len(metrics), [ranked(rows, metrics) for rows in results.values()]
+    heads = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{_latex(name)} $\times${scale}}}" for name in results)
     rules = " ".join(
         rf"\cmidrule(lr){{{2 + width * index}-{1 + width * (index + 1)}}}" for index in range(len(results))
     )
-    names = [_label(metric) for metric in metrics] * len(results)
-    body = [
-        " & ".join([_escaped(model, _LATEX), *row]) + r" \\"
-        for model, row in zip(next(iter(results.values())), rows, strict=True)
-    ]
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\begin{{tabular}}{{l{'r' * width * len(results)}}}",
-            r"\toprule",
-            rf"& {heads} \\",
-            rules,
-            rf"Model & {' & '.join(names)} \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            rf"\caption{{Best bold, second underlined. {_escaped(convention(metrics), _LATEX)}}}",
-            r"\end{table}",
-            "",
-        ]
+    arrows = [r"$\uparrow$" if METRICS[metric].higher_is_better else r"$\downarrow$" for metric in metrics]
+    names = [f"{m.replace('_', '-').upper()} {arrow}" for m, arrow in zip(metrics, arrows, strict=True)]
+    body = "\n".join(
+        " & ".join([_latex(model), *(_LATEX[c.rank].format(c.text) for each in by_set for c in each[model])])
+        + r" \\"
+        for model in by_set[0]
     )
+    return rf"""% needs \usepackage{{booktabs}}
+\begin{{table}}
+\centering
+\begin{{tabular}}{{l{"r" * width * len(results)}}}
+\toprule
+& {heads} \\
+{rules}
+Model & {" & ".join(names * len(results))} \\
+\midrule
+{body}
+\bottomrule
+\end{{tabular}}
+\caption{{Best bold, second underlined. {_latex(convention(metrics))}}}
+\end{{table}}
+"""
 
 
-def _label(metric: str) -> str:
-    """``psnr_y`` → PSNR-Y, with an arrow to the better side."""
-    arrow = r"$\uparrow$" if METRICS[metric].higher_is_better else r"$\downarrow$"
-    return f"{metric.replace('_', '-').upper()} {arrow}"
+def _latex(text: str) -> str:
+    return " ".join(text.split()).translate(_LATEX_SIGNS)
 
 
-def _marked(
-    columns: Mapping[str, Sequence[float]] | Mapping[tuple[str, str], Sequence[float]], best: str, second: str
-) -> list[list[str]]:
-    """The rows of a table out of its columns, the two best figures of each marked."""
-    marks = {PLAIN: "{}", SECOND: second, BEST: best}
-    cells = []
-    for key, values in columns.items():
-        metric = key if isinstance(key, str) else key[1]
-        ranked = zip(values, ranks(values, metric), strict=True)
-        cells.append([marks[rank].format(shown(value, metric)) for value, rank in ranked])
-    return [list(row) for row in zip(*cells, strict=True)]
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes strict JSON; under the final name there is only ever a whole file.
+
+    What JSON has no number for is written as null: an infinite PSNR (SR equals HR), and a NIQE that does not
+    exist. Missing folders are made, an existing file is replaced.
+
+    Raises:
+        InputError: The file cannot be written there.
+    """
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
-
-
-def _escaped(text: str, signs: Mapping[str, str]) -> str:
-    return "".join(signs.get(sign, sign) for sign in " ".join(text.split()))
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"mean of {count} images"
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value

@@ -1,8 +1,10 @@
 """Pictures of pictures: crops side by side under their names."""
 
+import io
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,6 +71,37 @@ def text_tile(text: str, height: int, width: int) -> Tensor:
     middle = (width / 2, height / 2)
     ImageDraw.Draw(image).multiline_text(middle, text, fill=(0, 0, 0), font=font, anchor="mm", align="center")
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def pixels_as_squares(image: Tensor, times: int) -> Tensor:
+    """(C,h,w) → (C,times·h,times·w): each pixel repeated."""
+    return image.repeat_interleave(times, -2).repeat_interleave(times, -1)
+
+
+def pillow(image: Tensor) -> Image.Image:
+    """An image of Pillow's out of uint8 (3,H,W) or (1,H,W)."""
+    return Image.fromarray(image.expand(3, -1, -1).permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def webp(image: Tensor, *, longest: int | None = None) -> bytes:
+    """A lossless WebP file of uint8 (3,H,W) or (1,H,W); with ``longest`` a lossy one, no larger than that."""
+    picture, buffer = pillow(image), io.BytesIO()
+    if longest is not None:
+        picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    picture.save(buffer, "WEBP", lossless=longest is None, quality=80 if longest is None else 88)
+    return buffer.getvalue()
+
+
+def png_of(figure: Any, *, dpi: int = 120) -> bytes:
+    """A figure of matplotlib's as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def plain(text: str) -> str:
+    """Matplotlib takes what stands between dollars for formulas."""
+    return text.replace("$", r"\$")
 
 
 def columns(picture: Tensor, labels: Sequence[str]) -> list[Tensor]:

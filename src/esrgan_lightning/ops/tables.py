@@ -56,12 +56,13 @@ def csv_text(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def markdown(text: object) -> str:
-    r"""A text in which nothing is markup, or ends a cell.
+    r"""A text in which nothing is markup, or ends a cell; ``_`` within a word is none.
 
     >>> markdown("my_set | <b>")
-    'my\\_set \\| \\<b\\>'
+    'my_set \\| \\<b\\>'
     """
-    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(str(text).split()))
+    signs = r"[\\`*\[\]<>|#~]|(?<![^\W_])_|_(?![^\W_])"
+    return re.sub(signs, r"\\\g<0>", " ".join(str(text).split()))
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, figures: int = 0) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.report.runs import Run, read_run
+from esrgan_lightning.ops.tables import markdown, markdown_table
+from esrgan_lightning.report.runs import read_run
 from esrgan_lightning.weights.description import describe_file
 
 _CARD = """\
@@ -90,18 +91,6 @@ def run_files(
     files = {"generator.safetensors": model.read_bytes(), "config.yaml": _yaml(settings)}
     if picture and run.samples is not None:
         files["samples.png"] = run.samples.read_bytes()
-    card = _card(run, settings, described, repo, licence, "samples.png" in files)
-    return {"README.md": card.encode(), **files}
-
-
-def _card(
-    run: Run,
-    settings: Mapping[str, Any],
-    described: Mapping[str, Any],
-    repo: str,
-    licence: str | None,
-    picture: bool,
-) -> str:
     front = {
         "license": licence or "unknown",
         "library_name": "esrgan-lightning",
@@ -109,11 +98,13 @@ def _card(
         "tags": ["super-resolution", "esrgan"],
     }
     init = described["provenance"].get("init")
-    began = _BEGAN.format(**init) if init else ""
-    data = {name: value for name, value in settings.get("data", {}).items() if name not in _ASIDE}
+    data = {
+        name: value
+        for name, value in settings.get("data", {}).items()
+        if name not in _ASIDE and not isinstance(value, Mapping | None)
+    }
     source, degradation = (_last(settings.get(key)) for key in ("data", "degradation"))
-    shown = {name: value for name, value in data.items() if not isinstance(value, Mapping | None)}
-    return _CARD.format(
+    card = _CARD.format(
         front=_yaml(front).decode(),
         title=repo.partition("/")[2],
         repo=repo,
@@ -123,10 +114,11 @@ def _card(
         stage=f"stage={settings.get('stage', {}).get('name', 'unknown')}",
         updates=described["updates"] or run.updates,
         figures=_table({name: f"{value:.4f}" for name, value in run.metrics.items()}) or "None was made.",
-        data=_table({"source": source, "degradation": degradation, **shown}),
-        began=began,
-        picture=_PICTURE if picture else "",
+        data=_table({"source": source, "degradation": degradation, **data}),
+        began=_BEGAN.format(**init) if init else "",
+        picture=_PICTURE if "samples.png" in files else "",
     )
+    return {"README.md": card.encode(), **files}
 
 
 def _last(node: Any) -> str:
@@ -136,8 +128,9 @@ def _last(node: Any) -> str:
 
 
 def _table(rows: Mapping[str, Any]) -> str:
-    lines = [f"| {name} | {str(value).replace('|', chr(92) + '|')} |" for name, value in rows.items()]
-    return "\n".join(["| | |", "|---|---|", *lines]) if lines else ""
+    texts = {key: ", ".join(map(str, each)) if isinstance(each, list) else each for key, each in rows.items()}
+    body = [[markdown(name), markdown(value)] for name, value in texts.items()]
+    return markdown_table(["", ""], body).rstrip() if body else ""
 
 
 def _portable(node: Any) -> Any:

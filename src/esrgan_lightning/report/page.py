@@ -1,32 +1,23 @@
 """Runs as one page for the browser: table, learning curves, crops. It asks for nothing from anywhere."""
 
-import io
 import logging
 from collections.abc import Sequence
-from html import escape
+from pathlib import Path
 
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.html import data_url, html_document
-from esrgan_lightning.ops.picture import columns
+from esrgan_lightning.ops.html import html_document
+from esrgan_lightning.ops.picture import columns, plain, png_of, webp
 from esrgan_lightning.report.runs import Run, labels, read_sample
-from esrgan_lightning.report.table import Cell, rows, shown
+from esrgan_lightning.report.table import rows, shown
 
 logger = logging.getLogger(__name__)
 
 # Of a run's pictures of crops, stages/callbacks.py.
 _LABELS = ("LR", "bicubic", "SR", "HR")
-_FIRST = (
-    "train/loss",
-    "train/loss_g",
-    "train/loss_d",
-    "train/pixel",
-    "train/perceptual",
-    "train/adversarial",
-)
+_FIRST = [f"train/{name}" for name in ["loss", "loss_g", "loss_d", "pixel", "perceptual", "adversarial"]]
 
 
 def report_page(runs: Sequence[Run], *, title: str) -> str:
@@ -36,33 +27,16 @@ def report_page(runs: Sequence[Run], *, title: str) -> str:
         runs: of :func:`~esrgan_lightning.report.find_runs`.
         title: a heading.
     """
-    # Names, settings and errors come from files that may be anybody's: every one of them is escaped.
-    return html_document(
-        __package__,
-        "page.html",
-        title=title,
-        table=_table(runs),
-        curves="\n".join(_chart(name, runs) for name in _charted(runs)),
-        crops="\n".join(_crops(runs)),
-    )
-
-
-def _table(runs: Sequence[Run]) -> str:
     heads, body = rows(runs)
-    head = "".join(f'<th scope="col"><button type="button">{escape(each)}</button></th>' for each in heads)
-    lines = ("".join(_cell(cell) for cell in row) for row in body)
-    return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>\n"
-        + "\n".join(
-            f'<tr class="{escape(run.state)}">{line}</tr>' for run, line in zip(runs, lines, strict=True)
-        )
-        + "</tbody></table>"
+    return html_document(
+        Path(__file__).with_name("page.html"),
+        title=title,
+        heads=heads,
+        rows=list(zip(runs, body, strict=True)),
+        shown=shown,
+        charts={name: png_of(chart(name, runs), dpi=130) for name in _charted(runs)},
+        crops=_crops(runs),
     )
-
-
-def _cell(cell: Cell) -> str:
-    number = "" if isinstance(cell, str) else f' class="figure" data-value="{"" if cell is None else cell}"'
-    return f"<td{number}>{escape(shown(cell))}</td>"
 
 
 def _charted(runs: Sequence[Run]) -> list[str]:
@@ -80,7 +54,7 @@ def chart(name: str, runs: Sequence[Run]) -> Figure:
     """
     several = len(runs) > 1
     figure = Figure(figsize=(7, 3.6 + 0.17 * len(runs) * several), layout="constrained")
-    axes = figure.add_subplot(xlabel="update", title=_plain(name))
+    axes = figure.add_subplot(xlabel="update", title=plain(name))
     for number, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
         if points := run.curves.get(name):
             updates, values = zip(*points, strict=True)
@@ -91,7 +65,7 @@ def chart(name: str, runs: Sequence[Run]) -> Figure:
                 linestyle=("-", "--", ":")[number // 10 % 3],
                 marker="o" if len(points) < 12 else None,
                 markersize=4,
-                label=_plain(label),
+                label=plain(label),
             )
     axes.grid(alpha=0.3)
     if several:
@@ -99,20 +73,9 @@ def chart(name: str, runs: Sequence[Run]) -> Figure:
     return figure
 
 
-def _chart(name: str, runs: Sequence[Run]) -> str:
-    data = io.BytesIO()
-    chart(name, runs).savefig(data, format="png", dpi=130)
-    return f'<img class="chart" alt="{escape(name)} over updates" src="{data_url(data.getvalue(), "png")}">'
-
-
-def _plain(text: str) -> str:
-    """Matplotlib takes what stands between dollars for formulas."""
-    return text.replace("$", r"\$")
-
-
-def _crops(runs: Sequence[Run]) -> list[str]:
+def _crops(runs: Sequence[Run]) -> list[list[tuple[str, bytes]]]:
     """LR, bicubic and HR once, and each run's SR; runs that were judged by other photos stand apart."""
-    alike: list[tuple[list[Tensor], list[tuple[str, Tensor]]]] = []
+    alike: list[tuple[list[Tensor], list[tuple[str, bytes]]]] = []
     for run, label in zip(runs, labels(runs), strict=True):
         if run.samples is None:
             continue
@@ -121,32 +84,12 @@ def _crops(runs: Sequence[Run]) -> list[str]:
         except InputError as error:
             logger.warning("the crops of %s are left out: %s", run.name, error)
             continue
-        group = next(
-            (each for each in alike if each[0][3].equal(mine[3]) and each[0][0].equal(mine[0])), None
-        )
-        if group is None:
-            alike.append(group := (mine, []))
-        group[1].append((label, mine[2]))
+        same = (made for given, made in alike if given[3].equal(mine[3]) and given[0].equal(mine[0]))
+        made = next(same, None)
+        if made is None:
+            alike.append((mine, made := []))
+        made.append((label, webp(mine[2])))
     return [
-        '<div class="row">'
-        + "".join(
-            _figure(name, picture)
-            for name, picture in (
-                ("LR", given[0]),
-                ("bicubic", given[1]),
-                *pictures,
-                ("HR", given[3]),
-            )
-        )
-        + "</div>"
-        for given, pictures in alike
+        [("LR", webp(given[0])), ("bicubic", webp(given[1])), *made, ("HR", webp(given[3]))]
+        for given, made in alike
     ]
-
-
-def _figure(name: str, picture: Tensor) -> str:
-    data = io.BytesIO()
-    Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(data, "WEBP", lossless=True)
-    return (
-        f'<figure><img alt="{escape(name)}" src="{data_url(data.getvalue(), "webp")}">'
-        f"<figcaption>{escape(name)}</figcaption></figure>"
-    )

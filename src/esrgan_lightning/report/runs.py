@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -176,11 +177,11 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
-    parents = [path.resolve().parts for path in paths]
-    common = 0
-    while len(paths) > 1 and len({parts[: common + 1] for parts in parents}) == 1:
-        common += 1
-    return ["/".join(parts[common:]) or parts[-1] for parts in parents] if len(paths) > 1 else [paths[0].name]
+    if len(paths) == 1:
+        return [paths[0].name]
+    parts = [path.resolve().parts for path in paths]
+    common = len(list(takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))))
+    return ["/".join(each[common:]) or each[-1] for each in parts]
 
 
 def read_run(folder: Path, name: str) -> Run:

@@ -1,10 +1,8 @@
 """The table of runs, for the page and for other programs."""
 
-import csv
-import io
-import re
 from collections.abc import Sequence
 
+from esrgan_lightning.ops import tables
 from esrgan_lightning.report.runs import Run, differences
 
 Cell = str | float | int | None
@@ -34,16 +32,11 @@ def shown(cell: Cell) -> str:
 
 def csv_table(runs: Sequence[Run]) -> str:
     """With full figures; empty where there is none."""
-    heads, body = rows(runs)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([heads, *body])
-    return text.getvalue()
+    return tables.csv_text(*rows(runs))
 
 
 def markdown_table(runs: Sequence[Run]) -> str:
     """A table of Markdown; texts of the runs are no markup in it, so that no reader fetches anything."""
     heads, body = rows(runs)
-    lines = [heads, ["---"] * len(heads), *([shown(cell) for cell in row] for row in body)]
-    escaped = [[re.sub(r"([\\`*<\[|])", r"\\\1", str(cell)) for cell in line] for line in lines]
-    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
+    escaped = [[tables.markdown(shown(cell)) for cell in row] for row in body]
+    return tables.markdown_table([tables.markdown(head) for head in heads], escaped)

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, final
 
 import gradio as gr
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.ops import READABLE, write_image
+from esrgan_lightning.ops.picture import pillow
 from esrgan_lightning.ui import view
 from esrgan_lightning.ui.session import Limits, Visit, show_errors
 
@@ -28,13 +27,7 @@ _SIDES = (32, 64, 128, 256)
 
 @final
 class EnlargeTab:
-    """Drop a photo, look at a part of it, move α, take the whole home.
-
-    Args:
-        pair: The two networks.
-        examples: Photos by the name that is shown.
-        limits: For visitors.
-    """
+    """Drop a photo or take an example, look at a part of it, move α, take the whole home."""
 
     def __init__(self, pair: NetworkPair, examples: Mapping[str, Path], limits: Limits) -> None:
         self.pair, self.examples, self.limits = pair, examples, limits
@@ -95,8 +88,8 @@ class EnlargeTab:
         bicubic, sr = view.compare(visit.picture, visit.part, self.pair, alpha)
         self._pace = (time.monotonic() - begin) / visit.part.side**2
         hr = view.part_of_hr(visit.picture, visit.part, self.pair.scale)
-        small = _pixels(view.framed(visit.small, visit.picture, visit.part))
-        both = tuple(_pixels(view.shown(each, _SCREEN)) for each in (bicubic, sr))
+        small = pillow(view.framed(visit.small, visit.picture, visit.part))
+        both = tuple(pillow(view.shown(each, _SCREEN)) for each in (bicubic, sr))
         return small, both, self._table(bicubic, sr, hr, alpha, "part"), gr.update(interactive=True)
 
     @show_errors
@@ -122,7 +115,7 @@ class EnlargeTab:
             earlier.unlink()
         file = Path(visit.folder.name) / f"{visit.name}_x{self.pair.scale}_alpha{alpha:g}.png"
         write_image(file, sr)
-        both = tuple(_pixels(view.shown(each, _LARGE)) for each in (bicubic, sr))
+        both = tuple(pillow(view.shown(each, _LARGE)) for each in (bicubic, sr))
         table = self._table(bicubic, sr, visit.picture.hr, alpha, "whole photo")
         return gr.update(value=both, visible=True), gr.update(value=str(file), visible=True), table
 
@@ -226,8 +219,3 @@ class EnlargeTab:
         shown_from_now.then(
             self.whole, [visit, alpha], [result, download, table], **{**asked, "show_progress": "full"}
         ).failure(lambda: gr.update(visible=False), None, result, api_visibility="private")
-
-
-def _pixels(image: Tensor) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-    return pixels

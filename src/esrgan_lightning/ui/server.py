@@ -43,11 +43,68 @@ def serve(
     """
     hosts = OwnHosts(host, allowed_hosts)
     _check_address(host, port)
-    try:
-        with _own_folder():
-            _run(pair, runs, examples, host, port, hosts, browser, ready)
-    except ImportError as error:
-        raise needs_extra("esrgan ui needs", "ui") from error
+    with _own_folder() as folder:
+        try:
+            import gradio as gr
+            from starlette.middleware import Middleware
+
+            from esrgan_lightning.ui.enlarge import EnlargeTab
+            from esrgan_lightning.ui.follow import FollowTab
+            from esrgan_lightning.ui.guard import Guard
+            from esrgan_lightning.ui.session import Limits
+        except ImportError as error:
+            raise needs_extra("esrgan ui needs", "ui") from error
+        limits = Limits()
+        # Files are removed an hour after they were made.
+        with gr.Blocks(title="ESRGAN", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+            gr.Markdown(f"# ESRGAN ×{pair.scale}")
+            # Names of files are text, and no Markdown.
+            psnr, gan = map(escape, pair.names)
+            gr.HTML(
+                f"The PSNR network, {psnr} (α = 0), comes close to the original pixel by pixel, and is "
+                f"smooth. The GAN network, {gan} (α = 1), is sharp: it invents what looks likely. "
+                "α mixes their weights.",
+                padding=False,
+            )
+            if pair.warning:
+                gr.HTML(f"<strong>Note:</strong> {escape(pair.warning)}", padding=False)
+            with gr.Tab("Enlarge"):
+                EnlargeTab(pair, examples, limits).build(page)
+            with gr.Tab("Follow a run"):
+                FollowTab(runs).build(page)
+        page.queue(max_size=limits.waiting, default_concurrency_limit=4, api_open=False)
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port or None,
+            inbrowser=browser,
+            share=False,
+            prevent_thread_lock=True,
+            quiet=True,
+            footer_links=[],
+            max_file_size=limits.upload_bytes,
+            state_session_capacity=limits.visitors,
+            app_kwargs={
+                "middleware": [
+                    Middleware(
+                        Guard,
+                        hosts=hosts,
+                        folder=folder,
+                        upload_bytes=limits.upload_bytes + 2**16,
+                        quota=limits.quota_bytes,
+                    )
+                ]
+            },
+            enable_monitoring=False,
+            ssr_mode=False,
+            # Gradio's own theme asks the network for its fonts.
+            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        )
+        if ready:
+            ready(address)
+        try:
+            page.block_thread()
+        finally:
+            page.close(verbose=False)
 
 
 def _check_address(host: str, port: int) -> None:
@@ -64,7 +121,7 @@ def _check_address(host: str, port: int) -> None:
 
 
 @contextmanager
-def _own_folder() -> Iterator[None]:
+def _own_folder() -> Iterator[Path]:
     """All temporary files in a folder that is gone afterwards; SIGTERM ends the block as an error does."""
     with tempfile.TemporaryDirectory(prefix="esrgan_ui_") as folder:
         # Gradio reads them when it is imported; without the second it tells its makers of each start.
@@ -72,78 +129,8 @@ def _own_folder() -> Iterator[None]:
         earlier = tempfile.tempdir, signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         tempfile.tempdir = folder
         try:
-            yield
+            yield Path(folder)
         finally:
             tempfile.tempdir = earlier[0]
             signal.signal(signal.SIGTERM, earlier[1])
             del os.environ["GRADIO_TEMP_DIR"]
-
-
-def _run(
-    pair: NetworkPair,
-    runs: Path,
-    examples: Mapping[str, Path],
-    host: str,
-    port: int,
-    hosts: OwnHosts,
-    browser: bool,
-    ready: Callable[[str], None] | None,
-) -> None:
-    import gradio as gr
-    from starlette.middleware import Middleware
-
-    from esrgan_lightning.ui.enlarge import EnlargeTab
-    from esrgan_lightning.ui.guard import Guard
-    from esrgan_lightning.ui.session import Limits
-    from esrgan_lightning.ui.watch import FollowTab
-
-    limits = Limits()
-    # Files are removed an hour after they were made.
-    with gr.Blocks(title="ESRGAN", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.Markdown(f"# ESRGAN ×{pair.scale}")
-        # Names of files are text, and no Markdown.
-        psnr, gan = map(escape, pair.names)
-        gr.HTML(
-            f"The PSNR network, {psnr} (α = 0), comes close to the original pixel by pixel, and is smooth. "
-            f"The GAN network, {gan} (α = 1), is sharp: it invents what looks likely. α mixes their weights.",
-            padding=False,
-        )
-        if pair.warning:
-            gr.HTML(f"<strong>Note:</strong> {escape(pair.warning)}", padding=False)
-        with gr.Tab("Enlarge"):
-            EnlargeTab(pair, examples, limits).build(page)
-        with gr.Tab("Follow a run"):
-            FollowTab(runs).build(page)
-    page.queue(max_size=limits.waiting, default_concurrency_limit=4, api_open=False)
-    _, address, _ = page.launch(
-        server_name=host,
-        server_port=port or None,
-        inbrowser=browser,
-        share=False,
-        prevent_thread_lock=True,
-        quiet=True,
-        footer_links=[],
-        max_file_size=limits.upload_bytes,
-        state_session_capacity=limits.visitors,
-        app_kwargs={
-            "middleware": [
-                Middleware(
-                    Guard,
-                    hosts=hosts,
-                    folder=Path(tempfile.gettempdir()),
-                    upload_bytes=limits.upload_bytes + 2**16,
-                    quota=limits.quota_bytes,
-                )
-            ]
-        },
-        enable_monitoring=False,
-        ssr_mode=False,
-        # Gradio's own theme asks the network for its fonts.
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-    )
-    if ready:
-        ready(address)
-    try:
-        page.block_thread()
-    finally:
-        page.close(verbose=False)

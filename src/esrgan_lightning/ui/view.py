@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-import torch
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.metrics import niqe, psnr_y, ssim_y
 from esrgan_lightning.ops import image_size, imresize, modcrop, read_image, to_uint8
+from esrgan_lightning.ops.picture import pixels_as_squares
 
 _CONTEXT = 16  # LR pixels around a part that the network sees with it
 _SMALLEST = 16  # side of a picture
@@ -41,11 +41,7 @@ class Part:
 
 
 def read_photo(file: Path, max_pixels: int) -> Tensor:
-    """(C,H,W), as :func:`~esrgan_lightning.ops.read_image`; the size is looked at before it is decoded.
-
-    Raises:
-        InputError: no readable picture, or more than ``max_pixels``.
-    """
+    """(C,H,W), as :func:`~esrgan_lightning.ops.read_image`; the size is looked at before it is decoded."""
     height, width = image_size(file)
     if height * width > max_pixels:
         raise InputError(
@@ -56,15 +52,9 @@ def read_photo(file: Path, max_pixels: int) -> Tensor:
 
 
 def as_picture(photo: Tensor, *, is_hr: bool, scale: int) -> Picture:
-    """A photo as what is enlarged, or as the original of that.
+    """A photo (C,H,W) as what is enlarged, or as the original of that.
 
-    Args:
-        photo: (C,H,W).
-        is_hr: Take it for the original: cut to a multiple of ``scale`` and shrunk by MATLAB's bicubic.
-        scale: of the network.
-
-    Raises:
-        InputError: too small.
+    An original is cut to a multiple of the network's scale, and shrunk by MATLAB's bicubic.
     """
     least = _SMALLEST * (scale if is_hr else 1)
     if min(photo.shape[-2:]) < least:
@@ -77,13 +67,9 @@ def as_picture(photo: Tensor, *, is_hr: bool, scale: int) -> Picture:
 
 
 def part_at(picture: Picture, x: float, y: float, side: int) -> Part:
-    """The square around a point, moved into the picture.
+    """The square around a point, which is given in shares of width and height, moved into the picture.
 
-    Args:
-        picture: It.
-        x: from the left, as a share of the width.
-        y: from the top, of the height.
-        side: in LR pixels; a smaller picture's own, if that is less.
+    Its side is in LR pixels, and at most the picture's own.
     """
     height, width = picture.lr.shape[-2:]
     side = min(side, height, width)
@@ -93,12 +79,9 @@ def part_at(picture: Picture, x: float, y: float, side: int) -> Part:
 
 
 def compare(picture: Picture, part: Part, pair: NetworkPair, alpha: float) -> tuple[Tensor, Tensor]:
-    """Bicubic and network of a part.
+    """Bicubic and network of a part: two of (3, s·side, s·side) uint8.
 
     The network sees some surroundings too, so that the part's border is nearly as in the whole picture.
-
-    Returns:
-        Two of (3, s·side, s·side) uint8.
     """
     height, width = picture.lr.shape[-2:]
     top, left = max(part.top - _CONTEXT, 0), max(part.left - _CONTEXT, 0)
@@ -118,11 +101,7 @@ def part_of_hr(picture: Picture, part: Part, scale: int) -> Tensor | None:
 
 
 def enlarge(picture: Picture, pair: NetworkPair, alpha: float, max_pixels: int) -> tuple[Tensor, Tensor]:
-    """Bicubic, (3,H,W) uint8, and the network, (C,H,W) with the depth, gray and alpha of the picture.
-
-    Raises:
-        InputError: the network would have more than ``max_pixels`` to enlarge.
-    """
+    """Bicubic, (3,H,W) uint8, and the network, (C,H,W) with the depth, gray and alpha of the picture."""
     height, width = picture.lr.shape[-2:]
     if height * width > max_pixels:
         raise InputError(
@@ -133,15 +112,9 @@ def enlarge(picture: Picture, pair: NetworkPair, alpha: float, max_pixels: int) 
 
 
 def figures(images: dict[str, Tensor], hr: Tensor, scale: int) -> list[list[str]]:
-    """PSNR-Y, SSIM-Y and NIQE of pictures, as the evaluation has them: a border of ``scale`` pixels aside.
+    """Rows: name, PSNR-Y, SSIM-Y and NIQE, as the evaluation has them: a border of ``scale`` pixels aside.
 
-    Args:
-        images: (3,H,W) or with other channels, by name.
-        hr: (3,H,W) uint8.
-        scale: of the network.
-
-    Returns:
-        Rows: name, dB, SSIM, NIQE; a dash where the picture is too small for NIQE (two blocks of 96×96).
+    A dash stands where the picture is too small for NIQE (two blocks of 96×96).
     """
     height, width = (size - 2 * scale for size in hr.shape[-2:])
     measurable = min(height, width) >= 96 and max(height, width) >= 192
@@ -167,17 +140,11 @@ def shown(image: Tensor, longest: int) -> Tensor:
     if side > longest:
         return imresize(colors, longest / side)
     times = max(1, min(8, longest // side))
-    return torch.repeat_interleave(torch.repeat_interleave(colors, times, -2), times, -1)
+    return pixels_as_squares(colors, times)
 
 
 def framed(small: Tensor, picture: Picture, part: Part) -> Tensor:
-    """The map: a small version of a picture, with the part framed in black and white.
-
-    Args:
-        small: (3,h,w) uint8, of :func:`shown`.
-        picture: It.
-        part: Of it.
-    """
+    """The map: a small version of a picture, of :func:`shown`, with the part framed in black and white."""
     small, times = small.clone(), small.shape[-1] / picture.lr.shape[-1]
     top, left, side = (round(each * times) for each in (part.top, part.left, part.side))
     for inset, level in ((0, 0), (1, 255), (2, 0)):
