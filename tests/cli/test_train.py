@@ -70,20 +70,15 @@ def test_both_stages_leave_what_was_promised(call, tmp_path):
     assert gan.metadata["init"]["metadata"] == psnr.metadata
 
 
+PARTS = "pytorch_lightning.callbacks"
 # What goes wrong, what the one line says.
 REFUSED = {
     "init missing": (["stage=gan"], "the GAN stage starts from a PSNR model: give init=FILE"),
     "init not there": (["stage=gan", "init=no/such.ckpt"], "no/such.ckpt: there is no such file"),
     "init unreadable": (["stage=gan", "init=broken.safetensors"], "broken.safetensors: not readable"),
-    "init of another size": (
-        ["stage=gan", "init=other.safetensors"],
-        "generator.num_features=4 generator.num_blocks=2 generator.growth_channels=2",
-    ),
+    "init of another size": (["stage=gan", "init=other.safetensors"], "generator.num_features=4 generator"),
     "init of another scale": (["stage=gan", "init=other.safetensors", "scale=2"], "scale=4"),
-    "init of another network": (
-        ["init=other.safetensors", "generator=srresnet"],
-        "holds RRDBNet, and the generator is SRResNet",
-    ),
+    "init of another network": (["init=other.safetensors", "generator=srresnet"], "holds RRDBNet, and the"),
     "patch too large": (["data=folder", "data.train_dir=small"], "smaller than data.patch_size=64"),
     "patch that D cannot have": (["stage=gan", "init=null", "data.patch_size=48"], "a multiple of 32"),
     "empty folder": (["data=folder", "data.train_dir=empty"], "empty"),
@@ -103,15 +98,11 @@ REFUSED = {
     "callback that is none": (["+callbacks.es._target_=torch.nn.ReLU"], "expected a Callback"),
     "callback that is nowhere": (["+callbacks.es._target_=no.Such"], "callbacks.es._target_ cannot be had"),
     "callback that watches nothing": (
-        [
-            "+callbacks.es._target_=pytorch_lightning.callbacks.EarlyStopping",
-            "+callbacks.es.monitor=val/vmaf",
-        ],
+        [f"+callbacks.es._target_={PARTS}.EarlyStopping", "+callbacks.es.monitor=val/vmaf"],
         "callbacks.es.monitor=val/vmaf is none of the metrics: val/psnr_y, val/ssim_y",
     ),
     "key of a callback that it lacks": (
-        ["+callbacks.lr._target_=pytorch_lightning.callbacks.LearningRateMonitor", "+callbacks.lr.foo=1"],
-        "callbacks.lr: ",
+        [f"+callbacks.lr._target_={PARTS}.LearningRateMonitor", "+callbacks.lr.foo=1"], "callbacks.lr: ",
     ),
     "unknown preset": (["preset=papr"], "There are basicsr, demo, mini, paper, and what a --config-dir"),
     "weight of a term that is off": (["loss.weights.lpips=1"], "choose it with loss/lpips=…"),
@@ -188,25 +179,19 @@ def test_a_folder_with_checkpoints_is_safe(call, tmp_path):
     assert (tmp_path / "runs/p/notes.txt").exists()
 
 
-def test_the_default_name_says_stage_preset_and_time_and_can_be_an_init(call, tmp_path):
-    """Breaks if a generated name holds what Hydra's command line stumbles over."""
+def test_default_names_and_names_with_spaces_can_be_an_init(call, tmp_path):
+    """Breaks if a name holds what Hydra's command line stumbles over, or is cut in two."""
     once = (*tiny.GAN, "trainer.max_updates=1", "generator=rrdb_small")
-    assert call("preset=demo", *(each for each in once if "discr" not in each and "loss" not in each))[0] == 0
+    psnr = (each for each in once if "discr" not in each and "loss" not in each)
+    assert call("preset=demo", *psnr)[0] == 0
     (run,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"psnr_demo_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", run.name)
-    init = f"init=runs/{run.name}/generator.safetensors"
     code, _, err = call(
-        "stage=gan", init, "name=g", *tiny.GAN, "trainer.max_updates=1", "generator=rrdb_small"
+        "stage=gan", f"init=runs/{run.name}/generator.safetensors", "name=my runs/first one", *once
     )
     assert code == 0, err
-
-
-def test_names_with_spaces_and_folders_work(call, tmp_path):
-    """Breaks if a name that a shell can quote is cut in two."""
-    assert call("name=my runs/first one", *tiny.PSNR, "trainer.max_updates=1")[0] == 0
-    assert (tmp_path / "runs/my runs/first one/generator.safetensors").is_file()
-    init = "init=runs/my runs/first one/generator.safetensors"
-    assert call("name=second", init, *tiny.PSNR, "trainer.max_updates=1")[0] == 0
+    again = ("stage=gan", "init=runs/my runs/first one/generator.safetensors", "name=second")
+    assert call(*again, *once)[0] == 0
 
 
 def test_loggers_write_inside_the_runs_folder_get_the_samples_and_end(call, tmp_path, monkeypatch):
