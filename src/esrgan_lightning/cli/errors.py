@@ -57,46 +57,38 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
     from hydra.errors import HydraException, OverrideParseException
 
     print_any_name()
+    before = os.environ.get("HYDRA_FULL_ERROR")
     with one_line_errors(command):
         check_words(sys.argv[1:])
-    sys.argv[1:] = expand_home_in_words(sys.argv[1:])
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on instead of printing them
-    try:
-        main()
-    except OverrideParseException as error:
-        complain(
-            command,
-            f"{error.override} cannot be read: a value with = , ~ spaces or brackets in it needs quotes that "
-            "reach Hydra, as in 'init=\"a=b.ckpt\"'",
-        )
-        sys.exit(2)
-    except HydraException as error:
-        message = str(error).partition("Config search path")[0]
-        # Beyond the first line OmegaConf says the same again.
-        first = message.partition("To append to your config")[0] if "To append" in message else message
-        complain(
-            command,
-            f"{' '.join(first.split())}{_nearest(error)} (`{command} --cfg job` shows every key and value)",
-        )
-        sys.exit(2)
-    except (OSError, ValueError) as error:  # Hydra makes the run's folder, and the log in it
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or cause.errno not in _UNWRITABLE or cause.filename is None:
-            raise
-        complain(
-            command,
-            f"{cause.filename} cannot be written to: {cause.strerror}; choose another name=, or another "
-            "folder to call from",
-        )
-        sys.exit(2)
-    except KeyboardInterrupt:  # whatever there is to say has been said
-        sys.exit(130)
-    finally:
-        if before is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = before
+        sys.argv[1:] = expand_home_in_words(sys.argv[1:])
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on instead of printing them
+        try:
+            main()
+        except OverrideParseException as error:
+            raise InputError(
+                f"{error.override} cannot be read: a value with = , ~ spaces or brackets in it needs quotes "
+                "that reach Hydra, as in 'init=\"a=b.ckpt\"'"
+            ) from error
+        except HydraException as error:
+            # Beyond these OmegaConf says the same again, and Hydra where it has looked.
+            message = str(error).partition("Config search path")[0].partition("To append to your config")[0]
+            shows = f"(`{command} --cfg job` shows every key and value)"
+            raise InputError(f"{' '.join(message.split())}{_nearest(error)} {shows}") from error
+        except (OSError, ValueError) as error:  # Hydra makes the run's folder, and the log in it
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError) or cause.errno not in _UNWRITABLE or cause.filename is None:
+                raise
+            raise InputError(
+                f"{cause.filename} cannot be written to: {cause.strerror}; choose another name=, or another "
+                "folder to call from"
+            ) from error
+        except KeyboardInterrupt:  # whatever there is to say has been said
+            sys.exit(130)
+        finally:
+            if before is None:
+                del os.environ["HYDRA_FULL_ERROR"]
+            else:
+                os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def _nearest(error: Exception) -> str:

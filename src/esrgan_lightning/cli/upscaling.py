@@ -79,21 +79,13 @@ def map_reader(
 @final
 @dataclass(frozen=True)
 class Job:
-    """What is done with each picture besides enlarging it.
+    """What is done with each picture besides enlarging it."""
 
-    Attributes:
-        extension: Of the results, with its dot.
-        quality: Of lossy formats, 1 to 100.
-        overwrite: Whether a result that is there is made anew.
-        manifest: File of JSON lines that records are added to.
-        maps: Reads those of a picture, for a model that takes maps.
-    """
-
-    extension: str
-    quality: int | None = None
-    overwrite: bool = False
-    manifest: Path | None = None
-    maps: MapReader | None = None
+    extension: str  # of the results, with its dot
+    quality: int | None = None  # of lossy formats, 1 to 100
+    overwrite: bool = False  # make results anew that are there
+    manifest: Path | None = None  # JSON lines that records are added to
+    maps: MapReader | None = None  # for a model that takes maps
 
     def check(self, piped: bool) -> None:
         """Raises InputError, before any work, for what cannot come to an end."""
@@ -187,12 +179,7 @@ def upscale_files(
 @final
 @dataclass
 class _Item:
-    """One file on its way; after an error no step follows.
-
-    Attributes:
-        facts: What the manifest says of it, as soon as it is known.
-        seconds: Of its own steps; pictures that go together share the network's.
-    """
+    """One file on its way; after an error no step follows."""
 
     source: Path
     target: Path
@@ -201,8 +188,8 @@ class _Item:
     large: Tensor | None = None
     notes: Sequence[str] = ()
     error: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)  # what the manifest says of it, once it is known
+    seconds: float = 0.0  # of its own steps; pictures that go together share the network's
 
     @contextmanager
     def step(self) -> Iterator[None]:

@@ -37,9 +37,6 @@ def serve(
         allowed_hosts: As for :class:`~esrgan_lightning.ops.hosts.OwnHosts`.
         browser: Open the page.
         ready: Called with the page's address.
-
-    Raises:
-        InputError: nobody can listen there, an allowed host is none, or Gradio is not installed.
     """
     hosts = OwnHosts(host, allowed_hosts)
     _check_address(host, port)

@@ -34,23 +34,14 @@ def show_errors(function: Callable[P, R]) -> Callable[P, R]:
 @final
 @dataclass(frozen=True)
 class Limits:
-    """What a visitor may ask for.
-
-    Attributes:
-        photo_pixels: of a photo.
-        pixels: that are enlarged as a whole.
-        upload_bytes: of a file.
-        quota_bytes: of all uploads and results; above it the oldest go.
-        waiting: requests of all visitors that may wait for their turn; one more is refused.
-        visitors: whose pictures are kept; of more, the oldest is forgotten.
-    """
+    """What a visitor may ask for."""
 
     photo_pixels: int = 24_000_000
-    pixels: int = 4_000_000
-    upload_bytes: int = 32 * 2**20
-    quota_bytes: int = 2 * 2**30
-    waiting: int = 20
-    visitors: int = 16
+    pixels: int = 4_000_000  # that are enlarged as a whole
+    upload_bytes: int = 32 * 2**20  # of a file
+    quota_bytes: int = 2 * 2**30  # of all uploads and results; above it the oldest go
+    waiting: int = 20  # requests of all visitors that wait for their turn; one more is refused
+    visitors: int = 16  # whose pictures are kept; of more, the oldest is forgotten
 
 
 @final

@@ -7,9 +7,10 @@ from typing import final
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.evaluation.sets import eight_bit
 from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.metrics import niqe, psnr_y, ssim_y
-from esrgan_lightning.ops import image_size, imresize, modcrop, read_image, to_uint8
+from esrgan_lightning.ops import image_size, imresize, modcrop, read_image
 from esrgan_lightning.ops.picture import pixels_as_squares
 
 _CONTEXT = 16  # LR pixels around a part that the network sees with it
@@ -129,8 +130,7 @@ def figures(images: dict[str, Tensor], hr: Tensor, scale: int) -> list[list[str]
 
 def rgb(image: Tensor) -> Tensor:
     """(C,H,W), C from 1 to 4, of 8 or 16 bits → (3,H,W) uint8 without alpha."""
-    color = to_uint8(image)[: 1 if image.shape[0] < 3 else 3]
-    return color.expand(3, -1, -1).contiguous()
+    return eight_bit(image).expand(3, -1, -1).contiguous()
 
 
 def shown(image: Tensor, longest: int) -> Tensor:
