@@ -28,23 +28,13 @@ class Picture:
 @final
 @dataclass(frozen=True)
 class View:
-    """An image as each model made it.
+    """An image as each model made it."""
 
-    Attributes:
-        image: Its name.
-        score: How far the models differ within the crop, in levels of luma.
-        size: Height and width of the HR image.
-        place: Top, left and side of the crop in HR pixels.
-        lr: The LR, its pixels repeated.
-        models: By name.
-        hr: The truth.
-    """
-
-    image: str
-    score: float
-    size: tuple[int, int]
-    place: tuple[int, int, int]
-    lr: Picture
+    image: str  # its name
+    score: float  # how far the models differ within the crop, in levels of luma
+    size: tuple[int, int]  # height and width of the HR image
+    place: tuple[int, int, int]  # top, left and side of the crop, in HR pixels
+    lr: Picture  # its pixels repeated
     models: Mapping[str, Picture]
     hr: Picture
 

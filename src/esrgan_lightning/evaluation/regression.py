@@ -34,19 +34,12 @@ _FILE = TypeAdapter(dict[str, dict[str, _Row]])
 @final
 @dataclass(frozen=True)
 class Change:
-    """A figure that is not what it was.
+    """A figure that is not what it was; None where it is infinite or undefined."""
 
-    Attributes:
-        place: Set, model, image (``mean`` for the mean) and metric.
-        before: None where the file has none: infinite, or undefined.
-        after: None likewise.
-        worse: Whether it moved to the worse side, or cannot be compared.
-    """
-
-    place: tuple[str, str, str, str]
+    place: tuple[str, str, str, str]  # set, model, image (``mean`` for the mean) and metric
     before: float | None
     after: float | None
-    worse: bool
+    worse: bool  # it moved to the worse side, or cannot be compared
 
 
 @final

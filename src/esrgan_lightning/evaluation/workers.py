@@ -30,23 +30,14 @@ Outcome = tuple[dict[str, dict[str, float]], View | None]
 @final
 @dataclass(frozen=True)
 class Bench:
-    """All that measuring an image takes; figures are loaded where they are used first.
+    """All that measuring an image takes; figures are loaded where they are used first."""
 
-    Attributes:
-        models: By name.
-        metrics: Names.
-        weights: Files of ImageNet weights, by metric.
-        scale: s; also the border.
-        device: Of the metrics' networks.
-        crop: Side of the crop to be shown, in HR pixels; None for none.
-    """
-
-    models: Mapping[str, Model | Pictures]
+    models: Mapping[str, Model | Pictures]  # by name
     metrics: Sequence[str]
-    weights: Mapping[str, str | Path | None]
-    scale: int
-    device: str | None = None
-    crop: int | None = None
+    weights: Mapping[str, str | Path | None]  # files, by metric
+    scale: int  # also the border
+    device: str | None = None  # of the metrics' networks
+    crop: int | None = None  # side of the crop to be shown, in HR pixels; None for none
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
@@ -54,11 +45,7 @@ class Bench:
         return load_figures(self.metrics, self.weights, device=self.device)
 
     def measure(self, task: Task) -> Outcome:
-        """Each model on one image.
-
-        Raises:
-            InputError: A model whose SR is not of the HR's size.
-        """
+        """Each model on one image; an InputError where its SR is not of the HR's size."""
         set_name, pair = task
         lr, hr = pair.load(self.scale)
         rows: dict[str, dict[str, float]] = {}
