@@ -53,7 +53,7 @@ class CudaGraphs(Callback):
         """The last update is looked at."""
         cast(Stage, pl_module).resolve_pending()
 
-    def teardown(self, *_: Any) -> None:
+    def teardown(self, *_: Any, **__: Any) -> None:
         """The graph and its memory go."""
         if self._replay is not None:
             self._replay.give_up()
