@@ -52,15 +52,6 @@ def written(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_file_becomes_stem_png(model, photos, tmp_path):
-    result = run(photos / "a.jpg", "-o", tmp_path / "out", "--model", model, "--device", "cpu")
-    assert result.exit_code == 0, result.output
-    assert written(tmp_path / "out") == ["a.png"]
-    assert result.stdout.split() == [str(tmp_path / "out/a.png")]
-    expected = Upscaler(model, device="cpu", pre_pad=8)(photos / "a.jpg")
-    assert torch.equal(read_image(tmp_path / "out/a.png"), expected)
-
-
 def test_a_folder_keeps_its_tree_depth_and_alpha(model, photos, tmp_path):
     result = run(photos, "-o", tmp_path / "out", "-m", model, "--suffix", "_x2", "--tile", 4, "--overlap", 40)
     assert result.exit_code == 0, result.output
@@ -70,21 +61,6 @@ def test_a_folder_keeps_its_tree_depth_and_alpha(model, photos, tmp_path):
         found, expected = read_image(tmp_path / "out" / target), upscaler(photos / source)
         assert found.dtype is expected.dtype
         assert torch.equal(found.to(torch.int32), expected.to(torch.int32))
-
-
-def test_a_broken_file_is_named_and_the_rest_go_on(model, photos, tmp_path):
-    good = (photos / "a.jpg").read_bytes()
-    (photos / "broken.png").write_bytes(b"not an image")
-    (photos / "cut.jpg").write_bytes(good[: len(good) // 2])
-    result = run(photos, "-o", tmp_path / "out", "--model", model)
-    assert result.exit_code == 1
-    assert written(tmp_path / "out") == ["a.png", "trip/b.v2.png", "trip/gray.png"]
-    lines = result.stderr.splitlines()
-    assert [name for line in lines for name in ("broken.png", "cut.jpg") if name in line] == [
-        "broken.png",
-        "cut.jpg",
-    ]
-    assert lines[-1] == "esrgan upscale: 2 of 5 images failed"
 
 
 def test_a_result_that_cannot_be_written_is_named_and_leaves_nothing(model, photos, tmp_path):

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from esrgan_lightning.config import chosen_metrics
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.ops.tables import print_table
 
 
@@ -108,48 +108,40 @@ class SweepTable(Callback):
             "overrides": list(job_return.overrides or []),
             **({"error": value.reason} if isinstance(value, Failed) else {"metrics": value}),
         }
-        with whole_file(self._notes / f"{hydra.job.num}.json") as partial:
-            partial.write_text(json.dumps(note), encoding="utf-8")
+        write_whole(self._notes / f"{hydra.job.num}.json", json.dumps(note).encode())
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Prints the table; a sweep with a failed job, or with none, exits with 1."""
-        rows = self._collected()
-        done = [value for *_, value in rows if not isinstance(value, Failed)]
-        metrics = sorted({name for value in done for name in value})
-        fixed = set.intersection(*(set(row[1]) for row in rows)) if len(rows) > 1 else set()
-        failed = len(rows) - len(done)
+        assert self._notes is not None, "a sweep begins with on_multirun_start"
+        files = sorted(self._notes.glob("*.json"), key=lambda file: int(file.stem))
+        jobs = [json.loads(file.read_text("utf-8")) for file in files]
+        shutil.rmtree(self._notes)
+        metrics = sorted({name for job in jobs for name in job.get("metrics", ())})
+        fixed = set.intersection(*(set(job["overrides"]) for job in jobs)) if len(jobs) > 1 else set()
+        failed = sum("error" in job for job in jobs)
         heads = ["folder", "overrides", *(name.removeprefix("val/") for name in metrics)]
         body = []
-        for folder, overrides, value in rows:
-            differing = " ".join(item for item in overrides if item not in fixed)
-            values, reason = ({}, [value.reason]) if isinstance(value, Failed) else (value, [])
+        for job in jobs:
+            differing = " ".join(item for item in job["overrides"] if item not in fixed)
+            values = job.get("metrics", {})
             shown = (f"{values[name]:.4f}" if name in values else "–" for name in metrics)
-            body.append([_short(folder), differing, *shown, *reason])
+            reason = [job["error"]] if "error" in job else []
+            body.append([_short(job["folder"]), differing, *shown, *reason])
         console = Console()
         print_table(
             [*heads, "error"] if failed else heads,
             body,
-            title=f"{len(rows)} jobs" + (f", {failed} failed" if failed else ""),
+            title=f"{len(jobs)} jobs" + (f", {failed} failed" if failed else ""),
             # A file has no width: the table then takes what it needs.
             console=console if console.is_terminal else Console(width=160),
         )
-        if len(rows) > 1:
-            sweep = _short(str(Path(rows[0][0]).parent))
+        if len(jobs) > 1:
+            sweep = _short(str(Path(jobs[0]["folder"]).parent))
             console.print(f"esrgan report {sweep}: curves, and the same crops side by side", markup=False)
-        if not rows:  # glob(…) finds nothing below a group's own folder, and says nothing
+        if not jobs:  # glob(…) finds nothing below a group's own folder, and says nothing
             print("esrgan-train: the sweep has no job: its values match no configuration", file=sys.stderr)
-        if failed or not rows:
+        if failed or not jobs:
             sys.exit(1)
-
-    def _collected(self) -> list[tuple[str, list[str], dict[str, float] | Failed]]:
-        assert self._notes is not None, "a sweep begins with on_multirun_start"
-        files = sorted(self._notes.glob("*.json"), key=lambda file: int(file.stem))
-        notes = [json.loads(file.read_text("utf-8")) for file in files]
-        shutil.rmtree(self._notes)
-        return [
-            (note["folder"], note["overrides"], Failed(note["error"]) if "error" in note else note["metrics"])
-            for note in notes
-        ]
 
 
 def _short(folder: str) -> str:

@@ -59,12 +59,10 @@ def ranks(values: Iterable[float], metric: str) -> list[str]:
 
 def ranked(rows: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, list[Cell]]:
     """Each model's figures, in the order of the metrics."""
-    columns = [ranks([row[metric] for row in rows.values()], metric) for metric in metrics]
+    columns = {metric: ranks([row[metric] for row in rows.values()], metric) for metric in metrics}
     return {
-        name: [Cell(metric, shown(rows[name][metric], metric), rank) for metric, rank in found]
-        for name, found in zip(
-            rows, (list(zip(metrics, each, strict=True)) for each in zip(*columns, strict=True)), strict=True
-        )
+        name: [Cell(metric, shown(row[metric], metric), columns[metric][index]) for metric in metrics]
+        for index, (name, row) in enumerate(rows.items())
     }
 
 
