@@ -36,11 +36,58 @@ def config(stage, *overrides):
     return compose(*STAGES[stage], *EXACT, *overrides)
 
 
-@pytest.mark.parametrize("key", ["in_channels", "out_channels"])
-def test_training_on_other_channels_than_rgb_is_refused_before_the_work(key, tmp_path):
-    with pytest.raises(InputError, match=rf"generator\.{key}=1: training is on RGB"):
-        train(compose("stage=psnr", *tiny.PSNR, f"generator.{key}=1"), tmp_path / "run")
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("generator.in_channels=4", r"in_channels=4 generator\.out_channels=4: photos have 3 .*give"),
+        ("generator.out_channels=1", r"in_channels=3 generator\.out_channels=1: photos have"),
+        ("+data.channels=1", r"data\.channels=1, and generator\.in_channels=3: give the same"),
+    ],
+)
+def test_channels_that_photos_have_not_are_refused_before_the_work(setting, line, tmp_path):
+    with pytest.raises(InputError, match=line):
+        train(compose("stage=psnr", *tiny.PSNR, setting), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+GRAY = ("generator.in_channels=1", "metrics=[psnr_y,psnr_rgb]", "+trainer.limit_val_batches=1")
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings"),
+    [
+        *(("psnr", [f"generator={name}"]) for name in ("rrdb_small", "srresnet_bn", "srcnn")),
+        ("gan", ["discriminator=unet", "loss/adversarial=standard_r1", "loss/consistency=bicubic"]),
+    ],
+)
+def test_a_network_of_one_channel_is_trained_on_gray(stage, settings, tmp_path):
+    """Breaks if photos, discriminator, a loss, a metric or the samples insist on RGB."""
+    found = train(compose(*tiny.fitting(STAGES[stage], settings), *EXACT, *settings, *GRAY), tmp_path / "run")
+    assert found["val/psnr_y"] == pytest.approx(found["val/psnr_rgb"])  # gray is its own Y
+    assert {name for name in rows(tmp_path / "run")[0] if "shift" in name} == {"train/color_shift_y"}
+    assert (tmp_path / "run/samples/update_0000002.png").is_file()
+    model = load_generator(tmp_path / "run/generator.safetensors")
+    assert (model.in_channels, model.out_channels) == (1, 1)
+
+
+def test_a_run_on_gray_goes_on_as_gray(tmp_path):
+    """With every loss that has a network of RGB."""
+    losses = (
+        "preset=mini",
+        "loss.weights.perceptual=1",
+        "loss/contextual=efficientnet_lite0",
+        "loss/lpips=alex",
+    )
+    chosen = (*STAGES["gan"], *EXACT, *losses, *GRAY)
+    for run, updates in (("whole", (2,)), ("parts", (1, 2))):
+        for end in updates:
+            resume = "last" if end > updates[0] else "null"
+            train(compose(*chosen, f"trainer.max_updates={end}", f"resume={resume}"), tmp_path / run)
+    whole, parts = (checkpoint(tmp_path / name)["state_dict"] for name in ("whole", "parts"))
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    again = compose(*chosen, "generator.in_channels=3", "trainer.max_updates=3", "resume=last")
+    with pytest.raises(InputError, match=r"generator\.in_channels=3 \(it was generator\.in_channels=1\)"):
+        train(again, tmp_path / "parts")
 
 
 def test_a_resumed_gan_needs_no_init_and_keeps_its_origin(tmp_path):

@@ -52,6 +52,22 @@ def written(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
+def test_a_network_of_gray_says_once_what_it_does_with_colours(photos, tmp_path):
+    """Gray stays gray; of a picture in colour each channel comes out as it would alone."""
+    torch.manual_seed(0)
+    net = RRDBNet(1, 1, num_features=4, num_blocks=1, growth_channels=2, scale=2, init_scale=1.0)
+    save_generator(tmp_path / "gray.safetensors", net)
+    for index, plane in enumerate(read_image(photos / "a.jpg")):
+        write_image(photos / f"planes/{index}.png", plane[None])
+    result = run(photos, "-o", tmp_path / "out", "--model", tmp_path / "gray.safetensors")
+    assert result.exit_code == 0
+    assert result.stderr.count("a network of gray: pictures in colour go by channels") == 1
+    planes = [read_image(tmp_path / f"out/planes/{index}.png") for index in range(3)]
+    assert [len(plane) for plane in planes] == [1, 1, 1]
+    assert (read_image(tmp_path / "out/a.png").int() - torch.cat(planes).int()).abs().max() <= 1
+    assert read_image(tmp_path / "out/trip/gray.png").dtype is torch.uint16
+
+
 def test_a_folder_keeps_its_tree_depth_and_alpha(model, photos, tmp_path):
     result = run(photos, "-o", tmp_path / "out", "-m", model, "--suffix", "_x2", "--tile", 4, "--overlap", 40)
     assert result.exit_code == 0, result.output

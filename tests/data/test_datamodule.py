@@ -1,5 +1,7 @@
 """What reaches the stages: the right batches, for any number of workers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -8,7 +10,8 @@ from PIL import Image
 
 from esrgan_lightning import data as builders
 from esrgan_lightning.data import PhotoSet, SRDataModule, packed
-from esrgan_lightning.data.degradations import Bicubic, BicubicNoise, RealESRGAN
+from esrgan_lightning.data.degradations import Bicubic, BicubicJpeg, BicubicNoise, Order, RealESRGAN
+from esrgan_lightning.data.degradations.realesrgan import second_order
 from esrgan_lightning.data.loaders import TimedLoader
 from esrgan_lightning.errors import InputError
 
@@ -90,6 +93,44 @@ def test_lr_is_the_same_made_on_the_device_or_in_a_worker(photos, degradation):
     assert same(device, record(photos, 3)) == isinstance(degradation, Bicubic)
     module = SRDataModule(PhotoSet(packed([photos])), patch_size=32, prepare="worker")
     assert module.train_set.__getitems__([0, 1])["lr"].dtype == torch.uint8
+
+
+GRAY_NOISE = {"gray_noise_prob": 1.0}  # noise that is the same in all channels
+
+
+@pytest.mark.parametrize(
+    "degradation",
+    [
+        Bicubic(),
+        BicubicJpeg(),
+        BicubicNoise(gray_prob=1),
+        RealESRGAN(Order(**GRAY_NOISE), replace(second_order(), **GRAY_NOISE)),
+        None,
+    ],
+    ids=["bicubic", "jpeg", "noise", "realesrgan", "given"],
+)
+def test_one_channel_is_what_gray_files_hold(photos, tmp_path_factory, degradation):
+    """The reference: Pillow's gray of each photo, in files, through the three channels of RGB."""
+    small, gray, gray_small = (tmp_path_factory.mktemp(name) for name in ("small", "gray", "gray_small"))
+    for path in photos.iterdir():
+        hr = Image.open(path)
+        lr = hr.rotate(180).crop((0, 0, 17, 15))  # of colours of its own
+        lr.save(small / path.name)
+        hr.convert("L").save(gray / path.name)
+        lr.convert("L").save(gray_small / path.name)
+    found = []
+    for channels, hr, lr in ((1, photos, small), (1, gray, gray_small), (3, gray, gray_small)):
+        settings = {"scale": 4, "patch_size": 32, "channels": channels}
+        if degradation is None:
+            module = builders.paired(hr, lr, hr, lr, **settings)
+        else:
+            module = builders.folder(hr, hr, degradation=degradation, **settings)
+        batch = module.on_after_batch_transfer(module.train_set.__getitems__([0, 1, 2, 3]), 0)
+        pairs = [module.train_set[2], *(module.val_set[i] for i in range(4))]
+        assert all(torch.equal(batch[key][2], pairs[0][key] / 255) for key in ("lr", "hr"))
+        assert all(len(pair[key]) == channels for pair in pairs for key in ("lr", "hr"))
+        found.append([pair[key][:1] for pair in pairs for key in ("lr", "hr")])
+    assert all(torch.equal(*pair) for other in found[1:] for pair in zip(found[0], other, strict=True))
 
 
 def test_the_loader_adds_up_how_long_training_waited(photos, monkeypatch):

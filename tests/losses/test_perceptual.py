@@ -44,8 +44,9 @@ def photos():
 )
 def test_value_worked_out_by_hand(criterion, relative, expected):
     loss = PerceptualLoss(Toy(), {"triple": 2.0, "square": 10.0}, criterion=criterion, relative=relative)
-    sr, hr = torch.full((2, 3, 4, 4), 0.5), torch.full((2, 3, 4, 4), 0.25)
-    assert loss(sr, hr).item() == pytest.approx(expected)
+    for channels in (3, 1):
+        sr, hr = torch.full((2, channels, 4, 4), 0.5), torch.full((2, channels, 4, 4), 0.25)
+        assert loss(sr, hr).item() == pytest.approx(expected)
 
 
 def test_gradient_goes_to_sr_alone(photos):

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from skimage.color import rgb2ycbcr
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import rgb_to_y
+from esrgan_lightning.ops import rgb_to_gray, rgb_to_y
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,16 @@ def test_the_corners_of_bt601(rgb, y):
     """The values that every table of BT.601 colour bars prints; full range or BT.709 would miss them."""
     image = torch.tensor(rgb, dtype=torch.uint8).reshape(3, 1, 1)
     assert rgb_to_y(image, rounded=True).item() == y
+
+
+def test_gray_is_pillows():
+    """A million colours, and all levels of gray, which stay."""
+    rgb = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
+    rgb[0, :256] = np.arange(256)[:, None]
+    gray = rgb_to_gray(torch.from_numpy(rgb).permute(2, 0, 1))
+    assert gray.dtype is torch.uint8
+    assert np.array_equal(gray[0].numpy(), np.array(Image.fromarray(rgb).convert("L")))
+    assert gray[0, 0, :256].tolist() == list(range(256))
 
 
 def test_equals_scikit_image_on_noise():

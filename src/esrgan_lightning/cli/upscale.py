@@ -104,6 +104,8 @@ def upscale(
         notice=lambda line: typer.echo(f"esrgan upscale: {line}", err=True),
         **settings,
     )
+    if upscaler.runner.channels == 1:
+        typer.echo("esrgan upscale: a network of gray: pictures in colour go by channels", err=True)
     sources = [source for source, _ in pairs]
     job = replace(job, maps=map_reader(upscaler.generator, maps, inputs, sources, piped=piped))
     about = {"tile": tile, **settings}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from esrgan_lightning.data.degradations import Degradation
-from esrgan_lightning.ops import to_float
+from esrgan_lightning.ops import rgb_to_gray, to_float
 
 
 class RawBatch(TypedDict):
@@ -27,7 +27,7 @@ class RawBatch(TypedDict):
 
 
 class Batch(TypedDict):
-    """LR/HR pairs, (B,3,h,w) and (B,3,s·h,s·w), with the photos' names and the samples' numbers.
+    """LR/HR pairs, (B,C,h,w) and (B,C,s·h,s·w), with the photos' names and the samples' numbers.
 
     ``conditions``, where there are maps, are (B,K,h,w).
     """
@@ -39,8 +39,8 @@ class Batch(TypedDict):
     number: list[int]
 
 
-def degrade_and_augment(raw: RawBatch, degradation: Degradation, scale: int) -> Batch:
-    """Makes the LR, takes the margin away, flips and turns; uint8 in, uint8 out.
+def degrade_and_augment(raw: RawBatch, degradation: Degradation, scale: int, channels: int = 3) -> Batch:
+    """Makes gray if asked to, then the LR, takes the margin away, flips and turns; uint8 in, uint8 out.
 
     The LR is made before the turn: MATLAB rounds after the rows, then after the columns, and so the LR of a
     turned photo is not the turned LR.
@@ -49,10 +49,11 @@ def degrade_and_augment(raw: RawBatch, degradation: Degradation, scale: int) -> 
         raw: of the loader, on any device.
         degradation: makes the LR where none is given.
         scale: s.
+        channels: C of the batch: 3, or 1 for gray.
     """
-    hr = raw["hr"].permute(0, 3, 1, 2)
+    hr = in_channels(raw["hr"].permute(0, 3, 1, 2), channels)
     if "lr" in raw:
-        lr = raw["lr"].permute(0, 3, 1, 2)
+        lr = in_channels(raw["lr"].permute(0, 3, 1, 2), channels)
     else:
         lr = degradation(hr, torch.tensor(raw["number"]), scale)
         hr, lr = _trim(hr, degradation.margin * scale), _trim(lr, degradation.margin)
@@ -65,6 +66,11 @@ def degrade_and_augment(raw: RawBatch, degradation: Degradation, scale: int) -> 
     if "conditions" in raw:
         batch["conditions"] = turned(raw["conditions"], raw["turns"])
     return batch
+
+
+def in_channels(rgb: Tensor, channels: int) -> Tensor:
+    """uint8 (…,3,H,W) → (…,C,H,W), C 3 or 1."""
+    return rgb_to_gray(rgb) if channels == 1 else rgb
 
 
 def normalised(batch: dict[str, Any], dtype: torch.dtype = torch.float32) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from esrgan_lightning.data.batches import Batch, RawBatch, degrade_and_augment
+from esrgan_lightning.data.batches import Batch, RawBatch, degrade_and_augment, in_channels
 from esrgan_lightning.data.conditions import MapFolder, PhotoMaps
 from esrgan_lightning.data.degradations import Degradation
 from esrgan_lightning.data.packfile import Pixels
@@ -20,7 +20,7 @@ from esrgan_lightning.ops import modcrop
 
 
 class Pair(TypedDict):
-    """One low/high-resolution pair: uint8 (3,h,w) and (3,s·h,s·w), maps (K,h,w) if any, the photo's name."""
+    """One low/high-resolution pair: uint8 (C,h,w) and (C,s·h,s·w), maps (K,h,w) if any, the photo's name."""
 
     lr: Tensor
     hr: Tensor
@@ -45,6 +45,7 @@ class PatchDataset(Dataset[Pair]):
         skip_small: leave out photos smaller than the patch.
         complete: finish each batch here, in the loader's process.
         conditions: maps that are cut with the photos.
+        channels: 3, or 1 for gray.
 
     Raises:
         InputError: no photos, a patch that is no multiple of the scale, a photo smaller than the patch,
@@ -66,6 +67,7 @@ class PatchDataset(Dataset[Pair]):
         skip_small: bool = False,
         complete: bool = False,
         conditions: MapFolder | None = None,
+        channels: int = 3,
     ) -> None:
         check_patch(patch_size, scale, seed)
         if weights is not None and (len(weights) != len(sets) or not all(weight > 0 for weight in weights)):
@@ -77,7 +79,7 @@ class PatchDataset(Dataset[Pair]):
             raise InputError("no training photos: give a folder that holds some (data.train_dir=DIR)")
         if len({each.lr_pack is None for each in self.sets}) > 1:
             raise InputError("some sources have LR photos and others have none: give LR for all or for none")
-        self.patch_size, self.scale = patch_size, scale
+        self.patch_size, self.scale, self.channels = patch_size, scale, channels
         self.degradation, self.complete = degradation, complete
         self.maps = conditions.of_sets(self.sets, scale) if conditions else []
         sizes = [each.pack.sizes[each.chosen] // scale for each in self.sets]
@@ -101,7 +103,7 @@ class PatchDataset(Dataset[Pair]):
 
     def __getitem__(self, n: int) -> Pair:
         """Sample n."""
-        batch = degrade_and_augment(self.raw([n]), self.degradation, self.scale)
+        batch = self._completed(self.raw([n]))
         pair: Pair = {"lr": batch["lr"][0], "hr": batch["hr"][0], "name": batch["name"][0]}
         if "conditions" in batch:
             pair["conditions"] = batch["conditions"][0]
@@ -110,7 +112,10 @@ class PatchDataset(Dataset[Pair]):
     def __getitems__(self, numbers: list[int]) -> RawBatch | Batch:
         """A batch, for the loader."""
         raw = self.raw(numbers)
-        return degrade_and_augment(raw, self.degradation, self.scale) if self.complete else raw
+        return self._completed(raw) if self.complete else raw
+
+    def _completed(self, raw: RawBatch) -> Batch:
+        return degrade_and_augment(raw, self.degradation, self.scale, self.channels)
 
     def raw(self, numbers: Sequence[int]) -> RawBatch:
         """The crops of these samples as they lie in the photos."""
@@ -156,8 +161,10 @@ class WholeDataset(Dataset[Pair]):
         scale: int,
         degradation: Degradation,
         maps: PhotoMaps | None = None,
+        channels: int = 3,
     ) -> None:
         self.photos, self.scale, self.degradation, self.maps = list(photos), scale, degradation, maps
+        self.channels = channels
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -165,9 +172,11 @@ class WholeDataset(Dataset[Pair]):
     def __getitem__(self, index: int) -> Pair:
         """Photo number ``index``; its number is also that of its degradation."""
         photo = self.photos[index]
-        hr, lr = modcrop(photo.read_hr(), self.scale).contiguous(), photo.read_lr()
-        if lr is None:
+        hr = modcrop(in_channels(photo.read_hr(), self.channels), self.scale).contiguous()
+        if (given := photo.read_lr()) is None:
             lr = self.degradation(hr[None], torch.tensor([index]), self.scale)[0]
+        else:
+            lr = in_channels(given, self.channels)
         pair: Pair = {"lr": lr, "hr": hr, "name": photo.name}
         if self.maps is not None:
             pair["conditions"] = self.maps[index]

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from esrgan_lightning.data.batches import degrade_and_augment, normalised
+from esrgan_lightning.data.batches import RawBatch, degrade_and_augment, normalised
 from esrgan_lightning.data.conditions import Conditions, MapFolder
 from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
 from esrgan_lightning.data.degradations import Bicubic, Degradation
@@ -33,7 +33,7 @@ class SRDataModule(pl.LightningDataModule):
     """Patch pairs for training, whole photos for validation and test.
 
     Crops cross the worker boundary as uint8 and as they were cut; LR, flips, layout and floats in [0,1] are
-    made on the device: ``{"lr": (B,3,h,w), "hr": (B,3,s·h,s·w), "name": [str], "number": [int]}``, and with
+    made on the device: ``{"lr": (B,C,h,w), "hr": (B,C,s·h,s·w), "name": [str], "number": [int]}``, and with
     maps ``"conditions": (B,K,h,w)``.
 
     Args:
@@ -53,6 +53,8 @@ class SRDataModule(pl.LightningDataModule):
         prepare: where LR, flips and layout are made: on the ``device``, or in the ``worker``.
         conditions: for a generator that takes maps: where they lie, or what makes them of the LR, on the
             device.
+        channels: C: 3, or 1 to train on gray: of photos in colour their BT.601 luma
+            (:func:`~esrgan_lightning.ops.rgb_to_gray`), of which the LR is then made.
 
     Raises:
         InputError: a setting makes no sense, or the photos do not fit it.
@@ -76,9 +78,12 @@ class SRDataModule(pl.LightningDataModule):
         degradation: Degradation | None = None,
         prepare: Literal["device", "worker"] = "device",
         conditions: Conditions | None = None,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         check_loading(batch_size, num_workers)
+        if channels not in (1, 3):
+            raise InputError(f"channels={channels}: give 3, or 1 for gray")
         if prepare not in ("device", "worker"):
             raise InputError(f"data.prepare={prepare}: choose device or worker")
         self.degradation = degradation or Bicubic()
@@ -90,6 +95,7 @@ class SRDataModule(pl.LightningDataModule):
             "flips": flips,
             "rotations": rotations,
             "complete": prepare == "worker",
+            "channels": channels,
         }
         maps = conditions if isinstance(conditions, MapFolder) else None
         by_pack: dict[Path, Path] = {}
@@ -120,13 +126,16 @@ class SRDataModule(pl.LightningDataModule):
 
         def whole(photos: Sequence[Photo | PackedPhoto], folder: Path | None) -> WholeDataset:
             found = maps.of_photos(photos, scale, folder, by_pack) if maps and folder else None
-            return WholeDataset(photos, scale=scale, degradation=self.degradation, maps=found)
+            return WholeDataset(
+                photos, scale=scale, degradation=self.degradation, maps=found, channels=channels
+            )
 
         if not val:
             logger.warning("no photos for validation are given: there is none, and no best checkpoint")
         self.val_set = whole(val, maps and maps.val_dir)
         self.test_set = whole(test, maps and maps.test_dir) if test else self.val_set
-        self.batch_size, self.num_workers, self.scale = batch_size, num_workers, scale
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.scale, self.channels = scale, channels
 
     def index_hash(self) -> str:
         """A hash over names and contents of the training photos, kept in a model's provenance."""
@@ -157,9 +166,10 @@ class SRDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Finishes a training batch where its worker has not; then the precision of the weights, in [0,1]."""
         if "turns" in batch:
-            batch = dict(degrade_and_augment(batch, self.degradation, self.scale))  # type: ignore[arg-type]
+            raw = cast(RawBatch, batch)
+            batch = dict(degrade_and_augment(raw, self.degradation, self.scale, self.channels))
         dtype = cast(torch.dtype, self.trainer.lightning_module.dtype) if self.trainer else torch.float32
         batch = normalised(batch, dtype)
         if self.segmentation is not None:
-            batch["conditions"] = self.segmentation(batch["lr"])
+            batch["conditions"] = self.segmentation(batch["lr"].expand(-1, 3, -1, -1))
         return batch

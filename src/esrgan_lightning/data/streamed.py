@@ -55,6 +55,7 @@ class StreamedPatches:
         flips: mirror half of the samples.
         rotations: quarter turns.
         complete: finish each batch in the loader's process.
+        channels: 3, or 1 for gray.
 
     Raises:
         InputError: a setting makes no sense, or the tiles are too small for it.
@@ -74,10 +75,11 @@ class StreamedPatches:
         flips: bool = True,
         rotations: bool = True,
         complete: bool = False,
+        channels: int = 3,
     ) -> None:
         check_patch(patch_size, scale, seed)
         self.shards, self.patch_size, self.scale, self.seed = shards, patch_size, scale, seed
-        self.degradation, self.complete = degradation, complete
+        self.degradation, self.complete, self.channels = degradation, complete, channels
         self.flips, self.rotations = flips, rotations
         self._check_tiles()
 
@@ -147,7 +149,9 @@ class StreamedPatches:
             "number": list(number),
             "name": list(name),
         }
-        return degrade_and_augment(raw, self.degradation, self.scale) if self.complete else raw
+        if not self.complete:
+            return raw
+        return degrade_and_augment(raw, self.degradation, self.scale, self.channels)
 
     def loader(self, trainer: pl.Trainer | None, *, batch_size: int, num_workers: int) -> "StreamedBatches":
         """The batches that are left of the run, this process's part of each.

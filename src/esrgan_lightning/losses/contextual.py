@@ -27,7 +27,8 @@ class ContextualLoss(nn.Module):
         block: SR positions compared at a time, at least 1; a limit on memory alone.
 
     Shape:
-        sr, hr: (B,3,H,W), RGB in [0,1] → scalar, at least float32. No gradient flows to hr.
+        sr, hr: (B,3,H,W), or (B,1,H,W) of gray, in [0,1] → scalar, at least float32. No gradient
+            flows to hr.
 
     Raises:
         InputError: A setting out of range, layers and weights that do not match, or pictures of different

@@ -74,10 +74,10 @@ class FrozenFeatures(nn.Module):
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def forward(self, sr: Tensor, hr: Tensor) -> Iterator[Layer]:
-        """(B,3,H,W) in [0,1] twice → each layer; gradient flows to ``sr`` alone."""
+        """(B,3,H,W), or (B,1,H,W) of gray, in [0,1] twice → each layer; gradient flows to ``sr`` alone."""
         check_same_shape(sr, hr)
         with torch.no_grad():
-            truth = self.backbone(hr)
-        features = self.backbone(sr)
+            truth = self.backbone(hr.expand(-1, 3, -1, -1))
+        features = self.backbone(sr.expand(-1, 3, -1, -1))
         for name, weight in self.layer_weights.items():
             yield Layer(weight, at_least_float32(features[name]), at_least_float32(truth[name]))

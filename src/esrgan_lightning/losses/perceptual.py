@@ -33,7 +33,8 @@ class PerceptualLoss(nn.Module):
             1 compares whole pictures.
 
     Shape:
-        sr, hr: (B,3,H,W), RGB in [0,1] → scalar, at least float32. No gradient flows to hr.
+        sr, hr: (B,3,H,W), or (B,1,H,W) of gray, in [0,1] → scalar, at least float32. No gradient
+            flows to hr.
 
     Raises:
         InputError: A layer without weight, a weight without layer, a weight that is negative or not finite,

@@ -22,8 +22,8 @@ class SimilarityLoss(nn.Module):
         network: (B,3,H,W) twice → (B,); it is frozen here.
 
     Shape:
-        sr, hr: (B,3,H,W), RGB in [0,1] → scalar, at least float32, computed apart from autocast.
-        Gradient flows to sr alone.
+        sr, hr: (B,3,H,W), or (B,1,H,W) of gray, in [0,1] → scalar, at least float32, computed apart
+            from autocast. Gradient flows to sr alone.
 
     Raises:
         InputError: Pictures of different shapes, or smaller than the network needs.
@@ -46,7 +46,8 @@ class SimilarityLoss(nn.Module):
         """The mean distance of the pairs."""
         check_same_shape(sr, hr)
         with torch.autocast(sr.device.type, enabled=False):
-            distance: Tensor = self._hidden[0](at_least_float32(sr), at_least_float32(hr).detach())
+            sr, hr = (at_least_float32(each).expand(-1, 3, -1, -1) for each in (sr, hr.detach()))
+            distance: Tensor = self._hidden[0](sr, hr)
         return distance.mean()
 
 

@@ -6,7 +6,7 @@ from esrgan_lightning.lazy import lazy_names
 
 if TYPE_CHECKING:
     from esrgan_lightning.ops.back_projection import BackProjection
-    from esrgan_lightning.ops.color import rgb_to_y
+    from esrgan_lightning.ops.color import rgb_to_gray, rgb_to_y
     from esrgan_lightning.ops.files import READABLE, SUFFIXES, list_images
     from esrgan_lightning.ops.image import (
         image_size,
@@ -28,6 +28,7 @@ __all__ = [
     "modcrop",
     "read_image",
     "read_rgb",
+    "rgb_to_gray",
     "rgb_to_y",
     "shave",
     "to_float",
@@ -39,7 +40,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "back_projection": "BackProjection",
-        "color": "rgb_to_y",
+        "color": "rgb_to_gray rgb_to_y",
         "files": "READABLE SUFFIXES list_images",
         "image": "image_size read_image read_rgb write_image",
         "pixels": "from_float modcrop shave to_float to_uint8 to_uint16",

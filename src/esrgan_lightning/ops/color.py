@@ -1,4 +1,4 @@
-"""Luma as the literature of super-resolution computes it."""
+"""Luma as the literature of super-resolution computes it, and gray."""
 
 import torch
 from torch import Tensor
@@ -47,3 +47,17 @@ def rgb_to_y(image: Tensor, *, rounded: bool) -> Tensor:
         y = (65481 * red + 128553 * green + 24966 * blue) / (1000 * full) + 16
         y = y.unsqueeze(-3)
     return (y + 0.5).floor() if rounded else y
+
+
+def rgb_to_gray(image: Tensor) -> Tensor:
+    """0.299 R + 0.587 G + 0.114 B (BT.601, full range), rounded: Pillow's ``convert("L")`` to the bit.
+
+    Args:
+        image: (…, 3, H, W) uint8. Where R = G = B, that is the result.
+
+    Returns:
+        (…, 1, H, W) uint8.
+    """
+    red, green, blue = image.to(torch.int32).unbind(-3)
+    gray = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+    return gray.to(torch.uint8).unsqueeze(-3)

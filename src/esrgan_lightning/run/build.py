@@ -64,14 +64,32 @@ def build_data(cfg: DictConfig) -> pl.LightningDataModule:
         raise InputError("stage=material learns from images by class: give data=materials or data=minc")
     if not is_material(cfg) and target in _MATERIALS:
         raise InputError("data=materials and data=minc are for stage=material: give photos, as data=folder")
-    data: pl.LightningDataModule = build(cfg.data, "data")
+    channels = None if is_material(cfg) else _channels(cfg)
+    told = channels and target.startswith("esrgan_lightning.data.") and "channels" not in cfg.data
+    data: pl.LightningDataModule = build(cfg.data, "data", **({"channels": channels} if told else {}))
     if not isinstance(data, pl.LightningDataModule):
         raise InputError(
             f"data._target_={target} makes a {type(data).__name__}: expected a LightningDataModule"
         )
+    if isinstance(data, SRDataModule) and channels not in (None, data.channels):
+        raise InputError(
+            f"data.channels={data.channels}, and generator.in_channels={channels}: give the same"
+        )
     if isinstance(data, SRDataModule) and "metrics" in cfg:
         _check_sizes(cfg, data)
     return data
+
+
+def _channels(cfg: DictConfig) -> int:
+    """Of the pictures that the generator takes, and makes."""
+    taken = cfg.generator.get("in_channels", 3)
+    made = cfg.generator.get("out_channels", taken)
+    if taken not in (1, 3) or made != taken:
+        raise InputError(
+            f"generator.in_channels={taken} generator.out_channels={made}: photos have 3 channels (RGB), or "
+            "1 as gray: give generator.in_channels=3 or 1, and leave out_channels, which follows"
+        )
+    return int(taken)
 
 
 def _check_sizes(cfg: DictConfig, data: SRDataModule) -> None:
@@ -149,12 +167,6 @@ def build_stage(cfg: DictConfig, classes: Sequence[str] = ()) -> Stage:
 
 
 def _build_generator(cfg: DictConfig) -> nn.Module:
-    for key in ("in_channels", "out_channels"):
-        if cfg.generator.get(key, 3) != 3:
-            raise InputError(
-                f"generator.{key}={cfg.generator[key]}: training is on RGB, 3 channels. Gray photos are "
-                "trained on as RGB, and gray pictures are upscaled by such a network as gray"
-            )
     generator = cast(nn.Module, build(cfg.generator, "generator"))
     check_conditions(generator, given=cfg.conditions is not None)
     return generator

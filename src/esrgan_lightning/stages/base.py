@@ -385,19 +385,20 @@ def check_conditions(generator: nn.Module, *, given: bool) -> None:
 
 
 def color_shift(sr: Tensor, lr: Tensor) -> Logged:
-    """How much redder, greener and bluer the pictures came out than they went in.
+    """How much redder, greener and bluer (gray: brighter) the pictures came out than they went in.
 
     The mean of SR − LR for each channel, over the batch. Averaging SR over s×s pixels
     brings it to the size of LR and leaves its mean as it is, so the means are all that it takes.
 
     Args:
-        sr: (B,3,s·h,s·w) in [0,1].
-        lr: (B,3,h,w) in [0,1].
+        sr: (B,C,s·h,s·w) in [0,1], C 3 or 1.
+        lr: (B,C,h,w) in [0,1].
 
     Returns:
-        ``color_shift_r``, ``…_g`` and ``…_b``, each in [−1,1].
+        ``color_shift_r``, ``…_g`` and ``…_b``, or ``color_shift_y`` alone; each in [−1,1].
     """
     with torch.no_grad():
         sr, lr = (each if each.dtype == torch.float64 else each.float() for each in (sr, lr))
         shift = sr.mean((0, 2, 3)) - lr.mean((0, 2, 3))
-    return dict(zip((f"color_shift_{channel}" for channel in "rgb"), shift, strict=True))
+    names = "rgb" if len(shift) == 3 else "y"
+    return dict(zip((f"color_shift_{channel}" for channel in names), shift, strict=True))

@@ -24,7 +24,7 @@ class Degradation(Protocol):
         """LR pixels of surroundings on each side that keep the border's effects out of the middle."""
 
     def __call__(self, hr: Tensor, numbers: Tensor, scale: int) -> Tensor:
-        """uint8 (B,3,H,W), int64 (B,) on the CPU, scale → uint8 (B,3,H/scale,W/scale) on the device of hr."""
+        """uint8 (B,C,H,W), C 3 or 1, numbers (B,) on the CPU → uint8 (B,C,H/scale,W/scale) where hr lies."""
 
 
 def draws(seed: int, number: int) -> np.random.Generator:

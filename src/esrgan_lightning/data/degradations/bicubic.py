@@ -26,5 +26,5 @@ class Bicubic:
         check_seed(self.seed)
 
     def __call__(self, hr: Tensor, numbers: Tensor, scale: int) -> Tensor:
-        """uint8 (B,3,H,W) → uint8 (B,3,H/scale,W/scale); ``numbers`` (B,) are not looked at."""
+        """uint8 (B,C,H,W) → uint8 (B,C,H/scale,W/scale); ``numbers`` (B,) are not looked at."""
         return imresize(hr, 1 / scale)

@@ -61,11 +61,11 @@ def jpeg_round_trip(image: Tensor, quality: Sequence[int]) -> Tensor:
     threads or the device.
 
     Args:
-        image: (B,3,H,W), floating, clamped to [0,1]; any device with float64.
+        image: (B,C,H,W), C 3 or 1 (gray: luma alone), floating, clamped to [0,1]; any device with float64.
         quality: B whole numbers in 1..100, on libjpeg's scale.
 
     Returns:
-        (B,3,H,W) in [0,1], multiples of 1/255, of the dtype of ``image``.
+        (B,C,H,W) in [0,1], multiples of 1/255, of the dtype of ``image``.
 
     Source:
         ITU-T T.81 (1992), Annexes A and K; ITU-T T.871 (JFIF) for the colours.
@@ -74,6 +74,9 @@ def jpeg_round_trip(image: Tensor, quality: Sequence[int]) -> Tensor:
     levels = to_levels(image.to(torch.float64))
     # Blocks of 8, and of 16 where the chroma is halved: the last row and column are repeated.
     levels = F.pad(levels, (0, -width % 16, 0, -height % 16), mode="replicate")
+    if levels.shape[1] == 1:
+        luma = _coded(levels, _LUMA, quality)[..., :height, :width]
+        return divide(luma.to(image.dtype), 255)
     red, green, blue = levels.unbind(1)
     luma = _fixed(19595 * red + 38470 * green + 7471 * blue)
     # Half is rounded down here: libjpeg's way to stay below 256.
@@ -175,7 +178,7 @@ class BicubicJpeg:
         object.__setattr__(self, "quality", check_range("quality", self.quality, 1, 100, whole=True))
 
     def __call__(self, hr: Tensor, numbers: Tensor, scale: int) -> Tensor:
-        """uint8 (B,3,H,W), sample numbers (B,) → uint8 (B,3,H/scale,W/scale)."""
+        """uint8 (B,C,H,W), sample numbers (B,) → uint8 (B,C,H/scale,W/scale)."""
         qualities = [whole(self.quality, draws(self.seed, n).random()) for n in numbers.tolist()]
         small = to_float(imresize(workplace(hr), 1 / scale))
         return to_levels(jpeg_round_trip(small, qualities)).to(torch.uint8).to(hr.device)

@@ -25,9 +25,9 @@ def gaussian_noise(image: Tensor, sigma: float, *, gray: bool, source: torch.Gen
     """X + σ/255 · n, n ~ N(0, 1), clamped to [0,1].
 
     Args:
-        image: (3,H,W), floating, in [0,1].
+        image: (C,H,W), C 3 or 1, floating, in [0,1].
         sigma: standard deviation in 8-bit levels.
-        gray: one n for the three channels of a pixel instead of three.
+        gray: one n for all channels of a pixel instead of one for each.
         source: of the random numbers, on the image's device.
 
     Source:
@@ -46,15 +46,15 @@ def poisson_noise(image: Tensor, strength: float, *, gray: bool, source: torch.G
     rounded up to a power of two: the photons that a pixel of full brightness counts.
 
     Args:
-        image: (3,H,W), floating, in [0,1].
+        image: (C,H,W), C 3 or 1, floating, in [0,1].
         strength: a; 1 is the noise of v photons.
-        gray: one noise for the three channels.
+        gray: one noise for all channels.
         source: of the random numbers, on the image's device.
 
     Source:
         Wang et al., "Real-ESRGAN", ICCVW 2021, section 3.2; v as in the authors' release.
     """
-    levels = to_levels(rgb_to_grayscale(image) if gray else image)
+    levels = to_levels(rgb_to_grayscale(image) if gray and len(image) == 3 else image)
     # Counted on the device: asking for the number would wait for it.
     seen = torch.zeros(256, dtype=torch.bool, device=image.device)
     seen[levels.long().flatten()] = True
@@ -94,7 +94,7 @@ class BicubicNoise:
         check_probability("gray_prob", self.gray_prob)
 
     def __call__(self, hr: Tensor, numbers: Tensor, scale: int) -> Tensor:
-        """uint8 (B,3,H,W), sample numbers (B,) → uint8 (B,3,H/scale,W/scale)."""
+        """uint8 (B,C,H,W), sample numbers (B,) → uint8 (B,C,H/scale,W/scale)."""
         small = to_float(imresize(hr, 1 / scale))
         noisy = [self._one(image, n) for image, n in zip(small, numbers.tolist(), strict=True)]
         return to_levels(torch.stack(noisy)).to(torch.uint8)

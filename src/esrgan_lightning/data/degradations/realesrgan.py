@@ -164,7 +164,7 @@ def blurred(images: Sequence[Tensor], kernels: Sequence[Kernel], sizes: Range) -
     side = int(sizes[1])
     reach = side // 2
     height, width = (max(image.shape[axis] for image in images) for axis in (2, 3))
-    canvas = images[0].new_zeros(len(images), 3, height + 2 * reach, width + 2 * reach)
+    canvas = images[0].new_zeros(len(images), images[0].shape[1], height + 2 * reach, width + 2 * reach)
     for place, image in zip(canvas, images, strict=True):
         h, w = image.shape[-2:]
         place[:, : h + 2 * reach, : w + 2 * reach] = F.pad(image, (reach,) * 4, mode="replicate")[0]
