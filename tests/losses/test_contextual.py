@@ -138,7 +138,6 @@ def test_equal_pictures_and_flat_ones_have_a_finite_gradient():
         ({"bandwidth": 0.0}, "bandwidth=0.0"),
         ({"bandwidth": math.nan}, "bandwidth=nan"),
         ({"block": 0}, "block=0"),
-        ({"layer_weights": {"half": 1.0}}, "each layer needs one weight"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):

@@ -118,19 +118,20 @@ class RelativisticAverageGAN:
         return 0.5 if self.halved else 1.0
 
 
-@final
 @dataclass(frozen=True)
-class StandardGAN:
-    """Standard GAN in its non-saturating form (Goodfellow et al. 2014, section 3; SRGAN, section 2.2.2).
-
-    L_D = −E[log σ(C(x_r))] − E[log(1 − σ(C(x_f)))],  L_G = −E[log σ(C(x_f))].
-    """
+class _EachAlone:
+    """Losses that look at each picture by itself, and so at no real one for the generator."""
 
     needs_real_in_generator: ClassVar[bool] = False
     penalty: Penalty | None = None
 
+
+@final
+class StandardGAN(_EachAlone):
+    """Standard GAN in its non-saturating form (Goodfellow et al. 2014, section 3; SRGAN, section 2.2.2)."""
+
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """−E[log σ(C(x_f))]; ``real`` is not looked at."""
+        """−E[log σ(C(x_f))]."""
         return softplus(-at_least_float32(fake)).mean()
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -139,18 +140,11 @@ class StandardGAN:
 
 
 @final
-@dataclass(frozen=True)
-class LeastSquaresGAN:
-    """Least squares GAN with labels 0 and 1 (Mao et al. 2017, equation 9).
-
-    L_D = ½ E[(C(x_r) − 1)²] + ½ E[C(x_f)²],  L_G = ½ E[(C(x_f) − 1)²].
-    """
-
-    needs_real_in_generator: ClassVar[bool] = False
-    penalty: Penalty | None = None
+class LeastSquaresGAN(_EachAlone):
+    """Least squares GAN with labels 0 and 1 (Mao et al. 2017, equation 9)."""
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """½ E[(C(x_f) − 1)²]; ``real`` is not looked at."""
+        """½ E[(C(x_f) − 1)²]."""
         return 0.5 * (at_least_float32(fake) - 1).square().mean()
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -159,18 +153,11 @@ class LeastSquaresGAN:
 
 
 @final
-@dataclass(frozen=True)
-class HingeGAN:
-    """Hinge GAN (Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17).
-
-    L_D = E[max(0, 1 − C(x_r))] + E[max(0, 1 + C(x_f))],  L_G = −E[C(x_f)].
-    """
-
-    needs_real_in_generator: ClassVar[bool] = False
-    penalty: Penalty | None = None
+class HingeGAN(_EachAlone):
+    """Hinge GAN (Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17)."""
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """−E[C(x_f)]; ``real`` is not looked at."""
+        """−E[C(x_f)]."""
         return -at_least_float32(fake).mean()
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -179,19 +166,15 @@ class HingeGAN:
 
 
 @final
-@dataclass(frozen=True)
-class WassersteinGAN:
+class WassersteinGAN(_EachAlone):
     """Wasserstein GAN (Arjovsky et al. 2017, section 3).
 
-    L_D = E[C(x_f)] − E[C(x_r)],  L_G = −E[C(x_f)]. The critic has to be Lipschitz: by a
-    :class:`~esrgan_lightning.losses.GradientPenalty` (WGAN-GP), or by its layers (spectral norm).
+    The critic has to be Lipschitz: by :class:`~esrgan_lightning.losses.GradientPenalty` (WGAN-GP), or by its
+    layers (spectral norm).
     """
 
-    needs_real_in_generator: ClassVar[bool] = False
-    penalty: Penalty | None = None
-
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
-        """−E[C(x_f)]; ``real`` is not looked at."""
+        """−E[C(x_f)]."""
         return -at_least_float32(fake).mean()
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:

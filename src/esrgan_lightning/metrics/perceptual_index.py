@@ -68,19 +68,8 @@ class MaModel:
 def ma(image: Tensor, crop: int, model: MaModel) -> Tensor:
     """Ma's score: what people would say of a super-resolved picture, 0 to 10; higher is better.
 
-    Computed on 8-bit luma (BT.601, rounded) without the border, as the PIRM challenge does.
-
-    Args:
-        image: (B, C, H, W), C = 3 or 1, uint8 or floating in [0,1] (clamped and rounded to 8 bits).
-        crop: pixels left out on each side first.
-        model: see :class:`MaModel`.
-
-    Returns:
-        (B,), float64, on the device of ``image``.
-
-    Raises:
-        InputError: the shape is none of the above, or less than 48×48 pixels are left.
-        ValueError: a value is NaN.
+    Computed on 8-bit luma (BT.601, rounded) without the border, as the PIRM challenge does. Image, border,
+    returned shape and errors are those of ``niqe``, but that 48×48 pixels are enough.
 
     Source:
         See :class:`MaModel`.
@@ -93,11 +82,7 @@ def ma(image: Tensor, crop: int, model: MaModel) -> Tensor:
 
 
 def perceptual_index(ma: Tensor, niqe: Tensor) -> Tensor:
-    """PI = ((10 − Ma) + NIQE) / 2; lower is better.
-
-    Args:
-        ma: Ma's score of each picture, any shape.
-        niqe: NIQE of each, of the same shape.
+    """PI = ((10 − Ma) + NIQE) / 2 of tensors of one shape; lower is better.
 
     Source:
         Blau, Mechrez, Timofte, Michaeli, Zelnik-Manor, "The 2018 PIRM challenge on perceptual image
