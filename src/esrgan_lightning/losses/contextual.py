@@ -22,7 +22,8 @@ class ContextualLoss(nn.Module):
     compares distributions of features, not positions: see :func:`contextual_loss`.
 
     Args:
-        backbone, layer_weights: As in :class:`~esrgan_lightning.losses.features.FrozenFeatures`.
+        backbone: As in :class:`~esrgan_lightning.losses.features.FrozenFeatures`.
+        layer_weights: As there.
         bandwidth: h, above 0.
         block: SR positions compared at a time, at least 1; a limit on memory alone.
 

@@ -24,7 +24,8 @@ class PerceptualLoss(nn.Module):
     layers of unlike scale weigh alike.
 
     Args:
-        backbone, layer_weights: As in :class:`~esrgan_lightning.losses.features.FrozenFeatures`.
+        backbone: As in :class:`~esrgan_lightning.losses.features.FrozenFeatures`.
+        layer_weights: As there.
         criterion: ``"l1"`` or ``"mse"``.
         relative: Divide each layer's distance by the size of the HR features.
         shift: Compare sample i of a batch from pixel (i mod shift, ⌊i/shift⌋ mod shift) on. A generator of

@@ -179,8 +179,10 @@ class RRDB(nn.Module):
     """Residual in residual dense block: x + β · rdb3(rdb2(rdb1(x))) (ESRGAN §3.1, fig. 4).
 
     Args:
-        num_features, growth_channels, memory_efficient: As in :class:`DenseBlock`.
+        num_features: Channels of x and of the result.
+        growth_channels: Of the dense blocks.
         residual_scaling: β, here and in each dense block.
+        memory_efficient: Of the dense blocks.
         checkpointing: Keep nothing but x for backward and compute the block a second time there.
     """
 

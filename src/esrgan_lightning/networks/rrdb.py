@@ -45,7 +45,8 @@ class RRDBNet(nn.Module):
     through :func:`pad_to_fold`, and the output is cropped.
 
     Args:
-        in_channels, out_channels: Channels of the LR and of the SR image.
+        in_channels: Channels of the LR image.
+        out_channels: Channels of the SR image.
         num_features: Channels in the trunk.
         num_blocks: RRDBs in the body; the paper has 23, and 16 in smaller runs.
         growth_channels: Of the dense blocks.

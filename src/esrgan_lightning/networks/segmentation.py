@@ -29,8 +29,6 @@ BACKGROUND = "background"
 VOC_GROUPS: Mapping[str, Sequence[str]] = MappingProxyType(
     {"animal": ("bird", "cat", "cow", "dog", "horse", "sheep"), "plant": ("pottedplant",)}
 )
-
-
 #: The networks by torchvision's names.
 NETWORKS = tuple(list_models(module=segmentation))
 _LAST = re.compile(r"classifier\.(4|low_classifier)\.bias")  # as long as there are outputs

@@ -88,7 +88,8 @@ class SFTNet(nn.Module):
 
     Args:
         classes: Names of the classes whose maps it takes, in order.
-        in_channels, out_channels: Channels of the LR and of the SR image.
+        in_channels: Channels of the LR image.
+        out_channels: Channels of the SR image.
         num_features: Channels in the trunk.
         num_blocks: SFT residual blocks.
         scale: 1 (no step), 2 (×2), 3 (×3), 4 (×2 twice) or 8 (×2 thrice).

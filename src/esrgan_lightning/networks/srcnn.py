@@ -25,7 +25,8 @@ class SRCNN(nn.Module):
     rounded to 8 bits; the initialisation is MSRA's, for their Gaussian of 0.001.
 
     Args:
-        in_channels, out_channels: Channels of the LR and of the SR image.
+        in_channels: Channels of the LR image.
+        out_channels: Channels of the SR image.
         num_features: Filters of the first layer; the second has half of them.
         kernels: Sides of the three layers' filters, odd; 9-1-5, 9-3-5 or 9-5-5 in the papers.
         scale: 1 (no enlargement), 2, 3, 4 or 8.

@@ -28,7 +28,8 @@ class SRResNet(nn.Module):
     1,545,238 parameters at x4 with the defaults; 1,549,462 with batch norm, SRGAN's own.
 
     Args:
-        in_channels, out_channels: Channels of the LR and of the SR image.
+        in_channels: Channels of the LR image.
+        out_channels: Channels of the SR image.
         num_features: Channels in the trunk.
         num_blocks: Residual blocks.
         scale: 1 (no step), 2 (×2), 3 (×3), 4 (×2 twice) or 8 (×2 thrice).
