@@ -163,7 +163,7 @@ def test_seeds_make_runs_that_differ_and_runs_that_agree(tmp_path):
 SETTINGS = {
     "max_updates": 1, "max_time": None, "keep_last": 3,
     "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto",
-    "precision": "auto", "channels_last": True, "val_interval": 1, "checkpoint_interval": 1,
+    "precision": "auto", "channels_last": "auto", "val_interval": 1, "checkpoint_interval": 1,
     "log_interval": 1, "deterministic": False, "monitor": "psnr_y", "sync_batchnorm": False,
     "compile": False, "cuda_graphs": True, "gpu_kernels": True, "cast_features": True,
 }  # fmt: skip
@@ -179,6 +179,7 @@ SETTINGS = {
         ({"strategy": "fsdp"}, "trainer.strategy=fsdp: use auto, or ddp for several processes; sharded"),
         ({"strategy": "deepspeed_stage_2"}, "trainer.strategy=deepspeed_stage_2: use auto, or ddp"),
         ({"sync_batchnorm": "yes"}, "trainer.sync_batchnorm=yes must be true or false"),
+        ({"channels_last": "yes"}, "trainer.channels_last=yes must be true, false or auto"),
         ({"patience": 3}, "trainer.patience: there is no such key"),
     ],
 )

@@ -21,7 +21,8 @@ def test_this_machine_is_in_order_and_told_so():
     assert problems(checks.packages()) == {}
     done = CliRunner().invoke(app, ["doctor"])
     assert done.exit_code == (1 if "to mend:" in done.output else 0)
-    for shown in (torch.__version__, "trainer.precision=auto", "extra onnx", "comes with the package"):
+    words = (torch.__version__, "trainer.precision=auto", "trainer.channels_last=auto", "extra onnx")
+    for shown in (*words, "comes with the package"):
         assert shown in done.output.replace("\n", " "), shown
     assert "object at 0x" not in done.output
     report = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).output)

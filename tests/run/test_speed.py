@@ -9,7 +9,7 @@ from torch import nn
 
 from esrgan_lightning.losses import PerceptualLoss, WeightedLoss
 from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
-from esrgan_lightning.run.speed import speed_up
+from esrgan_lightning.run.speed import channels_last_pays, speed_up
 
 OFF = {
     "channels_last": False,
@@ -71,6 +71,16 @@ def test_channels_last_takes_the_hidden_backbone_along():
     for network in (stage.generator, stage.discriminator, stage.losses.terms["perceptual"].backbone):
         wide = [p for p in network.parameters() if p.ndim == 4 and p.shape[1] > 1]
         assert all(p.is_contiguous(memory_format=torch.channels_last) for p in wide)
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "pays"),
+    [("cpu", "AVX512", True), ("cpu", "AVX2", False), ("cpu", "DEFAULT", True), ("cuda", "AVX2", True)],
+)
+def test_the_layout_follows_the_processor(monkeypatch, device, capability, pays):
+    """Breaks if a processor with AVX2 alone trains in its slower layout, or a GPU follows its host."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert channels_last_pays(device) is pays
 
 
 @pytest.mark.slow

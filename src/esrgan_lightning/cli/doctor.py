@@ -66,10 +66,11 @@ def _version(name: str) -> str | None:
 
 
 def devices() -> Iterator[Finding]:
-    """What there is to compute on, and what ``trainer.precision=auto`` makes of it."""
+    """What there is to compute on, and what ``trainer``'s ``auto`` makes of it."""
     import torch
 
     from esrgan_lightning.run.precision import resolve_precision
+    from esrgan_lightning.run.speed import channels_last_pays
 
     found, fix = f"fit together (torch {torch.__version__})", None
     try:
@@ -94,6 +95,7 @@ def devices() -> Iterator[Finding]:
         yield Finding("MPS", "available")
     kind = "cuda" if count else "mps" if torch.backends.mps.is_available() else "cpu"
     yield Finding("trainer.precision=auto", f"{resolve_precision('auto', kind)} on {kind}")
+    yield Finding("trainer.channels_last=auto", f"{str(channels_last_pays(kind)).lower()} on {kind}")
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
     if count and find_spec("triton") is None:
         yield Finding("trainer.compile=true", "needs Triton: pip install triton")

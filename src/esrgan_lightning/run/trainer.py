@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -26,8 +26,8 @@ from esrgan_lightning.run.cuda_graphs import CudaGraphs
 from esrgan_lightning.run.guards import NonFiniteBatch
 from esrgan_lightning.run.precision import Precision, resolve_precision
 from esrgan_lightning.run.processes import ManualDDP, check_launch, layer_sync
-from esrgan_lightning.run.progress import progress
-from esrgan_lightning.run.speed import speed_up
+from esrgan_lightning.run.progress import announce, progress
+from esrgan_lightning.run.speed import channels_last_pays, speed_up
 from esrgan_lightning.stages.base import GeneratorStage, Stage
 
 # Other options of Lightning's Trainer that change nothing of what is trained.
@@ -75,7 +75,7 @@ class TrainerSettings:
     strategy: str
     sync_batchnorm: bool
     precision: str | int
-    channels_last: bool
+    channels_last: bool | Literal["auto"]
     compile: bool
     cuda_graphs: bool
     gpu_kernels: bool
@@ -122,6 +122,8 @@ class TrainerSettings:
         for key in ("sync_batchnorm", "cuda_graphs", "gpu_kernels"):
             if not isinstance(value := getattr(self, key), bool):
                 raise InputError(f"trainer.{key}={value} must be true or false")
+        if not isinstance(self.channels_last, bool) and self.channels_last != "auto":
+            raise InputError(f"trainer.channels_last={self.channels_last} must be true, false or auto")
         if self.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
             raise InputError(f"trainer.accelerator={self.accelerator}: choose auto, cpu, gpu, cuda or mps")
         if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
@@ -136,6 +138,12 @@ class TrainerSettings:
         if self.accelerator == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         return "cuda" if self.accelerator == "gpu" else self.accelerator
+
+    def resolved_channels_last(self) -> bool:
+        """Whether networks lie in memory as NHWC; ``auto`` is what the device computes faster."""
+        if self.channels_last == "auto":
+            return channels_last_pays(self.device_type)
+        return self.channels_last
 
     def resolved_precision(self) -> Precision:
         """Lightning's name of the precision."""
@@ -214,6 +222,9 @@ def build_trainer(
         raise InputError(f"trainer: {error}") from error
     check_launch(trainer, spawn=spawn)
     prepare(stage, settings)
+    if trainer.is_global_zero and settings.channels_last == "auto" and settings.device_type == "cpu":
+        chosen = "true" if settings.resolved_channels_last() else "false"
+        announce(f"trainer.channels_last=auto is {chosen} on this processor")
     return trainer
 
 
@@ -221,7 +232,7 @@ def prepare(stage: Stage, settings: TrainerSettings) -> None:
     """Makes the stage as fast as the settings say."""
     speed_up(
         stage,
-        channels_last=settings.channels_last,
+        channels_last=settings.resolved_channels_last(),
         compiled=settings.compile,
         cast_features=settings.cast_features,
         gpu_kernels=settings.gpu_kernels,
