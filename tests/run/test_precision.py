@@ -6,17 +6,30 @@ import torch
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.precision import resolve_precision
 
+AMD = {"cpu_name": "AMD EPYC", "avx512_bf16": True}
 
-@pytest.mark.parametrize(("amx", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
-def test_auto_on_the_cpu_asks_for_amx(monkeypatch, amx, expected):
-    """Breaks if a CPU without bf16 matrix units is slowed down by emulating them."""
+
+@pytest.mark.parametrize(
+    ("amx", "has", "expected"),
+    [
+        (True, {}, "bf16-mixed"),
+        (False, AMD, "bf16-mixed"),
+        (False, AMD | {"avx512_bf16": False}, "32-true"),
+        (False, AMD | {"cpu_name": "Intel Xeon"}, "32-true"),
+        (False, {}, "32-true"),
+    ],
+)
+def test_auto_on_the_cpu_asks_what_multiplies_bf16(monkeypatch, amx, has, expected):
+    """Breaks if a CPU that is no faster in bf16 is slowed down by it."""
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
     assert resolve_precision("auto", "cpu") == expected
 
 
 def test_auto_on_a_torch_that_cannot_tell_is_fp32(monkeypatch):
-    """Breaks if a private name that is gone in a later torch takes the training down."""
+    """Breaks if a name that another torch lacks takes the training down."""
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert resolve_precision("auto", "cpu") == "32-true"
 
 

@@ -1,6 +1,6 @@
 """Which precision the hardware is good at."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -16,15 +16,20 @@ _NAMES: dict[str, Precision] = {
 
 
 def cpu_multiplies_bf16() -> bool:
-    """Whether the processor has AMX tiles; without them bf16 convolutions are slower than fp32 ones."""
+    """Whether bf16 convolutions are faster than fp32 ones: with AMX, and with AMD's AVX512_BF16.
+
+    Intel's AVX512_BF16 without AMX has not been measured.
+    """
     supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(supported and supported())
+    has = getattr(torch.cpu, "get_capabilities", dict[str, Any])()
+    amd = "AMD" in has.get("cpu_name", "") and has.get("avx512_bf16", False)
+    return amd or bool(supported and supported())
 
 
 def resolve_precision(precision: str | int, accelerator: str) -> Precision:
     """``auto`` → bf16-mixed where the hardware multiplies bf16, else fp32.
 
-    CUDA multiplies bf16 from Ampere on, a CPU with AMX.
+    CUDA multiplies bf16 from Ampere on, a CPU with AMX or AMD's AVX512_BF16.
 
     Args:
         precision: auto, 32, bf16, 16 or 64, or Lightning's own spelling.
