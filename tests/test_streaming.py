@@ -1,5 +1,6 @@
 """``data=streaming`` as a user trains with it: on two processes, out of object storage, and resumed."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pytorch_lightning.callbacks import Callback
 
 from esrgan_lightning.config import compose
 from esrgan_lightning.data import Shards, pack, write_shards
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import write_image
 from esrgan_lightning.training import train
 from esrgan_lightning.weights import read_generator_file
@@ -121,6 +123,14 @@ def test_a_bucket_trains_as_its_folder(home, alone, tmp_path, bucket, monkeypatc
     upload(bucket, tmp_path / "again")
     found = Shards("s3://photos/shards", tmp_path / "cache", endpoint=bucket).digest
     assert found == Shards(tmp_path / "again").digest != Shards(home / "shards").digest
+    # One that would lead out of the cache is refused before litdata follows it.
+    (tmp_path / "bad").mkdir()
+    index = json.loads((tmp_path / "again/index.json").read_text()) | {"updated_at": "../../../x"}
+    (tmp_path / "bad/index.json").write_text(json.dumps(index))
+    upload(bucket, tmp_path / "bad")
+    with pytest.raises(InputError, match=r"updated_at='\.\./\.\./\.\./x'"):
+        Shards("s3://photos/shards", tmp_path / "cache", endpoint=bucket)
+    assert not list(tmp_path.rglob("x"))
 
 
 def upload(address, shards):

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from esrgan_lightning.data.packfile import Pack
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.ops.files import cache_folder
 from esrgan_lightning.ops.progress import bars
-
-if TYPE_CHECKING:
-    from litdata import StreamingDataset
 
 INDEX = "index.json"
 #: What ``config["esrgan_lightning"]["format"]`` of an index says.
@@ -166,7 +163,8 @@ class Shards:
         tile: longest side of a tile, in pixels.
         overlap: pixels that neighbouring tiles of a photo have in common.
         smallest: shortest side of all tiles.
-        digest: a hash over the index.
+        index: the index as it was read, by which the shards are streamed.
+        digest: a hash over it.
 
     Raises:
         InputError: nothing is there, it may not be read, it is no index of shards, or litdata is missing.
@@ -180,13 +178,9 @@ class Shards:
         endpoint: str | None = None,
     ) -> None:
         self.url, self.cache_dir, self.max_cache, self.endpoint = url, cache_dir, max_cache, endpoint
+        self.index = self._read_index()
         try:
-            from litdata import StreamingDataset
-        except ImportError as error:
-            raise needs_extra(f"{url} needs", "streaming") from error
-        text = self._index(StreamingDataset)
-        try:
-            index = json.loads(text)
+            index = json.loads(self.index)
             own = index["config"]["esrgan_lightning"]
             if own["format"] != FORMAT:
                 raise ValueError(f"format={own['format']!r}, and this version reads {FORMAT!r}")
@@ -194,6 +188,8 @@ class Shards:
                 raise ValueError("its items are no tiles of photos")
             if not all(_CHUNK_NAME.fullmatch(each["filename"]) for each in index["chunks"]):
                 raise ValueError("the name of a chunk is none")
+            if not re.fullmatch("[0-9a-f]+", index.get("updated_at", "0")):  # litdata names a folder by it
+                raise ValueError(f"updated_at={index['updated_at']!r}")
             self.tiles = sum(int(each["chunk_size"]) for each in index["chunks"])
             self.tile, self.overlap, self.smallest = (
                 int(own[key]) for key in ("tile", "overlap", "smallest")
@@ -202,17 +198,25 @@ class Shards:
             raise InputError(
                 f"{self.url}/{INDEX} is no index of shards that `esrgan data shard` has written: {error}"
             ) from error
-        self.digest = hashlib.sha256(text).hexdigest()
+        self.digest = hashlib.sha256(self.index).hexdigest()
 
-    def _index(self, dataset: "type[StreamingDataset]") -> bytes:
-        """The index, which litdata has put into the cache where it is remote."""
+    def _read_index(self) -> bytes:
+        try:
+            from litdata.streaming.downloader import get_downloader
+        except ImportError as error:
+            raise needs_extra(f"{self.url} needs", "streaming") from error
         if "://" not in str(self.url):
             path = Path(self.url) / INDEX
             if not path.is_file():
                 raise InputError(f"{path} is missing: give a folder that `esrgan data shard` has written")
             return path.read_bytes()
+        options = self.options()
+        url, storage = options["input_dir"], options.get("storage_options", {})
         try:
-            return Path(dataset(**self.options()).input_dir.path, INDEX).read_bytes()
+            with TemporaryDirectory() as folder:
+                path = Path(folder, INDEX)
+                get_downloader(url, folder, [], storage).download_file(f"{url}/{INDEX}", str(path))
+                return path.read_bytes()
         # Each storage has errors of its own kinds, and all mean that this address could not be read.
         except Exception as error:
             raise InputError(

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice, repeat
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from esrgan_lightning.data.crops import check_patch, cut
 from esrgan_lightning.data.degradations import Degradation
 from esrgan_lightning.data.loaders import Timed, in_shared_memory, run_sampler, start_worker
 from esrgan_lightning.data.placement import draws, turns
-from esrgan_lightning.data.shards import Shards
+from esrgan_lightning.data.shards import INDEX, Shards
 from esrgan_lightning.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,10 @@ class _Tiles(StreamingDataset):  # type: ignore[misc]
     """litdata's dataset: it cuts a patch out of each tile as it comes, and resumes where the shards are."""
 
     def __init__(self, patches: "StreamedPatches") -> None:
-        super().__init__(**patches.shards.options(), shuffle=True, drop_last=True, seed=patches.seed)
+        options = patches.shards.options() | {"shuffle": True, "drop_last": True, "seed": patches.seed}
+        with TemporaryDirectory() as folder:  # the index that was checked: another may lie there by now
+            Path(folder, INDEX).write_bytes(patches.shards.index)
+            super().__init__(**options, index_path=folder)
         self.patches = patches
 
     def __getitem__(self, index: Any) -> Crop:
