@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from noise import fill
 from PIL import Image
 from tiny_source import source, toml
 
@@ -12,15 +13,6 @@ from esrgan_lightning import data as builders
 from esrgan_lightning.data import folder_photos, pack
 from esrgan_lightning.data.catalog import sources as table_module
 from esrgan_lightning.errors import InputError
-
-
-def fill(folder, count, size=(60, 70)):
-    folder.mkdir(parents=True)
-    generator = np.random.default_rng(count)
-    for index in range(count):
-        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
-    return folder
 
 
 def names(photos):
@@ -95,7 +87,7 @@ def test_pairs_with_a_damaged_image_are_left_out(tmp_path):
 
 def test_a_folder_takes_pairs_for_validation(tmp_path):
     folder, val = fill(tmp_path / "x", 3), fill(tmp_path / "val", 2)
-    lr = fill(tmp_path / "lr", 2, (15, 17))
+    lr = fill(tmp_path / "lr", 2, (16, 20))
     settings = {"patch_size": 32, "cache_dir": tmp_path / "cache"}
     module = builders.folder(folder, val, val_lr=lr, **settings)
     assert (module.val_set[1]["lr"] == folder_photos(lr)[1].read_hr()).all()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from noise import fill
 from PIL import Image
 
 from esrgan_lightning.data import PatchDataset, Photo, PhotoSet, WholeDataset, folder_photos, packed
@@ -15,11 +16,7 @@ from esrgan_lightning.ops import imresize, modcrop
 @pytest.fixture
 def folder(tmp_path):
     """Three noise photos of different sizes, none a multiple of 12."""
-    generator = np.random.default_rng(0)
-    for index, (height, width) in enumerate([(97, 131), (110, 83), (75, 90)]):
-        pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"photo{index}.png")
-    return tmp_path
+    return fill(tmp_path / "photos", [(97, 131), (110, 83), (75, 90)])
 
 
 def dataset(*folders, **settings):
@@ -110,22 +107,16 @@ def test_several_folders_mix_by_weight(folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(other / "black.png")
-    for path in folder.glob("*.png"):
-        path.rename(tmp_path / f"moved_{path.name}")
-    noise = tmp_path / "noise"
-    noise.mkdir()
-    for path in tmp_path.glob("moved_*"):
-        path.rename(noise / path.name)
-    data = dataset(noise, other, weights=[1, 3])
+    data = dataset(folder, other, weights=[1, 3])
     black = sum(not data[n]["hr"].any() for n in range(400))
     assert black == pytest.approx(300, abs=25)
     with pytest.raises(InputError, match=r"data.weights=\[1\] must be 2 numbers above 0"):
-        dataset(noise, other, weights=[1])
+        dataset(folder, other, weights=[1])
 
 
 class TestRefusals:
     def test_a_photo_smaller_than_the_patch_is_named(self, folder):
-        with pytest.raises(InputError, match=r"photo2\.png .*is 75×90, smaller than data\.patch_size=80"):
+        with pytest.raises(InputError, match=r"002\.png .*is 75×90, smaller than data\.patch_size=80"):
             dataset(folder, patch_size=80)
 
     def test_and_can_be_left_out(self, folder):
@@ -181,4 +172,4 @@ def test_whole_photos_are_cut_to_a_multiple_of_the_scale(folder):
         items = [whole[i] for i in range(len(whole))]
         shapes = [(tuple(item["lr"].shape), tuple(item["hr"].shape)) for item in items]
         assert shapes == [((3, h, w), (3, 4 * h, 4 * w)) for h, w in [(24, 32), (27, 20), (18, 22)]]
-        assert [item["name"] for item in items] == ["photo0.png", "photo1.png", "photo2.png"]
+        assert [item["name"] for item in items] == ["000.png", "001.png", "002.png"]

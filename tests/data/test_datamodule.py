@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from PIL import Image
+from noise import fill
 
 from esrgan_lightning import data as builders
 from esrgan_lightning.data import PhotoSet, SRDataModule, packed
@@ -18,11 +17,7 @@ from esrgan_lightning.errors import InputError
 
 @pytest.fixture
 def photos(tmp_path):
-    generator = np.random.default_rng(0)
-    for index in range(4):
-        pixels = generator.integers(0, 256, (60 + index, 70, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
-    return tmp_path
+    return fill(tmp_path / "photos", [(60 + index, 70) for index in range(4)])
 
 
 class Recorder(pl.LightningModule):
@@ -175,7 +170,7 @@ def test_index_hash_follows_names_and_sizes(photos):
 
     before = index_hash()
     assert before == index_hash()
-    (photos / "0.png").rename(photos / "9.png")
+    (photos / "000.png").rename(photos / "009.png")
     assert index_hash() != before
 
 
@@ -196,5 +191,5 @@ def test_paired_wants_both_validation_folders(photos, tmp_path):
 def test_whole_photos_come_one_by_one_with_their_names(photos):
     module = builders.folder(photos, photos, scale=4, patch_size=32)
     batches = list(module.val_dataloader())
-    assert [batch["name"] for batch in batches] == [["0.png"], ["1.png"], ["2.png"], ["3.png"]]
+    assert [batch["name"] for batch in batches] == [["000.png"], ["001.png"], ["002.png"], ["003.png"]]
     assert tuple(batches[0]["hr"].shape) == (1, 3, 60, 68)

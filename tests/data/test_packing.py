@@ -6,21 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from noise import fill
 from PIL import Image
 from safetensors import safe_open
 
 from esrgan_lightning.data import Pack, pack, packfile, packing
 from esrgan_lightning.data.sources import PhotoSet, photos_from
 from esrgan_lightning.errors import InputError
-
-
-def fill(folder, count, *, size=(64, 80)):
-    folder.mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(len(str(folder)))
-    for index in range(count):
-        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
-    return folder
 
 
 def truncate(path):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from noise import fill
 
 from esrgan_lightning.data import Pack, Shards, pack, write_shards
 from esrgan_lightning.errors import InputError
@@ -12,18 +12,9 @@ from esrgan_lightning.errors import InputError
 litdata = pytest.importorskip("litdata", reason="shards are written by litdata: the extra [streaming]")
 
 
-def photos_of(folder, *sizes):
-    generator = np.random.default_rng(0)
-    for index, (height, width) in enumerate(sizes):
-        pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{index}.png")
-    return pack([folder], folder / "pack.safetensors")
-
-
 @pytest.fixture
 def photos(tmp_path):
-    (tmp_path / "photos").mkdir()
-    return photos_of(tmp_path / "photos", (301, 203), (97, 64), (64, 65))
+    return pack([fill(tmp_path / "photos", [(301, 203), (97, 64), (64, 65)])], tmp_path / "pack.safetensors")
 
 
 def test_tiles_cover_the_photos_and_overlap(photos, tmp_path):
@@ -43,7 +34,7 @@ def test_tiles_cover_the_photos_and_overlap(photos, tmp_path):
     assert all(each.all() for each in seen.values())
     assert len(seen) == 3
     assert places != sorted(places)
-    tops = sorted({top for name, top, _ in places if name == "0.png"})
+    tops = sorted({top for name, top, _ in places if name == "000.png"})
     assert max(np.diff(tops)) <= 112 - 64
     shards = Shards(tmp_path / "s")
     assert (shards.tiles, shards.tile, shards.overlap, shards.smallest) == (len(places), 112, 64, 64)
@@ -74,7 +65,7 @@ def test_a_folder_is_whole_or_not_there(photos, tmp_path, monkeypatch):
     assert Shards(tmp_path / "s").tiles == before
     write_shards([photos], tmp_path / "s", overwrite=True)
     assert Shards(tmp_path / "s").tiles == before + 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "s"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pack.safetensors", "photos", "s"]
 
 
 @pytest.mark.parametrize(
@@ -102,10 +93,11 @@ def test_senseless_settings_are_named(photos, tmp_path, settings, named):
         lambda index: index["config"].pop("esrgan_lightning"),
         lambda index: index.pop("chunks"),
         lambda index: index["config"].update(compression="zstd"),
+        lambda index: index.update(updated_at="../../elsewhere"),
     ],
 )
 def test_an_index_of_anybody_is_refused(photos, tmp_path, harm):
-    """One of litdata's types is pickle, and a chunk's name would be written to."""
+    """One of litdata's types is pickle, and files and folders get the names that stand there."""
     path = write_shards([photos], tmp_path / "s")
     index = json.loads(path.read_text())
     harm(index)

@@ -3,10 +3,9 @@
 import logging
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from noise import fill
 
 from esrgan_lightning import data as builders
 from esrgan_lightning.data import Shards, pack, write_shards
@@ -22,10 +21,7 @@ SIZES = ((301, 203), (150, 333), (97, 64), (64, 65), (202, 202))
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder, generator = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    for index, (height, width) in enumerate(SIZES):
-        pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{index}.png")
+    folder = fill(tmp_path_factory.mktemp("photos"), SIZES)
     return pack([folder], folder / "pack.safetensors")
 
 
