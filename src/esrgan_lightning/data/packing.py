@@ -174,7 +174,17 @@ def _is_in(data: BinaryIO, line: dict[str, Any]) -> bool:
     return hashlib.sha256(data.read(line["bytes"])).hexdigest() == str(line["sha256"])
 
 
-_SPARE_BYTES = 64 << 20  # to be left free on the disk
+def check_room(output: Path, need: int, there: int = 0) -> None:
+    """Refuses so many bytes where the disk, with those that are there already, cannot take them."""
+    free = shutil.disk_usage(output.parent).free + there
+    if need + _SPARE_BYTES > free:
+        raise InputError(
+            f"{output} will have {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: make room, or choose "
+            "another disk"
+        )
+
+
+_SPARE_BYTES = 64 << 20  # to be left free
 
 
 def items_of(sources: Sequence[str | Path]) -> list[Item]:
@@ -241,12 +251,7 @@ def pack(
     bad = {name: size for name, size in sizes.items() if isinstance(size, str)}
     done = writer.resume(skip_bad=skip_bad)
     need = sum(size[0] * size[1] * 3 for size in sizes.values() if not isinstance(size, str)) + writer.start
-    free = shutil.disk_usage(output.parent).free + (writer.partial.stat().st_size if done else 0)
-    if need + _SPARE_BYTES > free:
-        raise InputError(
-            f"{output} will have {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: make room, or choose "
-            "another disk"
-        )
+    check_room(output, need, there=writer.partial.stat().st_size if done else 0)
     with writer, bars() as report:
         decoded = _decoded(items[done:], bad, threads or os.cpu_count() or 1, advice)
         for number, (item, photo) in enumerate(decoded, done + 1):

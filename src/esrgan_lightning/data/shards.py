@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from esrgan_lightning.data.packfile import Pack
+from esrgan_lightning.data.packing import check_room
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.ops.files import cache_folder
 from esrgan_lightning.ops.progress import bars
@@ -23,7 +24,6 @@ FORMAT = "esrgan-lightning shards 2"
 # The types of an item's leaves. Others are not read: one of litdata's is pickle, which runs code.
 _TYPES = ["numpy", "bytes", "no_header_numpy:3"]
 _CHUNK_NAME = re.compile(r"chunk-\d{1,3}-\d{1,7}\.bin")
-_SPARE_BYTES = 64 << 20  # to be left free on the disk
 
 
 def write_shards(
@@ -132,8 +132,7 @@ def _check_folder(folder: Path, need: int, *, overwrite: bool) -> None:
             f"{folder} is not empty: choose another folder with -o, or say --overwrite to replace shards"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if need + _SPARE_BYTES > shutil.disk_usage(folder.parent).free:
-        raise InputError(f"{folder} will have {need / 1e9:.1f} GB, and that is not free: choose another disk")
+    check_room(folder, need)
 
 
 def _rectangles(height: int, width: int, tile: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
