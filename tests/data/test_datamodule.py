@@ -6,6 +6,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from noise import fill
+from PIL import Image
 
 from esrgan_lightning import data as builders
 from esrgan_lightning.data import PhotoSet, SRDataModule, packed
