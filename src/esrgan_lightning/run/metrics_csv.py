@@ -53,10 +53,10 @@ class MetricsCSV(Logger):
         self._start()
         new = [name for name in metrics if name not in self._columns]
         self._columns += sorted(new)
+        last = self._rows[-1] if self._rows else {"step": -1}
         # The update that a resumed run goes on from may be validated a second time, with the same result.
-        repeats = step == self._keep_until
-        if self._last_is_of(step) and (repeats or not set(metrics) & set(self._rows[-1])):
-            self._rows[-1] |= metrics
+        if int(last["step"]) == step and (step == self._keep_until or not set(metrics) & set(last)):
+            last |= metrics
             self._rewrite()
             return
         self._rows.append({"step": step, **metrics})
@@ -65,9 +65,6 @@ class MetricsCSV(Logger):
             return
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns).writerow(self._rows[-1])
-
-    def _last_is_of(self, step: int | None) -> bool:
-        return bool(self._rows) and int(self._rows[-1]["step"]) == step
 
     def _start(self) -> None:
         if self._started:
