@@ -53,7 +53,7 @@ class MetricsCSV(Logger):
         self._start()
         new = [name for name in metrics if name not in self._columns]
         self._columns += sorted(new)
-        last = self._rows[-1] if self._rows else {"step": -1}
+        last: dict[str, Any] = self._rows[-1] if self._rows else {"step": -1}
         # The update that a resumed run goes on from may be validated a second time, with the same result.
         if int(last["step"]) == step and (step == self._keep_until or not set(metrics) & set(last)):
             last |= metrics
