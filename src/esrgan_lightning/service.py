@@ -21,8 +21,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import Upscaler
-from esrgan_lightning.inference.pixels import Precision
-from esrgan_lightning.inference.plan import Tile
 from esrgan_lightning.ops.hosts import OwnHosts
 from esrgan_lightning.ops.image import Photo, encode_image, read_photo
 
@@ -57,9 +55,6 @@ class UpscaleAPI(litserve.LitAPI):  # type: ignore[misc]
         wait: Seconds that the first image of a batch waits for others.
         threads: Of a worker on a processor.
         max_pixels: Of an image.
-        tile: As for ``Upscaler``.
-        precision: As for ``Upscaler``.
-        pre_pad: As for ``Upscaler``.
     """
 
     def __init__(
@@ -70,19 +65,15 @@ class UpscaleAPI(litserve.LitAPI):  # type: ignore[misc]
         wait: float = 0.01,
         threads: int = 1,
         max_pixels: int = 4_000_000,
-        tile: Tile = "auto",
-        precision: Precision = "fp32",
-        pre_pad: int = 8,
     ) -> None:
         super().__init__(max_batch_size=batch, batch_timeout=wait, api_path=PATH)
         self.model, self.threads, self.max_pixels = model, threads, max_pixels
-        self.settings: dict[str, Any] = {"tile": tile, "precision": precision, "pre_pad": pre_pad}
 
     def setup(self, device: str) -> None:
         """Loads the network, in the worker."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the main process ends the others
         torch.set_num_threads(self.threads)
-        self.upscaler = Upscaler(self.model, device=device, **self.settings)
+        self.upscaler = Upscaler(self.model, device=device, pre_pad=8)
 
     def decode_request(self, request: Request) -> Photo | HTTPException:
         """The form's file as an image, or what is wrong with it; LitServe gives the form for ``Request``."""
@@ -207,18 +198,7 @@ def serve(
     devices: int | Literal["auto"] = "auto",
     workers: int = 1,
 ) -> None:
-    """Serves until SIGINT or SIGTERM; what has been taken on is answered first. A second signal ends at once.
-
-    Args:
-        api: The worker.
-        limits: What is taken on.
-        hosts: Whose requests are answered.
-        host: Address to listen at.
-        port: To listen at.
-        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        devices: How many GPUs.
-        workers: Processes on each.
-    """
+    """Serves until SIGINT or SIGTERM, and answers what it has taken on; a second signal ends it at once."""
     active, closing = multiprocessing.Value("i", 0), multiprocessing.Value("b", False)
     registry = CollectorRegistry()
     gate = {"hosts": hosts, "limits": limits, "active": active, "closing": closing, "registry": registry}

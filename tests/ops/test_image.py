@@ -78,13 +78,6 @@ def test_palettes_become_rgb_or_rgba(tmp_path):
     assert read_image(tmp_path / "clear.png")[:, 0].T.tolist() == [[10, 20, 30, 255], [40, 50, 60, 0]]
 
 
-def test_a_transparent_colour_becomes_alpha(tmp_path):
-    Image.new("L", (1, 1), 7).save(tmp_path / "gray.png", transparency=7)
-    Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "rgb.png", transparency=(1, 2, 3))
-    assert read_image(tmp_path / "gray.png").flatten().tolist() == [7, 0]
-    assert read_image(tmp_path / "rgb.png").flatten().tolist() == [1, 2, 3, 0]
-
-
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize(
     ("suffix", "channels"), [(".png", 3), (".webp", 3), (".tif", 1), (".tif", 3), (".tif", 4), (".tif", 16)]
@@ -102,18 +95,6 @@ def test_orientation_is_applied_once(tmp_path, orientation, suffix, channels):
     expected = TURNS[orientation](lying)
     assert np.array_equal(read_image(tmp_path / f"x{suffix}").permute(1, 2, 0).numpy(), expected)
     assert image_size(tmp_path / f"x{suffix}") == expected.shape[:2]
-
-
-def test_orientation_of_a_16_bit_png(tmp_path):
-    """The other decoder must not turn the picture a second time, nor leave it lying."""
-    image = pixels(3, torch.uint16, 4, 6)
-    write_image(tmp_path / "x.png", image)
-    data = (tmp_path / "x.png").read_bytes()
-    body = b"eXIf" + b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    (tmp_path / "x.png").write_bytes(data[:33] + chunk + data[33:])  # behind the header
-    assert torch.equal(read_image(tmp_path / "x.png"), image.int().rot90(-1, (1, 2)).to(torch.uint16))
-    assert image_size(tmp_path / "x.png") == (6, 4)
 
 
 def test_read_rgb_always_gives_three_channels_of_eight_bits(tmp_path):

@@ -1,7 +1,6 @@
 """Colour profiles: kept where they describe the pixels, applied to CMYK, left out with a word otherwise."""
 
 import struct
-import zlib
 from io import BytesIO
 
 import numpy as np
@@ -84,16 +83,7 @@ def test_gray_with_alpha_in_16_bits_is_a_png_with_its_profile(tmp_path):
     photo = read_photo(tmp_path / "x.png")
     assert torch.equal(photo.pixels.int(), image.int())
     assert photo.profile == gray
-    data, place, kinds = (tmp_path / "x.png").read_bytes(), 8, []
-    while place < len(data):  # each chunk whole, by its own checksum
-        length, kind = struct.unpack(">I4s", data[place : place + 8])
-        body = data[place + 8 : place + 8 + length]
-        assert struct.unpack(">I", data[place + 8 + length : place + 12 + length])[0] == zlib.crc32(
-            kind + body
-        )
-        kinds.append(kind)
-        place += 12 + length
-    assert sorted(set(kinds), key=kinds.index) == [b"IHDR", b"iCCP", b"IDAT", b"IEND"]
+    Image.open(tmp_path / "x.png").verify()  # each chunk by its own checksum
 
 
 @pytest.mark.parametrize(

@@ -66,24 +66,6 @@ def test_labels_of_narrow_tiles_stay_legible_and_apart():
     assert between
 
 
-@pytest.mark.parametrize(
-    ("rows", "labels", "message"),
-    [
-        ([], NAMES, "rows and labels"),
-        ([[]], [], "rows and labels"),
-        ([[tile(8, 8, 0)] * 2], NAMES, "row 0 needs 3 tiles"),
-        ([[tile(8, 8, 0)] * 3, [tile(8, 8, 0), tile(8, 8, 0), tile(8, 9, 0)]], NAMES, "row 1 needs 3 tiles"),
-        ([[tile(8, 8, 0)] * 2 + [tile(8, 8, 0, channels=4)]], NAMES, "uint8"),
-        ([[tile(8, 8, 0).float()] * 3], NAMES, "float32"),
-        ([[tile(8, 8, 0)[0]] * 3], NAMES, "uint8"),
-        ([[tile(0, 8, 0)] * 3], NAMES, "uint8"),
-    ],
-)
-def test_what_cannot_be_drawn_is_refused(rows, labels, message):
-    with pytest.raises(InputError, match=message):
-        comparison(rows, labels)
-
-
 def test_columns_are_what_the_comparison_was_made_of():
     """Breaks if a label, a gap or a neighbour's pixel is cut with a column."""
     rows = [

@@ -54,11 +54,6 @@ def write_traced(network: nn.Module, example: Tensor, path: Path, extra: dict[st
         torch.jit.save(traced, str(path), _extra_files=extra)
 
 
-def run_program(path: Path) -> Any:
-    """The function inside a .pt2 archive of our own."""
-    return torch.export.load(path).module()
-
-
 def run_torchscript(path: Path) -> Any:
     """The function inside a TorchScript archive of our own."""
     with warnings.catch_warnings():

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.export.archives import run_program, run_torchscript, write_program, write_torchscript
+from esrgan_lightning.export.archives import run_torchscript, write_program, write_torchscript
 from esrgan_lightning.export.ncnn import run_ncnn, write_ncnn
 from esrgan_lightning.export.onnx import write_onnx
 from esrgan_lightning.export.traceable import Traceable, description
 from esrgan_lightning.inference.onnx_model import load_exported, onnx_packages
 from esrgan_lightning.networks import conditions_of
+from esrgan_lightning.ops.files import whole_file
 
 SUFFIXES: Mapping[str, str] = MappingProxyType(
     {
@@ -101,7 +102,6 @@ def export_generator(
     allowed = _ALLOWED_HALF if half else _ALLOWED
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the result: a rename is atomic within one file system only.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             partial = Path(folder) / path.name
             _write(net, partial, kind, half=half, opset=opset, about=about)
@@ -112,7 +112,8 @@ def export_generator(
                     f"{path} is not written: {difference:.2g} from PyTorch, {allowed:g} allowed: {remedy}"
                 )
             for name in names:
-                partial.with_name(name).replace(path.with_name(name))
+                with whole_file(path.with_name(name)) as whole:
+                    partial.with_name(name).replace(whole)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     return Exported(tuple(path.with_name(name) for name in reversed(names)), kind, difference, allowed)
@@ -134,15 +135,13 @@ def _write(net: nn.Module, path: Path, kind: str, *, half: bool, opset: int, abo
 @torch.no_grad()
 def _difference(net: nn.Module, path: Path, kind: str, about: dict[str, Any]) -> float:
     """The largest difference between a file's pictures and the network's, as ``Exported`` has it."""
-    run: Callable[[Tensor], Tensor]
-    if kind == "torch.export":
-        run = run_program(path)
-    elif kind == "TorchScript":
-        run = run_torchscript(path)
-    elif kind == "ncnn":
-        run = run_ncnn(path, net)
-    else:
-        run = load_exported(path)
+    readers: dict[str, Callable[[Path], Callable[[Tensor], Tensor]]] = {
+        "ONNX": load_exported,
+        "torch.export": lambda path: torch.export.load(path).module(),
+        "TorchScript": run_torchscript,
+        "ncnn": lambda path: run_ncnn(path, net),
+    }
+    run = readers[kind](path)
     random, largest = torch.Generator().manual_seed(0), 0.0
     for batch, height, width in _SIZES:
         if kind == "torch.export" and min(height, width) <= about["fold"] > 1:

@@ -19,15 +19,9 @@ INPUT, OUTPUT = "data", "output"
 
 
 def write_ncnn(generator: nn.Module, path: Path, *, half: bool, channels: int) -> None:
-    """Writes ``path`` (.param) and the .bin beside it, through pnnx.
+    """Writes ``path`` (.param) and the .bin beside it, through pnnx, with weights in float16 if ``half``.
 
     ncnn has no arithmetic on sizes: a network that folds pixels takes multiples of its fold alone.
-
-    Args:
-        generator: In eval mode on the CPU, float32.
-        path: Ends in .param; nothing else may lie in its folder under the same stem.
-        half: Store the weights as float16, which ncnn computes in where it can.
-        channels: Of the image.
 
     Raises:
         InputError: The extra ``ncnn`` is not installed, or pnnx does not convert the network.

@@ -59,14 +59,9 @@ def _pad_to_fold(x: Tensor, fold: int) -> Tensor:
     return x.index_select(2, source(rows, height)).index_select(3, source(columns, width))
 
 
-def in_channels(generator: nn.Module) -> int:
-    """Channels of the image that a generator takes: 3 where it does not say."""
-    return int(getattr(generator, "in_channels", 3))
-
-
 def description(generator: nn.Module, provenance: dict[str, Any]) -> dict[str, Any]:
     """What an export says of itself: plain values, the same in every format."""
-    channels = in_channels(generator)
+    channels = int(getattr(generator, "in_channels", 3))
     return {
         "architecture": network_spec(generator)["architecture"],
         "scale": generator.scale,

@@ -7,7 +7,7 @@ from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.memory import free_memory
-from esrgan_lightning.inference.rows.layers import Costs, can_stream, costs_of
+from esrgan_lightning.inference.rows.layers import Costs, costs_of, unsupported_layer
 
 Tile = int | Literal["auto", "exact"] | None
 
@@ -55,17 +55,8 @@ class Plan(NamedTuple):
 class Planner:
     """Plans for one network on one device; remembers for what the memory did not suffice.
 
-    Args:
-        generator: In eval mode, with ``scale``.
-        device: Where it runs.
-        tile: Side of the tiles in LR pixels; ``exact``; ``auto``; or None for the whole image at once.
-        overlap: LR pixels around each tile.
-        itemsize: Bytes of a value.
-        align: Blocks and bands begin at multiples of this.
-
-    Raises:
-        InputError: ``exact`` with a network that cannot be streamed, another word, a tile below 1 or an
-            overlap below 0.
+    Settings and errors are those of :class:`~esrgan_lightning.inference.Runner`; a value has ``itemsize``
+    bytes, and blocks and bands begin at multiples of ``align``.
     """
 
     def __init__(
@@ -85,7 +76,7 @@ class Planner:
             )
         self.device, self.tile, self.overlap = device, tile, overlap
         self.itemsize, self.align = itemsize, align
-        streams = tile == "exact" or (not isinstance(tile, int) and can_stream(generator))
+        streams = tile == "exact" or (not isinstance(tile, int) and not unsupported_layer(generator))
         scale = int(generator.scale)  # type: ignore[arg-type]
         self.costs = costs_of(generator) if streams else Costs(0, 0, _UNKNOWN * scale**2)
         self.streams = streams

@@ -3,7 +3,6 @@
 import copy
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
@@ -13,7 +12,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.inference.conditions import checked, concat_conditions
 from esrgan_lightning.inference.ensemble import self_ensemble
 from esrgan_lightning.inference.images import filled, pil_colors
 from esrgan_lightning.inference.onnx_model import is_exported, load_exported
@@ -21,6 +19,7 @@ from esrgan_lightning.inference.pixels import Precision
 from esrgan_lightning.inference.plan import Tile
 from esrgan_lightning.inference.runner import Runner
 from esrgan_lightning.inference.sizes import enlargement
+from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops import BackProjection, from_float, read_image, to_float
 from esrgan_lightning.weights import load_generator
 from esrgan_lightning.weights.names import model_path
@@ -93,7 +92,8 @@ class Upscaler:
         parameter = None if generator is None else next(generator.parameters(), None)
         self.device = find_device(parameter.device if device is None and parameter is not None else device)
         if generator is None:
-            generator = _load(model_path(model), model_scale)  # type: ignore[arg-type]
+            path = model_path(model)  # type: ignore[arg-type]
+            generator = load_exported(path) if is_exported(path) else load_generator(path, scale=model_scale)
         self.runner = Runner(
             generator, device=self.device, tile=tile, overlap=overlap, precision=precision, notice=notice
         )
@@ -173,7 +173,7 @@ class Upscaler:
         _check_values(batch)
         count = batch.shape[1] - (batch.shape[1] in (2, 4))
         colors, alpha = batch[:, :count], batch[:, count:]
-        maps = checked(conditions, colors, self.generator, self.enlargement.passes)
+        maps = _checked_maps(conditions, colors, self.generator, self.enlargement.passes)
         fill = alpha.shape[1] and self.alpha_rgb == "fill"
         large = self._colors(filled(colors, alpha) if fill else colors, maps)
         if alpha.shape[1]:
@@ -213,7 +213,7 @@ class Upscaler:
         exact = colors.dtype if colors.dtype == torch.float64 else torch.float32
         large = to_float(colors, exact)
         for _ in range(steps.passes):
-            small, image = large, concat_conditions(large, maps)
+            small, image = large, large if maps is None else torch.cat([large, maps.to(exact)], 1)
             large = self_ensemble(self._network, image) if self.tta else self._network(image)
             large = self.back_projection(large, small) if self.back_projection else large
         large = steps.resized(large, steps.reduction, *colors.shape[-2:])
@@ -243,9 +243,33 @@ class Upscaler:
         return large[0] if array.ndim == 2 else np.ascontiguousarray(large.transpose(1, 2, 0))
 
 
-def _load(path: Path, scale: int | None) -> nn.Module:
-    """A generator of any file that holds one, weights or export."""
-    return load_exported(path) if is_exported(path) else load_generator(path, scale=scale)
+def _checked_maps(
+    conditions: Tensor | None, image: Tensor, generator: nn.Module, passes: int
+) -> Tensor | None:
+    """(K,H,W) for all images or (B,K,H,W), floating in [0,1] or uint8 → (B,K,H,W), floating, for the images.
+
+    None for a generator that takes none; ``passes`` is how often it will run over its own result.
+
+    Raises:
+        InputError: Maps are missing or not wanted, do not fit the image, or would not fit its result.
+    """
+    classes = conditions_of(generator)
+    kind = type(generator).__name__
+    if conditions is None and not classes:
+        return None
+    if conditions is None:
+        raise InputError(
+            f"{kind} takes maps of {', '.join(classes)}: give them (--maps DIR, or upscale(image, maps))"
+        )
+    if not classes:
+        raise InputError(f"{kind} takes no maps: leave them away")
+    if passes > 1:
+        raise InputError(f"{kind} has maps for one pass: give a scale of at most its own")
+    batch = conditions if conditions.ndim == 4 else conditions[None]
+    size = (len(image), len(classes), *image.shape[-2:])
+    if batch.shape[1:] != size[1:] or len(batch) not in (1, len(image)):
+        raise InputError(f"maps of {tuple(conditions.shape)} where the image and {kind} ask for {size}")
+    return to_float(batch).expand(size).to(image.device)
 
 
 def find_device(device: str | torch.device | None) -> torch.device:

@@ -66,15 +66,9 @@ def encode(
     dpi: tuple[float, float] | None = None,
     color_chunks: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> bytes:
-    """(H, W, C) uint8 or uint16 as a file of this suffix.
+    """(H, W, C) uint8 or uint16, such as :func:`check_format` lets pass, as a file of this suffix.
 
-    Args:
-        pixels: Such as :func:`check_format` lets pass.
-        suffix: One of ``FORMATS``.
-        profile: ICC profile; BMP has no place for it.
-        quality: 1 to 100 of the lossy formats; by default 95 for JPEG, 90 for AVIF, and WebP is lossless.
-        dpi: Pixels per inch, across and down.
-        color_chunks: Those of a PNG that say what its colours mean; the other formats have no place for them.
+    The rest is as for ``write_image``; ``color_chunks`` are those of a PNG that say what its colours mean.
     """
     kind, channels = FORMATS[suffix], pixels.shape[2]
     if kind == "TIFF":
@@ -146,15 +140,13 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _profile_chunk(profile: bytes | None) -> bytes:
-    return _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)) if profile else b""
-
-
 def _with_chunks(
     png: bytes, profile: bytes | None, colors: Mapping[bytes, bytes], dpi: tuple[float, float] | None
 ) -> bytes:
     """Their place is behind the header, which ends at byte 33."""
-    added = _profile_chunk(profile) + b"".join(_chunk(kind, data) for kind, data in colors.items())
+    added = b"".join(_chunk(kind, data) for kind, data in colors.items())
+    if profile:
+        added = _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)) + added
     if dpi:
         across, down = (round(each / _METER) for each in dpi)
         added += _chunk(b"pHYs", struct.pack(">IIB", across, down, 1))

@@ -54,7 +54,8 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
 def read_photo(source: codecs.Source) -> Photo:
     """Read a file, on the disk or in memory, with what belongs to its pixels; as ``read_image`` otherwise."""
     with codecs.opened(source) as (image, file):
-        notes = ["it has several pictures or frames: the first was taken"] if _has_more(image) else []
+        several = getattr(image, "is_animated", False)
+        notes = ["it has several pictures or frames: the first was taken"] if several else []
         if codecs.has_unknown_channels(image):
             notes.append("it has channels besides its colours that are not stated to be alpha: left out")
         turn, dpi = codecs.orientation(image, file), codecs.dpi_of(image)
@@ -72,10 +73,6 @@ def read_photo(source: codecs.Source) -> Photo:
     if dpi and turn >= 5:
         dpi = dpi[::-1]
     return Photo(tensor, colors.profile, (*notes, *colors.notes), dpi, chunks)
-
-
-def _has_more(image: object) -> bool:
-    return bool(getattr(image, "is_animated", False))
 
 
 def read_rgb(path: str | os.PathLike[str]) -> Tensor:

@@ -30,16 +30,12 @@ def comparison(rows: Sequence[Sequence[Tensor]], labels: Sequence[str]) -> Tenso
     Args:
         rows: Tiles (3,h,w) or (1,h,w), uint8; in each row one for each label, all of one size. Rows may
             differ in size.
-        labels: A name for each column. A few Greek letters and signs that the font lacks are spelt out.
+        labels: ASCII, one for each column. A few Greek letters and signs that the font lacks are spelt out.
 
     Returns:
         uint8 (3,H,W) on white, ``GAP`` pixels between tiles and around them.
-
-    Raises:
-        InputError: No row or label, a row with more or fewer tiles than labels, tiles of two sizes in a row
-            or of another shape or dtype, or a label that the font cannot write.
     """
-    names = _checked(rows, labels)
+    names = [label.translate(_SPELT) for label in labels]
     width = max(row[0].shape[-1] for row in rows)
     font, longest = _fitted(names, width)
     column = max(width, longest)
@@ -125,40 +121,17 @@ def columns(picture: Tensor, labels: Sequence[str]) -> list[Tensor]:
     return [picture[:, ascent + descent + 2 * GAP : -GAP, left : left + width - GAP] for left in lefts]
 
 
-def _checked(rows: Sequence[Sequence[Tensor]], labels: Sequence[str]) -> list[str]:
-    """The labels as they are written."""
-    if not rows or not labels:
-        raise InputError(f"a comparison needs rows and labels: got {len(rows)} and {len(labels)}")
-    for number, row in enumerate(rows):
-        shapes = [tuple(tile.shape) for tile in row]
-        if len(row) != len(labels) or len({shape[-2:] for shape in shapes}) != 1:
-            raise InputError(f"row {number} needs {len(labels)} tiles of one size, got {shapes}")
-        for tile in row:
-            if tile.ndim != 3 or tile.shape[0] not in (1, 3) or 0 in tile.shape or tile.dtype != torch.uint8:
-                raise InputError(
-                    f"row {number}: a tile is uint8 (3,h,w) or (1,h,w), not {tile.dtype} {tuple(tile.shape)}"
-                )
-    names = [label.translate(_SPELT) for label in labels]
-    if strange := [name for name in names if not (name.isascii() and name.isprintable())]:
-        raise InputError(f"labels {strange}: the built-in font writes ASCII")
-    return names
-
-
 def _fitted(names: Sequence[str], width: int) -> tuple[ImageFont.FreeTypeFont, int]:
     """The largest font in which every name fits the width, and how wide the longest name is in it."""
-    size = _LARGEST
-    while (longest := _longest(names, _font(size))) > width and size > _SMALLEST:
-        size -= 1
+    for size in range(_LARGEST, _SMALLEST - 1, -1):
+        longest = max(math.ceil(_font(size).getlength(name)) for name in names)
+        if longest <= width:
+            break
     return _font(size), longest
-
-
-def _longest(names: Sequence[str], font: ImageFont.FreeTypeFont) -> int:
-    return max(math.ceil(font.getlength(name)) for name in names)
 
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("this build of Pillow has no FreeType; Pillow's wheels have it")
+    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have it
     return font

@@ -60,31 +60,23 @@ def fetch_hub(model: str) -> Path:
 
 
 def check_repo(repo: str) -> None:
-    """Refuses what cannot be a repository's name.
-
-    Raises:
-        InputError: It is not ``USER/REPO``.
-    """
+    """Raises InputError for a repository's name that is not ``USER/REPO``."""
     found = _FORM.fullmatch(f"{HUB}{repo}")
     if found is None or found[2] or ".." in repo:
         raise InputError(f"--to {repo} must be USER/REPO")
 
 
 def push_hub(repo: str, files: Mapping[str, bytes], *, private: bool = False) -> str:
-    """Uploads files to a model's repository in one commit: all of them arrive, or none.
+    """Uploads files, by their names there, in one commit: all of them arrive, or none.
 
-    Args:
-        repo: ``USER/REPO``, which is made where it is not there yet.
-        files: By their names there.
-        private: For the owner alone: one that is there already must be so.
+    ``repo`` is made where it is not there; one that is there must be private where ``private`` says so.
 
     Returns:
         Its address.
 
     Raises:
-        InputError: The extra ``hub`` is missing, ``repo`` is no such name, or the Hub refuses.
+        InputError: The extra ``hub`` is missing, or the Hub refuses.
     """
-    check_repo(repo)
     hub = _library(f"--to {repo}")
     api = hub.HfApi()
     try:

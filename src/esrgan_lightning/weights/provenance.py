@@ -32,11 +32,8 @@ def provenance(
 ) -> dict[str, Any]:
     """Plain values: versions, git revision, hashes of config and data, the model that training began from.
 
-    Args:
-        config: the resolved configuration.
-        data_hash: of the training photos' index.
-        origin: what ``init`` was, or None.
-        source: the folder of the package's code, for its git revision.
+    ``data_hash`` is of the training photos' index, ``origin`` what ``init`` was, and ``source`` the folder of
+    the package's code.
     """
     return {
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},

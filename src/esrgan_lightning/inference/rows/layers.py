@@ -34,21 +34,6 @@ class Costs(NamedTuple):
     pixel: int
 
 
-def can_stream(generator: nn.Module) -> bool:
-    """Whether it is a network whose layers are all known as steps."""
-    return _unsupported_layer(generator) is None
-
-
-def require_streams(generator: nn.Module) -> None:
-    """Raises InputError where :func:`can_stream` is false, naming what stands in the way."""
-    stranger = _unsupported_layer(generator)
-    if stranger is not None:
-        raise InputError(
-            f"tile=exact streams RRDBNet and SRResNet as they are, and not {stranger}: "
-            "give tile= a number of LR pixels, and overlap="
-        )
-
-
 def costs_of(generator: nn.Module) -> Costs:
     """What its streaming takes.
 
@@ -74,7 +59,11 @@ def steps_of(generator: nn.Module, *, mirrors: bool) -> list[Step]:
     Raises:
         InputError: Another network, or one with layers of another kind.
     """
-    require_streams(generator)
+    if (unsupported := unsupported_layer(generator)) is not None:
+        raise InputError(
+            f"tile=exact streams RRDBNet and SRResNet as they are, and not {unsupported}: "
+            "give tile= a number of LR pixels, and overlap="
+        )
     return (
         _rrdb(generator, mirrors) if isinstance(generator, RRDBNet) else _srresnet(cast(SRResNet, generator))
     )
@@ -122,8 +111,8 @@ def _layers(modules: Sequence[nn.Module] | nn.Sequential) -> list[Step]:
     return steps
 
 
-def _unsupported_layer(generator: nn.Module) -> str | None:
-    """What stands in the way of streaming: the network itself or one of its layers."""
+def unsupported_layer(generator: nn.Module) -> str | None:
+    """What stands in the way of streaming: the network itself or one of its layers; None for nothing."""
     if not isinstance(generator, RRDBNet | SRResNet):
         return type(generator).__name__
     for name, module in generator.named_modules():
