@@ -116,9 +116,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running():
+def running(kind=Server):
     """A server that answers until the end of the block."""
-    server = Server()
+    server = kind()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -5,12 +5,12 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 import yaml
+from faulty_server import running
 from hub_server import Hub
 from typer.testing import CliRunner
 
@@ -32,11 +32,14 @@ def cache(tmp_path):
 
 
 @pytest.fixture
-def online(monkeypatch, cache, tmp_path):
+def server():
+    with running(Hub) as hub_server:
+        yield hub_server
+
+
+@pytest.fixture
+def online(server, monkeypatch, cache, tmp_path):
     """The server; the library is pointed at it as HF_ENDPOINT and HF_HUB_CACHE do when it is imported."""
-    server = Hub()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
     for name, value in {
         "ENDPOINT": server.url("").rstrip("/"),
         "HUGGINGFACE_CO_URL_TEMPLATE": server.url("{repo_id}/resolve/{revision}/{filename}"),
@@ -56,10 +59,6 @@ def online(monkeypatch, cache, tmp_path):
     huggingface_hub.utils.enable_progress_bars()
     hub.fetch_hub.cache_clear()
     huggingface_hub.close_session()
-    server.over.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def run(*words):

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError, needs_extra
+from esrgan_lightning.weights.formats import EXPORTS
 
 logger = logging.getLogger(__name__)
 
-# Reading an archive of PyTorch can run code inside it, and ncnn trusts what it reads.
-_OTHERS = (".param", ".bin", ".pt2", ".ts", ".torchscript")
 _LARGEST = 2**31 - 1  # bytes: what protobuf holds
 _FLOATS = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 _PROBE = 16  # LR pixels: a multiple of all folds, and of the windows of common transformers
@@ -109,7 +108,7 @@ def _open(content: bytes, name: str, device: torch.device) -> Any:
 
 def is_exported(path: Path) -> bool:
     """Whether the name is that of an export, and not of a file of weights."""
-    return path.suffix in (".onnx", *_OTHERS)
+    return path.suffix in EXPORTS
 
 
 def load_exported(path: Path) -> OnnxGenerator:
@@ -122,7 +121,8 @@ def load_exported(path: Path) -> OnnxGenerator:
     Raises:
         InputError: Anything else, among it other exports; or the extra ``onnx`` is not installed.
     """
-    if path.suffix in _OTHERS:
+    # Reading an archive of PyTorch can run code inside it, and ncnn trusts what it reads.
+    if path.suffix in EXPORTS and path.suffix != ".onnx":
         raise InputError(f"{path}: of exports .onnx alone runs here: give that, or the weights")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")

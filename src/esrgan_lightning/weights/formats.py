@@ -9,13 +9,15 @@ from esrgan_lightning.errors import InputError
 Format = Literal["safetensors", "pickle"]
 ENDINGS = (".safetensors", ".ckpt", ".pth", ".pt", ".pth.tar")
 EXPORT = "an export, which holds no weights to be read: give the file that it was made from"
-_EXPORTS = MappingProxyType(
+#: By their endings.
+EXPORTS = MappingProxyType(
     {
         ".onnx": f"ONNX, {EXPORT}",
         ".param": f"ncnn, {EXPORT}",
         ".bin": f"ncnn's weights or a pickle of another tool, {EXPORT}",
         ".pt2": f"torch.export, {EXPORT}",
         ".ts": f"TorchScript, {EXPORT}",
+        ".torchscript": f"TorchScript, {EXPORT}",
     }
 )
 # How files begin that are taken for weights.
@@ -58,6 +60,6 @@ def format_of(path: Path) -> Format:
         if text.startswith(begin):
             raise InputError(f"{path} is {what}")
     if not path.name.lower().endswith(ENDINGS):
-        known = f" (this is {_EXPORTS[ending]})" if ending in _EXPORTS else ""
+        known = f" (this is {EXPORTS[ending]})" if ending in EXPORTS else ""
         raise InputError(f"{path}: expected a file ending in {', '.join(ENDINGS)}{known}")
     return "safetensors" if ending == ".safetensors" else "pickle"  # which says what is wrong with it
