@@ -41,7 +41,7 @@ def divide(x: Tensor, by: float) -> Tensor:
 
 
 def from_float(image: Tensor, dtype: torch.dtype) -> Tensor:
-    """[0,1] to ``dtype``, the inverse of ``to_float``: uint8 and uint16 are clamped and rounded half up.
+    """[0,1] to ``dtype``, the inverse of ``to_float``; integers as ``to_uint8`` and ``to_uint16`` make them.
 
     Raises:
         ValueError: a value is NaN and ``dtype`` has none.
@@ -51,7 +51,14 @@ def from_float(image: Tensor, dtype: torch.dtype) -> Tensor:
         return image.to(dtype)
     if dtype not in PEAK:
         raise TypeError(f"{dtype} is no dtype of images; give uint8, uint16 or a floating one")
-    return to_uint8(image) if dtype is torch.uint8 else to_uint16(image)
+    if image.dtype is dtype:
+        return image
+    if image.is_floating_point():
+        exact = _quantised(image, PEAK[dtype])
+        return (exact.to(torch.int32) if dtype is torch.uint16 else exact).to(dtype)
+    _peak(image)
+    whole = image.to(torch.int32)
+    return (whole * 257 if dtype is torch.uint16 else (whole + 128) // 257).to(dtype)
 
 
 def to_uint8(image: Tensor) -> Tensor:
@@ -65,12 +72,7 @@ def to_uint8(image: Tensor) -> Tensor:
         >>> to_uint8(torch.tensor([-0.1, 0.5, 1.2]))
         tensor([  0, 128, 255], dtype=torch.uint8)
     """
-    if image.dtype is torch.uint8:
-        return image
-    if image.is_floating_point():
-        return _quantised(image, 255).to(torch.uint8)
-    _peak(image)
-    return ((image.to(torch.int32) + 128) // 257).to(torch.uint8)
+    return from_float(image, torch.uint8)
 
 
 def to_uint16(image: Tensor) -> Tensor:
@@ -80,12 +82,7 @@ def to_uint16(image: Tensor) -> Tensor:
         ValueError: a value is NaN. Infinities are clamped.
         TypeError: another integer dtype.
     """
-    if image.dtype is torch.uint16:
-        return image
-    if image.is_floating_point():
-        return _quantised(image, 65535).to(torch.int32).to(torch.uint16)
-    _peak(image)
-    return (image.to(torch.int32) * 257).to(torch.uint16)
+    return from_float(image, torch.uint16)
 
 
 def modcrop(image: Tensor, scale: int) -> Tensor:

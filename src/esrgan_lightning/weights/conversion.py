@@ -99,7 +99,11 @@ def convert_file(
         }
     else:
         content = dict(from_canonical(state, "esrgan2018"))
-    _save(content, out)
+    try:
+        with whole_file(out) as partial:
+            torch.save(content, partial)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}") from error
     return notes
 
 
@@ -175,11 +179,3 @@ def _fitted(
                 state[f"{block}.conv{k}.bias"] = torch.cat([bias, bias.new_zeros(outputs - len(bias))])
     arguments |= {"residual_scaling": _BETA, "growth_channels": max(own, growth)}
     return state, {**spec, "arguments": arguments}
-
-
-def _save(content: Mapping[str, Any], out: Path) -> None:
-    try:
-        with whole_file(out) as partial:
-            torch.save(dict(content), partial)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}") from error
