@@ -103,6 +103,7 @@ def test_the_wheel_holds_what_it_should(wheel):
         "esrgan_lightning/networks/ALEXNET_FEATURES.md",
         "esrgan_lightning/ops/base.html",
         "esrgan_lightning/report/page.html",
+        "esrgan_lightning/weights/public.toml",
         ALEXNET,
         *(
             f"{MODELS}{name}"
