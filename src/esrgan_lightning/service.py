@@ -31,17 +31,11 @@ FIELD = "image"
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a service takes on.
+    """What a service takes on."""
 
-    Attributes:
-        upload: Of a request, in MB.
-        queue: Requests at a time, those under way among them; more are told to come back (503).
-        seconds: That a request may wait for its turn (504).
-    """
-
-    upload: float = 25.0
-    queue: int = 64
-    seconds: float = 120.0
+    upload: float = 25.0  # of a request, in MB
+    queue: int = 64  # requests at a time, those under way among them; more are told to come back (503)
+    seconds: float = 120.0  # that a request may wait for its turn (504)
 
 
 class UpscaleAPI(litserve.LitAPI):  # type: ignore[misc]

@@ -41,17 +41,11 @@ def computing(device: torch.device, precision: Precision) -> Iterator[None]:
 
 
 class PixelAdapter(NamedTuple):
-    """Into a network and out again. Gray goes through three channels, colour through one in turn.
-
-    Attributes:
-        device: The network's.
-        dtype: The network's.
-        channels: The network's, 3 or 1.
-    """
+    """Into a network and out again. Gray goes through three channels, colour through one in turn."""
 
     device: torch.device
     dtype: torch.dtype
-    channels: int
+    channels: int  # the network's, 3 or 1
 
     def enter(self, image: Tensor) -> Tensor:
         """(B,C,h,w), C 1 or 3, uint8, uint16 or floating in [0,1] → what the network takes, on its device."""

@@ -24,21 +24,13 @@ _UNKNOWN = 192
 
 
 class Plan(NamedTuple):
-    """How an image will go through the network.
-
-    Attributes:
-        mode: ``whole``; ``exact``, streamed by rows with the whole's result; or ``tiles``, with seams.
-        rows: LR rows of a block, or side of a tile; of the image where it goes as a whole.
-        columns: LR columns that are streamed at a time; of the image where they are all.
-        overlap: LR pixels around what is kept of a tile or of such columns.
-        memory: Estimate of what it takes, in bytes.
-    """
+    """How an image will go through the network: ``exact`` is streamed by rows, ``tiles`` have seams."""
 
     mode: Literal["whole", "exact", "tiles"]
-    rows: int
-    columns: int
-    overlap: int
-    memory: int
+    rows: int  # LR rows of a block, or side of a tile; of the image where it goes as a whole
+    columns: int  # LR columns that are streamed at a time; of the image where they are all
+    overlap: int  # LR pixels around what is kept of a tile or of such columns
+    memory: int  # estimate of what it takes, in bytes
 
     def __str__(self) -> str:
         large = self.memory >= 2**30

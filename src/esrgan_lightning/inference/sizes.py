@@ -16,17 +16,11 @@ MAX_SCALE = 64
 
 
 class Enlargement(NamedTuple):
-    """The model so many times, then a bicubic reduction to the scale that was asked for.
+    """The model so many times, then a bicubic reduction to the scale that was asked for."""
 
-    Attributes:
-        scale: Size of the result over that of the image.
-        model_scale: The model's own.
-        passes: How often the model runs, each time on its own result.
-    """
-
-    scale: float
+    scale: float  # size of the result over that of the image
     model_scale: int
-    passes: int
+    passes: int  # how often the model runs, each time on its own result
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the result: ceil(n·scale), as imresize has it."""

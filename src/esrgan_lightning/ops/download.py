@@ -23,19 +23,12 @@ _PASSING = (408, 416, 425, 429, 500, 502, 503, 504)  # answers that another try 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a mirror is waited for.
+    """How long a mirror is waited for, in seconds."""
 
-    Attributes:
-        connect: Seconds until it must have accepted a connection.
-        stall: Seconds without data after which a transfer counts as broken.
-        tries: Attempts in a row that bring nothing new, before the next mirror's turn.
-        pause: Seconds before the second attempt; doubled for each further one.
-    """
-
-    connect: float = 15
-    stall: float = 30
-    tries: int = 4
-    pause: float = 1
+    connect: float = 15  # until it must have accepted a connection
+    stall: float = 30  # without data, after which a transfer counts as broken
+    tries: int = 4  # attempts in a row that bring nothing new, before the next mirror's turn
+    pause: float = 1  # before the second attempt; doubled for each further one
 
 
 PATIENT = Patience()

@@ -19,21 +19,13 @@ from esrgan_lightning.ops.pixels import to_uint8
 
 
 class Photo(NamedTuple):
-    """What a file holds.
+    """What a file holds."""
 
-    Attributes:
-        pixels: As ``read_image`` gives them.
-        profile: The ICC profile that describes these pixels, if the file has one that does.
-        notes: What a person should know: that only the first frame was read, that CMYK became RGB, …
-        dpi: Pixels per inch, across and down, if the file states them.
-        color_chunks: Of a PNG, the chunks that say what its colours mean: gAMA, cICP, …
-    """
-
-    pixels: Tensor
-    profile: bytes | None
-    notes: tuple[str, ...]
-    dpi: tuple[float, float] | None = None
-    color_chunks: Mapping[bytes, bytes] = MappingProxyType({})
+    pixels: Tensor  # as ``read_image`` gives them
+    profile: bytes | None  # ICC, where the file has one that describes these pixels
+    notes: tuple[str, ...]  # for a person: that only the first frame was read, that CMYK became RGB, …
+    dpi: tuple[float, float] | None = None  # across and down, where the file states them
+    color_chunks: Mapping[bytes, bytes] = MappingProxyType({})  # of a PNG: gAMA, cICP, …
 
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:

@@ -11,25 +11,15 @@ from esrgan_lightning.errors import InputError
 
 
 class PublicModel(NamedTuple):
-    """A file of weights that its authors publish.
+    """A file of weights that its authors publish."""
 
-    Attributes:
-        urls: Addresses of the same bytes, in the order in which they are tried.
-        sha256: Of the file, in hexadecimal.
-        megabytes: About its size (10⁶ bytes); doubled it is the limit.
-        scale: Of the network.
-        licence: Under which the authors' repository stands.
-        page: Their repository.
-        use: What it is for.
-    """
-
-    urls: list[str]
+    urls: list[str]  # of the same bytes, in the order in which they are tried
     sha256: str
-    megabytes: int
+    megabytes: int  # about its size (10⁶ bytes); doubled it is the limit
     scale: int
-    licence: str
-    page: str
-    use: str
+    licence: str  # of the authors' repository
+    page: str  # that repository
+    use: str  # what the network is for
 
 
 #: By name.

@@ -21,17 +21,11 @@ _KNOWN = (
 
 
 class Costs(NamedTuple):
-    """What streaming a network takes.
+    """What streaming a network takes."""
 
-    Attributes:
-        radius: LR pixels to each side that a pixel of the result depends on.
-        column: Values that are kept per LR column.
-        pixel: Most values per LR pixel of the block of rows that is worked on.
-    """
-
-    radius: int
-    column: int
-    pixel: int
+    radius: int  # LR pixels to each side that a pixel of the result depends on
+    column: int  # values that are kept per LR column
+    pixel: int  # most values per LR pixel of the block of rows that is worked on
 
 
 def costs_of(generator: nn.Module) -> Costs:

@@ -32,11 +32,7 @@ class Step(Protocol):
 
 @final
 class Convolution:
-    """A convolution that keeps the size, of any odd kernel, with zeros around the image.
-
-    Args:
-        conv: Stride 1, no dilation, padding (k − 1)/2 with zeros.
-    """
+    """A convolution of any odd kernel, stride 1, no dilation, with (k − 1)/2 zeros around the image."""
 
     factor = 1.0
 
@@ -91,10 +87,7 @@ class Dense:
 class RowWise:
     """A function of each row alone: an activation, batch norm in eval mode, an enlargement, a fold.
 
-    Args:
-        function: (B,C,n,W) → (B,C',n·factor,W·factor).
-        factor: How many rows become of one.
-        values: Per pixel of the input, that exist while it computes.
+    ``values`` exist per pixel of the input while it computes.
     """
 
     lag = kept = 0
@@ -142,13 +135,9 @@ class Fork:
 
 @final
 class Join:
-    """The end of a residual connection: what waited + β · what came.
+    """The end of a residual connection of so many channels: what waited + β · what came.
 
-    Args:
-        fork: Where it began.
-        between: The steps in between, whose lags add up to the rows that wait.
-        channels: Of what waits.
-        beta: β.
+    The lags of the steps between add up to the rows that wait.
     """
 
     factor, lag = 1.0, 0
