@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.files import write_whole
 
 Maps = NDArray[np.uint8]  # (K, h, w)
 _KEY = "maps"
@@ -70,8 +70,7 @@ def write_maps(path: str | Path, probabilities: Tensor, classes: Sequence[str]) 
     maps = quantised(probabilities) if probabilities.is_floating_point() else probabilities
     _check_sums(path, maps.cpu().numpy(), classes)
     content = save({_KEY: maps.cpu().contiguous()}, metadata={"classes": json.dumps(list(classes))})
-    with whole_file(path) as partial:
-        partial.write_bytes(content)
+    write_whole(path, content)
 
 
 def path_of(folder: Path, name: str) -> Path:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.files import write_whole
 
 FEATURES = 36
 _FORMAT = {"niqe": "mean and covariance of 36 features; luma BT.601 16..235 rounded, blocks of 96"}
@@ -66,8 +66,7 @@ def save_model(path: str | os.PathLike[str], model: NaturalModel) -> None:
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: a NIQE model is written as .safetensors: give a name with that ending")
     try:
-        with whole_file(path) as partial:
-            partial.write_bytes(save(model._asdict(), metadata=_FORMAT))
+        write_whole(path, save(model._asdict(), metadata=_FORMAT))
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
