@@ -17,7 +17,7 @@ from esrgan_lightning.export.onnx import write_onnx
 from esrgan_lightning.export.traceable import Traceable, description
 from esrgan_lightning.inference.onnx_model import load_exported, onnx_packages
 from esrgan_lightning.networks import conditions_of
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.files import whole_file, writing
 
 SUFFIXES: Mapping[str, str] = MappingProxyType(
     {
@@ -100,7 +100,7 @@ def export_generator(
     net = copy.deepcopy(generator).to("cpu", torch.float32).eval()
     about = description(net, dict(provenance or {}))
     allowed = _ALLOWED_HALF if half else _ALLOWED
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             partial = Path(folder) / path.name
@@ -114,8 +114,6 @@ def export_generator(
             for name in names:
                 with whole_file(path.with_name(name)) as whole:
                     partial.with_name(name).replace(whole)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     return Exported(tuple(path.with_name(name) for name in reversed(names)), kind, difference, allowed)
 
 

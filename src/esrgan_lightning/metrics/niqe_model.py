@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import write_whole
+from esrgan_lightning.ops.files import write_whole, writing
 
 FEATURES = 36
 _FORMAT = {"niqe": "mean and covariance of 36 features; luma BT.601 16..235 rounded, blocks of 96"}
@@ -65,10 +65,8 @@ def save_model(path: str | os.PathLike[str], model: NaturalModel) -> None:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: a NIQE model is written as .safetensors: give a name with that ending")
-    try:
+    with writing(path):
         write_whole(path, save(model._asdict(), metadata=_FORMAT))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def load_model(path: str | os.PathLike[str]) -> NaturalModel:

@@ -13,6 +13,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import writing
 
 Progress = Callable[[int, int | None], None]  # (bytes that are there, bytes in all or None)
 
@@ -217,13 +218,9 @@ class _Partial:
                 held += len(chunk)
                 if held > self.expected.limit:
                     raise _RefusedError(f"sends more than the limit of {self.expected.limit} bytes")
-                try:
+                with writing(self.file, "; what is there is kept"):
                     file.write(chunk)
                     file.flush()  # what has arrived survives a kill
-                except OSError as error:
-                    raise InputError(
-                        f"{self.file} cannot be written: {error.strerror}; what is there is kept"
-                    ) from error
                 if self.progress is not None:
                     self.progress(held, total)
         if total is not None and held != total:

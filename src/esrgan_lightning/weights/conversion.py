@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import whole_file
+from esrgan_lightning.ops.files import whole_file, writing
 from esrgan_lightning.weights.checkpoint import empty_network, resolve_spec, write_generator_file
 from esrgan_lightning.weights.files import LINEAGE_KEY, read_contents
 from esrgan_lightning.weights.layouts import from_canonical
@@ -99,11 +99,8 @@ def convert_file(
         }
     else:
         content = dict(from_canonical(state, "esrgan2018"))
-    try:
-        with whole_file(out) as partial:
-            torch.save(content, partial)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}") from error
+    with writing(out), whole_file(out) as partial:
+        torch.save(content, partial)
     return notes
 
 
