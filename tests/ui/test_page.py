@@ -69,6 +69,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(home):
     command = [sys.executable, "-m", "esrgan_lightning", "ui", "--port", "0", "--runs", home / "runs"]
+    command += ["--allowed-host", "photos.example.org"]
     command += ["--psnr", home / "psnr.safetensors", "--gan", home / "gan.safetensors"]
     (home / "cwd").mkdir()  # nothing that the page shows lies in the folder that it is called from
     options = {"cwd": home / "cwd", "env": os.environ | {"TMPDIR": str(home / "tmp")}, "text": True}
@@ -302,6 +303,8 @@ def test_no_file_of_the_server_is_given_out(home, address, prefix):
 def test_no_other_name_or_site_is_answered(address):
     for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
         assert answer(urllib.request.Request(address, headers=headers))[0] == 403
+    allowed = {"Host": "photos.example.org", "Origin": "https://photos.example.org"}
+    assert answer(urllib.request.Request(address, headers=allowed))[0] == 200
     # Refused by what it claims: the body need not be sent.
     page = http.client.HTTPConnection(address.split("/")[2], timeout=120)
     page.putrequest("POST", "/gradio_api/upload")
