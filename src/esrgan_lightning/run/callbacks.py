@@ -242,7 +242,7 @@ class Export(Callback):
 class FinishLoggers(Callback):
     """Ends a Weights & Biases run with the training: the next job of a sweep would write into it."""
 
-    def teardown(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """After the last log."""
         self._finish(trainer, exit_code=0)
 

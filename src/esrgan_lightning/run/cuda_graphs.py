@@ -53,15 +53,15 @@ class CudaGraphs(Callback):
         """The last update is looked at."""
         cast(Stage, pl_module).resolve_pending()
 
-    def teardown(self, *_: Any, **__: Any) -> None:
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """The graph and its memory go."""
         if self._replay is not None:
             self._replay.give_up()
             self._replay = None
 
-    def on_exception(self, *_: Any) -> None:
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """The stage may be trained again, by another trainer."""
-        self.teardown()
+        self.teardown(trainer, pl_module, "fit")
 
 
 def why_not(stage: Stage, trainer: pl.Trainer) -> str | None:
