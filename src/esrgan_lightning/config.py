@@ -1,10 +1,8 @@
 """The command line's configuration, for notebooks and tests."""
 
 import difflib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -13,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import with_home
 
 _RUN = (
     "name", "seed", "init", "init_from", "resume", "overwrite", "objective", "data", "stage", "optimizer",
@@ -43,7 +42,7 @@ def check_words(overrides: Sequence[str]) -> None:
 def expand_home(value: Any) -> Any:
     """A copy of a configuration, or of plain values, in which no text begins with ``~/``.
 
-    >>> expand_home({"root": "~/photos"}) == {"root": str(Path.home() / "photos")}
+    >>> expand_home({"root": "~/photos"}) == {"root": with_home("~/photos")}
     True
     """
     if isinstance(value, DictConfig):
@@ -54,25 +53,26 @@ def expand_home(value: Any) -> Any:
         return {key: expand_home(each) for key, each in value.items()}
     if isinstance(value, list):
         return [expand_home(each) for each in value]
-    return str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
+    return with_home(value) if isinstance(value, str) and value.startswith("~/") else value
 
 
-def expand_home_in_words(words: Sequence[str]) -> list[str]:
-    """Command-line words without a bare ``~/`` behind ``=``, ``[``, ``,`` or ``:``, which Hydra cannot read.
+def words_for_hydra(words: Sequence[str]) -> list[str]:
+    """Command-line words with quotes around what Hydra cannot read bare: a ``~/``, letters beyond ASCII.
 
-    >>> expand_home_in_words(["files=[~/a,b]"]) == [f'files=["{Path.home()}/a",b]']
+    >>> words_for_hydra(["files=[~/a,b]", "root=Köln"]) == [f'files=["{with_home("~/a")}",b]', 'root="Köln"']
     True
     """
 
-    def expanded(word: str) -> str:
+    def quoted(word: str) -> str:
         if word.startswith("-"):  # no override: a switch of Hydra's
-            return re.sub(r"(?<==)~/.*", lambda found: expand_home(found[0]), word)
+            return with_home(word)
         if "'" in word or '"' in word:
             return word
-        bare = r"(?<=[=\[,:])~/[^,\[\]{}]*"
-        return re.sub(bare, lambda found: json.dumps(expand_home(found[0]), ensure_ascii=False), word)
+        plain = r",(){}\[\]" + ":" * ("{" in word)  # in braces a colon ends a key
+        bare = rf"(?<=[=\[,:(])(?:~/[^,\[\]{{}}]*|[^{plain}]*[^\0-\x7f{plain}][^{plain}]*)"
+        return re.sub(bare, lambda found: f'"{expand_home(found[0])}"', word)
 
-    return [expanded(word) for word in words]
+    return [quoted(word) for word in words]
 
 
 def config_of(overrides: Sequence[str]) -> str:
@@ -94,7 +94,7 @@ def compose(*overrides: str, config: str | None = None) -> DictConfig:
         0.005
     """
     check_words(overrides)
-    overrides = tuple(expand_home_in_words(overrides))
+    overrides = tuple(words_for_hydra(overrides))
     hydra = GlobalHydra.instance()
     outer = hydra.hydra  # inside a job of Hydra's: there can be one at a time
     hydra.clear()

@@ -12,7 +12,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from esrgan_lightning.config import check_words, expand_home_in_words
+from esrgan_lightning.config import check_words, words_for_hydra
 from esrgan_lightning.errors import InputError
 
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT)
@@ -60,7 +60,7 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
     before = os.environ.get("HYDRA_FULL_ERROR")
     with one_line_errors(command):
         check_words(sys.argv[1:])
-        sys.argv[1:] = expand_home_in_words(sys.argv[1:])
+        sys.argv[1:] = words_for_hydra(sys.argv[1:])
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on instead of printing them
         try:
             main()

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
 from esrgan_lightning.config import chosen_metrics, compose, expand_home
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import write_text, write_whole, writing
+from esrgan_lightning.ops.files import as_text, write_text, write_whole, writing
 from esrgan_lightning.weights.formats import format_of
 from esrgan_lightning.weights.names import model_path
 
@@ -68,7 +68,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     if against is not None and against.resolve() == out.resolve():
         raise InputError(f"out={out} would replace what is compared with: give another out=")
     wanted = as_list(cfg, "sets", "[set5,set14]")
-    sets = {name.lower(): evaluation.find_set(root, name, scale) for name in wanted}
+    sets = {as_text(name.lower()): evaluation.find_set(root, name, scale) for name in wanted}
     models = evaluation.load_models(names, scale, **tiling)
     if plane and ends:
         pair = NetworkPair.read(*ends, scale=scale, **tiling)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from esrgan_lightning.data.cache import locked_cache
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import list_images, read_rgb
+from esrgan_lightning.ops.files import as_text
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Materials:
         """A hash over the training images: names, classes and sizes in bytes."""
         known = hashlib.sha256(json.dumps(self.classes).encode())
         for name, label in self.train:
-            known.update(f"{name}\0{label}\0{(self.root / name).stat().st_size}\n".encode())
+            known.update(f"{as_text(name)}\0{label}\0{(self.root / name).stat().st_size}\n".encode())
         return known.hexdigest()
 
 
@@ -81,10 +82,11 @@ def check_images(materials: Materials, cache_dir: str | Path | None = None) -> N
         InputError: some cannot be read: the first ones are named.
     """
     paths = [materials.root / name for name, _ in materials.images()]
-    known = hashlib.sha256(str(materials.root.resolve()).encode())
+    known = hashlib.sha256(as_text(materials.root.resolve()).encode())
     for path in paths:
         stat = path.stat()
-        known.update(f"\0{path.relative_to(materials.root)}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+        name = as_text(path.relative_to(materials.root))
+        known.update(f"\0{name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
     name = f"materials-{known.hexdigest()[:24]}"
     with locked_cache(cache_dir, name) as folder:
         note = folder / f"{name}.whole"
@@ -229,4 +231,4 @@ def _images(root: Path, name: str) -> list[str]:
 
 
 def _hash(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    return hashlib.sha256(f"{seed}\0{as_text(name)}".encode()).digest()

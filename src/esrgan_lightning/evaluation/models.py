@@ -15,6 +15,7 @@ from esrgan_lightning.evaluation.workers import Model
 from esrgan_lightning.inference import Upscaler
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops import imresize
+from esrgan_lightning.ops.files import as_text
 from esrgan_lightning.weights.names import is_name, model_path
 
 #: The name that stands for MATLAB's bicubic interpolation instead of a file.
@@ -143,4 +144,6 @@ def unique_names(names: Sequence[str]) -> list[str]:
         parts = path.parts if path.is_dir() else path.with_suffix("").parts
         choices.append(["/".join(parts[-n:]) for n in range(1, len(parts))] + [str(path)])
     shared = Counter(option for options in choices for option in options)
-    return [next((each for each in options if shared[each] == 1), options[-1]) for options in choices]
+    return [
+        as_text(next((each for each in options if shared[each] == 1), options[-1])) for options in choices
+    ]

@@ -9,6 +9,7 @@ from torch import Tensor
 from esrgan_lightning.data.pairing import pair_files, unique_places
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import image_size, imresize, list_images, modcrop, read_image, to_uint8
+from esrgan_lightning.ops.files import as_text
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class TestPair:
 
     def __post_init__(self) -> None:
         if not self.name:
-            object.__setattr__(self, "name", self.hr.stem)
+            object.__setattr__(self, "name", as_text(self.hr.stem))
 
     def size(self, scale: int) -> tuple[int, int]:
         """(H, W) of the HR image cut to a multiple of the scale, from the files' headers alone.
@@ -108,11 +109,11 @@ def _folders(root: Path) -> Sequence[Path]:
 
 def inner_folder(root: Path, name: str) -> Path | None:
     """The folder of that name, or else one that differs in case alone."""
-    alike = [path for path in _folders(root) if path.name.lower() == name.lower()]
+    alike = [path for path in _folders(root) if as_text(path.name).lower() == as_text(name).lower()]
     return next((path for path in alike if path.name == name), alike[0] if alike else None)
 
 
 def by_name(folder: Path) -> dict[str, Path]:
     """The images below a folder by their paths in it, without the suffix where that is not needed."""
     files = list_images(folder)
-    return dict(zip(unique_places(files, folder), files, strict=True))
+    return dict(zip(map(as_text, unique_places(files, folder)), files, strict=True))

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -90,6 +91,16 @@ def as_text(path: str | os.PathLike[str]) -> str:
     """
     text = path.as_posix() if isinstance(path, Path) else os.fspath(path)
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def with_home(word: str) -> str:
+    """A word of a command line with the home folder for the ``~/`` that the shell has left in it.
+
+    >>> with_home("--cache-dir=~/x") == f"--cache-dir={Path.home()}/x"
+    True
+    """
+    option, value = re.fullmatch(r"(-\w|[^~/]*=)?(.*)", word, re.DOTALL).groups("")  # type: ignore[union-attr]
+    return option + (str(Path(value).expanduser()) if value.startswith("~/") else value)
 
 
 def rename(old: Path, new: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.files import as_text
 from esrgan_lightning.ops.tables import markdown, markdown_table
 from esrgan_lightning.report.runs import read_run
 from esrgan_lightning.weights.description import describe_file
@@ -118,7 +119,7 @@ def run_files(
         began=_BEGAN.format(**init) if init else "",
         picture=_PICTURE if "samples.png" in files else "",
     )
-    return {"README.md": card.encode(), **files}
+    return {"README.md": as_text(card).encode(), **files}
 
 
 def _last(node: Any) -> str:

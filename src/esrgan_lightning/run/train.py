@@ -15,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from esrgan_lightning.config import check_keys, check_numbers, expand_home
 from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError, needs_extra
+from esrgan_lightning.ops.files import as_text
 from esrgan_lightning.run import folder as folders
 from esrgan_lightning.run import resume
 from esrgan_lightning.run.build import (
@@ -202,6 +203,10 @@ def _extra_loggers(cfg: DictConfig, run_dir: Path, saved: Saved | None) -> list[
             continue
         if not isinstance(make, partial):
             raise InputError(f"logger.{name}._target_={node._target_}: expected a Logger of Lightning's")
+        if as_text(run_dir) != run_dir.as_posix():
+            raise InputError(
+                f"logger.{name}: {run_dir} is no UTF-8, and it takes no other names: call from another folder"
+            )
         given = logger_resume_args(cast(type[Logger], make.func), saved) if saved else {}
         # The jobs of a sweep lie in runs/NAME/0, 1, …: one group, a name for each.
         if make.func is WandbLogger and run_dir.parent.name == make.keywords.get("name") == str(cfg.name):
