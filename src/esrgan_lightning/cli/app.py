@@ -1,5 +1,6 @@
 """``esrgan``: the commands that work on files."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from esrgan_lightning.cli.runs import push, report, runs
 from esrgan_lightning.cli.segment import segment
 from esrgan_lightning.cli.serve import serve, ui
 from esrgan_lightning.cli.upscale import upscale
+from esrgan_lightning.ops.files import with_home
 
 
 def _version(asked: bool) -> None:
@@ -58,4 +60,4 @@ for command in (
 def main() -> None:
     """Entry point of the console script."""
     print_any_name()
-    app(prog_name="esrgan")
+    app(list(map(with_home, sys.argv[1:])), prog_name="esrgan")
