@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -109,12 +110,15 @@ def chosen_metrics(given: Any) -> dict[str, dict[str, Any]]:
     """Names and settings in ``metrics=``: a name, a list of names, or in it a name with its settings.
 
     Raises:
-        InputError: none is given, one stands twice, or its settings are no mapping.
+        InputError: none is given, one stands twice or is unknown, or its settings are no mapping.
 
     >>> chosen_metrics(OmegaConf.create(["psnr_y", {"lpips": {"weights": "alexnet.pth"}}]))
     {'psnr_y': {}, 'lpips': {'weights': 'alexnet.pth'}}
     """
     given = OmegaConf.to_container(given, resolve=True) if OmegaConf.is_config(given) else given
+    # Each of the library's has its tolerance there; the figures themselves come with torch.
+    evaluation = files("esrgan_lightning.conf").joinpath("evaluate.yaml").read_text("utf-8")
+    known = OmegaConf.select(OmegaConf.create(evaluation), "tolerances")
     chosen: dict[str, dict[str, Any]] = {}
     for entry in given if isinstance(given, list) else [] if given is None else [given]:
         for name, settings in (entry if isinstance(entry, Mapping) else {entry: {}}).items():
@@ -122,6 +126,8 @@ def chosen_metrics(given: Any) -> dict[str, dict[str, Any]]:
                 raise InputError(
                     f"metrics: {name}: {settings}: settings are a mapping, {{{name}:{{KEY:VALUE}}}}"
                 )
+            if name not in known and "_target_" not in settings:
+                raise InputError(f"metrics: {name}; known are {', '.join(known)}")
             if str(name) in chosen:
                 raise InputError(f"metrics: {name} may stand only once")
             chosen[str(name)] = {str(key): value for key, value in settings.items()}

@@ -12,7 +12,6 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from esrgan_lightning.config import check_words, words_for_hydra
 from esrgan_lightning.errors import InputError
 
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT)
@@ -55,6 +54,8 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
     Hydra's own way is several lines, a link and exit code 1. Tracebacks of anything else stay whole.
     """
     from hydra.errors import HydraException, OverrideParseException
+
+    from esrgan_lightning.config import check_words, words_for_hydra
 
     print_any_name()
     before = os.environ.get("HYDRA_FULL_ERROR")

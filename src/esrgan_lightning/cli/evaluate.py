@@ -40,15 +40,14 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     root = Path(as_list(cfg, "root", "FOLDER_OF_SETS")[0])
     against = None if cfg.against is None else Path(str(cfg.against))
     _check_early(names, root, against)
+    chosen = chosen_metrics(cfg.metrics)
     # Imported here: `--help`, `--cfg job` and what is wrong so far are told at once.
     from esrgan_lightning import evaluation
     from esrgan_lightning.inference import NetworkPair
 
     if cfg.bicubic and evaluation.BICUBIC not in names:
         names.insert(0, evaluation.BICUBIC)
-    chosen = chosen_metrics(cfg.metrics)
     metrics = list(chosen)
-    evaluation.check_metrics(metrics)
     plane, ends = _asked_plane(cfg, names)
     if plane:
         metrics += [metric for metric in (plane.x, plane.y) if metric not in metrics]

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from esrgan_lightning.cli.errors import complain, one_line_errors, run_hydra
 from esrgan_lightning.cli.sweep import Failed, Metrics, check_objective
-from esrgan_lightning.config import check_keys, check_numbers, config_of, expand_home
+from esrgan_lightning.config import check_keys, check_numbers, chosen_metrics, config_of, expand_home
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.names import check_free, check_name
 from esrgan_lightning.weights.formats import format_of
@@ -27,6 +27,8 @@ def _check_early(cfg: DictConfig, run_dir: Path) -> None:
     check_name(cfg.name)
     check_keys(cfg)
     check_numbers(cfg)
+    if cfg.stage.name != "material":
+        chosen_metrics(cfg.metrics)
     init = None if OmegaConf.is_missing(cfg, "init") else cfg.init
     if cfg.stage.name != "material" and init not in (None, "auto"):
         format_of(model_path(str(cfg.init), key="init=", also=("auto",)))
