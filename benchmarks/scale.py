@@ -76,7 +76,7 @@ def of_processes(source: Path, processes: int, updates: int) -> float:
     words += [f"data.batch_size={2 * processes}", "data.patch_size=32", "data.num_workers=0", "trainer=ddp"]
     words += ["trainer.accelerator=cpu", f"trainer.devices={processes}", f"trainer.max_updates={updates}"]
     words += ["trainer.log_interval=5", f"trainer.val_interval={updates}", f"name=of_{processes}"]
-    command = [Path(sys.executable).parent / "esrgan-train", *words]
+    command = [str(Path(sys.executable).with_name("esrgan-train")), *words]
     settings = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(source.parent)}
     subprocess.run(command, cwd=source.parent, env=os.environ | settings, check=True, capture_output=True)
     with (source.parent / f"runs/of_{processes}/metrics.csv").open(newline="") as file:
