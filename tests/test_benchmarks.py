@@ -29,7 +29,9 @@ def row(table, name):
 @pytest.mark.parametrize("stage", ["psnr", "gan"])
 def test_quick_contest(benchmark, capsys, stage):
     """The first update's losses equal the plain loop's, and less is kept for backward than there."""
-    benchmark("training").main(["--quick", "--stage", stage, "--rivals", "plain", "--set", "trainer=cpu"])
+    benchmark("training").main(
+        ["--quick", "--stage", stage, "--rivals", "plain", "--set", "trainer=cpu", "trainer.precision=32"]
+    )
     table = capsys.readouterr().out
     ours, theirs = row(table, "this library"), row(table, "plain loop")
     assert float(ours[4]) == 1.0
@@ -80,6 +82,25 @@ def test_quick_files(benchmark, capsys):
     assert int(re.search(r"differ by (\d+) levels", table)[1]) <= 1
     assert float(row(table, "by turns")[3]) == 1.0
     assert float(row(table, "level 1")[3]) > float(row(table, "level 6")[3])  # level 6 makes the smaller file
+
+
+def test_quick_scale(benchmark, capsys):
+    """A pack of ten times the photos takes no ten times the bytes of each."""
+    benchmark("scale").main(["--quick"])
+    table = capsys.readouterr().out
+    assert 0 < float(row(table, "100 ")[5]) <= float(row(table, "10 ")[5])
+    assert re.search(r"1 processes: [\d.]+ ms an update", table)
+
+
+@pytest.mark.slow
+def test_quick_learning(benchmark, capsys, tmp_path):
+    """A tiny network that starts as an enlargement and learns smooth noise is soon above bicubic."""
+    benchmark("learning").main(["--quick", "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    reached = float(re.findall(r"([\d.]+) dB \|", printed)[-1])
+    assert reached > float(re.search(r"bicubic ([\d.]+) dB", printed)[1])
+    assert float((tmp_path / "learning.csv").read_text().split(",")[-1]) == pytest.approx(reached, abs=0.01)
+    assert (tmp_path / "learning.png").stat().st_size > 1000
 
 
 def test_errors_of_upscaling_are_levels(benchmark):
