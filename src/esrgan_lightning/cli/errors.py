@@ -75,6 +75,9 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
             message = str(error).partition("Config search path")[0].partition("To append to your config")[0]
             shows = f"(`{command} --cfg job` shows every key and value)"
             raise InputError(f"{' '.join(message.split())}{_nearest(error)} {shows}") from error
+        except BrokenPipeError:  # of head, or of a pager that was left
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         except (OSError, ValueError) as error:  # Hydra makes the run's folder, and the log in it
             cause = error if isinstance(error, OSError) else error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in _UNWRITABLE or cause.filename is None:
