@@ -1,5 +1,6 @@
 """What is wrong is told before torch is loaded, which takes seconds; so are help and version."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,7 @@ def test_what_is_wrong_is_told_at_once(tmp_path, words, says):
     (tmp_path / "page.pth").write_text("<html>")
     code, _, told = run(tmp_path, *words.split())
     assert (code, says in told, len(told.splitlines())) == (2, True, 1), told
+    assert [*tmp_path.glob("runs/*")] == [tmp_path / "runs/taken"]  # no folder of a refused run
 
 
 @pytest.mark.parametrize(
@@ -76,3 +78,19 @@ def test_what_is_wrong_is_told_at_once(tmp_path, words, says):
 def test_help_and_version(tmp_path, words):
     code, said, told = run(tmp_path, *words.split())
     assert (code, bool(said), told) == (0, True, "")
+
+
+@pytest.mark.parametrize(
+    "words", ["esrgan models --json", "esrgan-train --cfg job", "esrgan-evaluate --help"]
+)
+def test_a_reader_that_has_left_is_no_traceback(tmp_path, words):
+    """As in ``esrgan-train --cfg job | head``."""
+    command, *rest = words.split()
+    read, write = os.pipe()
+    os.close(read)
+    code = f"from {MAINS[command]} import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *rest], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, timeout=60
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")

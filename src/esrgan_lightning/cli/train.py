@@ -3,6 +3,8 @@
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import hydra
@@ -42,11 +44,22 @@ def _check_early(cfg: DictConfig, run_dir: Path) -> None:
         check_free(run_dir)
 
 
+@contextmanager
+def _refusals(run_dir: Path) -> Iterator[None]:
+    with one_line_errors("esrgan-train"):
+        try:
+            yield
+        except InputError:
+            with suppress(OSError):  # Hydra has made it; with something in it, it stays
+                run_dir.rmdir()
+            raise
+
+
 def _task(cfg: DictConfig) -> dict[str, float] | Failed:
     cfg, job = expand_home(cfg), HydraConfig.get()
     run_dir = Path(job.runtime.output_dir)
     if job.mode != RunMode.MULTIRUN:
-        with one_line_errors("esrgan-train"):
+        with _refusals(run_dir):
             _check_early(cfg, run_dir)
     from pytorch_lightning.utilities import rank_zero_only
 
@@ -74,7 +87,7 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
         if fresh and not (run_dir / OUTCOME).exists():  # it did not even begin
             write_outcome(run_dir, "failed", error=failed)
         return Failed.of(failed)
-    with one_line_errors("esrgan-train"):
+    with _refusals(run_dir):
         metrics = train(cfg, run_dir)
     shown = " · ".join(f"{name.removeprefix('val/')} {value:.4f}" for name, value in metrics.items())
     rank_zero_only(print)(f"{run_dir}: {shown}", file=Tolerant(sys.stdout), flush=True)
