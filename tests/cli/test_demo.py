@@ -13,7 +13,7 @@ from esrgan_lightning.ops.picture import pixels_as_squares
 
 
 @pytest.mark.slow
-def test_demo_leaves_summary_and_picture(tmp_path, monkeypatch):
+def test_demo_leaves_summary_and_picture(tmp_path, monkeypatch, capsys):
     """Breaks if a stage, the hand-over between them, the blend, the table or the picture is missing."""
     monkeypatch.setattr(demo, "updates_within", lambda *_: 2)
     noise = torch.rand(3, 208, 304, generator=torch.Generator().manual_seed(0))
@@ -21,6 +21,7 @@ def test_demo_leaves_summary_and_picture(tmp_path, monkeypatch):
         write_image(tmp_path / f"sets/Set5/HR/{name}.png", (noise * 255).to(torch.uint8))
     run_dir = tmp_path / "runs with a space" / "demo"
     demo.run_demo(run_dir, minutes=1, sets_root=tmp_path / "sets")
+    assert "the machine was busy" not in capsys.readouterr().out  # each stage made its two updates
     summary = json.loads((run_dir / "summary.json").read_text())
     assert set(summary) == {"convention", "results", "color_shift", "seconds"}
     assert set(summary["results"]) == {"set5", "photos"}

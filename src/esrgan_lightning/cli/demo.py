@@ -30,7 +30,7 @@ from esrgan_lightning.metrics import CONVENTION
 from esrgan_lightning.ops import imresize, write_image
 from esrgan_lightning.ops.picture import comparison, pixels_as_squares
 from esrgan_lightning.training import quiet, train
-from esrgan_lightning.weights import interpolate_files
+from esrgan_lightning.weights import describe_file, interpolate_files
 
 ALPHA = 0.8
 PSNR_SHARE = 0.6
@@ -108,6 +108,11 @@ def run_demo(run_dir: Path, *, minutes: float, sets_root: Path | None) -> dict[s
         limit = Timer(duration={"seconds": int(minutes * 60 * share * SLACK) + 20}, verbose=False)
         cfg = compose(*overrides, f"trainer.max_updates={updates}", "overwrite=true")
         train(cfg, folder, callbacks=[limit])
+        made = describe_file(folder / "generator.safetensors")["updates"]
+        if made < updates:
+            console.print(
+                f"[red]{made} of {updates} updates[/]: the machine was busy; the figures suffer from that"
+            )
     interpolate_files(psnr / "generator.safetensors", gan / "generator.safetensors", ALPHA, blend)
 
     files = {"psnr": psnr / "generator.safetensors", "interp": blend, "gan": gan / "generator.safetensors"}
