@@ -12,7 +12,7 @@ from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.networks._pretrained import Frozen, matching, read_network, read_tensors
 from esrgan_lightning.networks.efficientnet_lite import BLOCK_COUNT, EfficientNetLite0
 
-_NO_DOWNLOAD = ", or train with loss/perceptual=efficientnet_lite0, which needs no download"
+_NO_DOWNLOAD = "; loss/perceptual=efficientnet_lite0 (to train) and lpips (to evaluate) need no download"
 
 
 @final
