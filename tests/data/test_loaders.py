@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import subprocess
 from functools import partial
 
 import pytest
@@ -10,8 +11,25 @@ import torch
 from torch.utils.data import DataLoader
 
 from esrgan_lightning.data import UpdateSampler
-from esrgan_lightning.data.loaders import in_shared_memory, start_worker
+from esrgan_lightning.data.loaders import in_shared_memory, signals_held, start_worker
 from esrgan_lightning.errors import InputError
+
+
+def test_signals_wait_while_loader_processes_start(request):
+    """A process that is started meanwhile inherits the mask: it lives until it has its own handlers."""
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda signum, _: seen.append(signum))
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
+    with signals_held():
+        child = subprocess.Popen(["sleep", "60"])
+        for process in (os.getpid(), child.pid):
+            os.kill(process, signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.2)
+        assert seen == []
+        child.kill()
+        child.wait()
+    assert seen == [signal.SIGTERM]
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])

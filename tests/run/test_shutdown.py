@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.shutdown import GracefulShutdown, as_user_errors
@@ -63,18 +64,28 @@ def test_a_run_under_nohup_does_not_hear_the_terminal_close(tmp_path):
     try:
         stop = GracefulShutdown("a", tmp_path)
         stop.setup(None, None, "fit")
-        stop.on_train_start(None, None)
+        stop.on_train_start(pl.Trainer(logger=False, accelerator="cpu"), None)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         assert signal.getsignal(signal.SIGTERM) == stop._note
         stop._give_back()
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         stop.setup(None, None, "fit")
-        stop.on_train_start(None, None)
+        stop.on_train_start(pl.Trainer(logger=False, accelerator="cpu"), None)
         assert signal.getsignal(signal.SIGHUP) == stop._note
         stop._give_back()
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_before_the_first_update_is_answered_as_any(tmp_path):
+    """Lightning has it then, and would end the run with nothing saved."""
+    trainer, stop = pl.Trainer(logger=False, accelerator="cpu"), GracefulShutdown("a", tmp_path)
+    stop.setup(trainer, None, "fit")
+    trainer._signal_connector.received_sigterm = True
+    stop.on_train_start(trainer, None)
+    stop._give_back()
+    assert (stop._received, trainer.received_sigterm) == (signal.SIGTERM, False)
 
 
 def test_a_second_ctrl_c_ends_this_runs_processes_and_no_others(tmp_path):

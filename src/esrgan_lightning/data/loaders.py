@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -64,6 +65,7 @@ class UpdateSampler(Sampler[list[int]]):
 
 
 T = TypeVar("T")
+IGNORED = ("SIGINT", "SIGTERM", "SIGHUP")  # by loader processes
 
 
 class Timed:
@@ -80,12 +82,30 @@ class Timed:
             start = time.perf_counter()
 
 
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Around the start of loader processes: until :func:`start_worker` is reached, no signal ends them.
+
+    They inherit the mask; what has come in the meantime reaches this process afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in IGNORED])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class TimedLoader(Timed, DataLoader[T]):
     """torch's loader, timed."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """The batches."""
-        return self.timed(super().__iter__())
+        with signals_held():
+            batches = super().__iter__()
+        return self.timed(batches)
 
 
 def check_loading(batch_size: int, num_workers: int) -> None:
@@ -183,7 +203,7 @@ def start_worker(_worker: int) -> None:
     before that one has saved.
     """
     torch.set_num_threads(1)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    for name in IGNORED:
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 

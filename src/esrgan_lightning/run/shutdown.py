@@ -152,6 +152,9 @@ class GracefulShutdown(Callback):
         if threading.current_thread() is threading.main_thread():
             for each in self._before:
                 signal.signal(each, self._note)
+        if trainer.received_sigterm:  # it came before; Lightning would end the run and save nothing
+            self._received = signal.SIGTERM
+            trainer._signal_connector.received_sigterm = False
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if signum == signal.SIGINT and self._received:
