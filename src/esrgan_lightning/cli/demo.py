@@ -21,12 +21,12 @@ from esrgan_lightning.evaluation import (
     Generator,
     Model,
     TestPair,
+    convention,
     evaluate,
     find_set,
     print_table,
     write_json,
 )
-from esrgan_lightning.metrics import CONVENTION
 from esrgan_lightning.ops import imresize, write_image
 from esrgan_lightning.ops.picture import comparison, pixels_as_squares
 from esrgan_lightning.training import quiet, train
@@ -125,7 +125,7 @@ def run_demo(run_dir: Path, *, minutes: float, sets_root: Path | None) -> dict[s
     for line in verdict(results, shifts):
         console.print(line)
     means = {s: {m: {k: row[k] for k in METRICS} for m, row in rows.items()} for s, rows in results.items()}
-    summary: dict[str, Any] = {"convention": CONVENTION, "results": means, "color_shift": shifts}
+    summary: dict[str, Any] = {"convention": convention(METRICS), "results": means, "color_shift": shifts}
     summary["seconds"] = time.perf_counter() - start
     write_json(run_dir / "summary.json", summary)
     console.print(f"written: {run_dir / 'summary.json'}, {run_dir / 'comparison.png'}")

@@ -19,7 +19,7 @@ from esrgan_lightning.ops.files import cache_folder
 from esrgan_lightning.ops.progress import bars
 
 INDEX = "index.json"
-#: What ``config["esrgan_lightning"]["format"]`` of an index says.
+#: The layout, as an index names it beside litdata's own entries.
 FORMAT = "esrgan-lightning shards 2"
 # The types of an item's leaves. Others are not read: one of litdata's is pickle, which runs code.
 _TYPES = ["numpy", "bytes", "no_header_numpy:3"]

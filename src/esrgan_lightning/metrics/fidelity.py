@@ -10,11 +10,10 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.metrics.mean import MeanFidelity
 from esrgan_lightning.ops import rgb_to_y, shave, to_uint8
 
-#: What every figure here means, to be printed under a table.
+#: What PSNR and SSIM mean here, to be printed under a table.
 CONVENTION = (
     "PSNR/SSIM: 8-bit outputs, L = 255, border of scale pixels left out, mean over images; "
-    "Y: BT.601 luma, 16..235, rounded; SSIM: Gaussian 11x11, sigma 1.5, valid positions. "
-    "NIQE: on Y, same border, lower is better."
+    "Y: BT.601 luma, 16..235, rounded; SSIM: Gaussian 11x11, sigma 1.5, valid positions."
 )
 
 #: What an identical picture counts in a mean of PSNR, in dB: an infinite one could never be surpassed.
