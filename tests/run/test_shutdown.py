@@ -58,6 +58,20 @@ def test_a_bug_stays_one(tmp_path):
             raise KeyError("loops")
 
 
+def test_ctrl_c_stays_one_where_cleaning_up_fails(tmp_path):
+    """Breaks if the checkpoint that a run goes on from is blamed for it."""
+
+    @as_user_errors(tmp_path, RunState({}, Path("last.ckpt")))
+    def fit():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("Please call `iter(combined_loader)` first.")
+
+    with pytest.raises(KeyboardInterrupt):
+        fit()
+
+
 def test_a_run_under_nohup_does_not_hear_the_terminal_close(tmp_path):
     """Breaks if what the user has had ignored ends the run."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -74,6 +74,8 @@ def as_user_errors(run_dir: Path, state: RunState | None = None) -> Iterator[Non
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided")
             yield
     except Exception as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # what Lightning then puts away was half made
+            raise KeyboardInterrupt from error
         told = _user_error(error, run_dir, state)
         if told is None:
             raise
