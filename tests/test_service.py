@@ -1,8 +1,6 @@
 """``esrgan serve`` as clients meet it: over HTTP, many at a time, some of them hostile."""
 
 import io
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +13,7 @@ import pytest
 import requests
 import torch
 from PIL import Image
+from served import Service
 
 from esrgan_lightning import Upscaler
 from esrgan_lightning.networks import RRDBNet
@@ -27,51 +26,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("service")]
 SIZES = ((16, 20), (24, 24), (9, 33), (40, 12))
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("network") / "generator.safetensors"
     save_generator(path, RRDBNet(num_features=8, num_blocks=1, growth_channels=4, bilinear_init=True))
     return path
-
-
-class Service:
-    """A running ``esrgan serve``."""
-
-    def __init__(self, network, *options):
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        command = [Path(sys.executable).parent / "esrgan", "serve", "-m", network, "--device", "cpu"]
-        command = [*command, "--port", port, *options]
-        self.process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
-        end = time.monotonic() + 180
-        while time.monotonic() < end:
-            assert self.process.poll() is None, self.process.stderr.read()
-            try:
-                if requests.get(f"{self.url}/health", timeout=5).status_code == 200:
-                    return
-            except requests.ConnectionError:
-                time.sleep(0.3)
-        raise AssertionError("never ready")
-
-    def post(self, data, field="image"):
-        return requests.post(f"{self.url}/upscale", files={field: ("x", data)}, timeout=120)
-
-    def memory(self):
-        main = psutil.Process(self.process.pid)
-        return sum(each.memory_info().rss for each in (main, *main.children(recursive=True)))
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
-        self.process.stderr.close()
-        return code
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The wheel, as a stranger installs it: built through the sdist, installed alone, run from another folder."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -12,7 +13,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import tiny
+from faulty_server import running
+from hub_server import Hub
+from PIL import Image
+from served import Service
+
+from esrgan_lightning.bundled import bundled_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "src", "conf")
@@ -189,7 +195,7 @@ def test_a_users_own_loss_network_and_data_are_reached_by_target(home, foreign):
 @pytest.mark.long
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_the_wheel_runs_on_each_supported_python(wheel, foreign, version):
-    """Installed with all that it depends on, as the lock has it: both stages, and an upscaled photo."""
+    """Installed with all that it depends on, as the lock has it: models of all kinds, service, demo."""
     uv = Path(sys.executable).parent / "uv"
     beside = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python"))  # as pyenv has them
     python = beside[-1] if beside else shutil.which(f"python{version}")
@@ -197,22 +203,35 @@ def test_the_wheel_runs_on_each_supported_python(wheel, foreign, version):
         pytest.skip(f"no Python {version} here")
     run(uv, "venv", "-q", "-p", python, "venv", cwd=foreign)
     commands = foreign / "venv/bin"
-    lock = ROOT / "requirements.lock"
-    install = (uv, "pip", "install", "-q", "-p", commands / "python", "-c", lock)
+    install = (uv, "pip", "install", "-q", "-p", commands / "python", "-c", ROOT / "requirements.lock")
     run(*install, wheel, cwd=foreign)
     told = run(commands / "python", "--version", cwd=foreign)
     assert told.startswith(f"Python {version}.")
-    run(
-        commands / "python",
-        "-c",
-        "from PIL import Image; Image.new('RGB', (24, 16)).save('a.png')",
-        cwd=foreign,
-    )
-    run(commands / "esrgan", "upscale", "a.png", cwd=foreign)
-    run(*install, f"{wheel}[demo]", cwd=foreign)
-    run(commands / "esrgan-train", "stage=psnr", "preset=demo", "name=p", *tiny.PSNR, cwd=foreign)
-    init = "init=runs/p/generator.safetensors"
-    run(commands / "esrgan-train", "stage=gan", "preset=demo", "name=g", init, *tiny.GAN, cwd=foreign)
-    (sample,) = sorted((foreign / "runs/g/samples").glob("*.png"))[-1:]
-    run(commands / "esrgan", "upscale", sample, "-m", "runs/g/generator.safetensors", cwd=foreign)
-    assert (foreign / "upscaled" / sample.name).is_file()
+    Image.linear_gradient("L").resize((24, 16)).convert("RGB").save(foreign / "a.png")
+
+    def upscaled(model, **environment):
+        run(commands / "esrgan", "upscale", "a.png", "-m", model, "-o", "to.png", cwd=foreign, **environment)
+        data = (foreign / "to.png").read_bytes()
+        (foreign / "to.png").unlink()
+        return data
+
+    by_name = upscaled("psnr")
+    assert upscaled("gan") != by_name
+    model = bundled_weights("psnr")
+    shutil.copy(model, foreign / "generator.safetensors")
+    assert upscaled("generator.safetensors") == by_name
+
+    run(*install, f"{wheel}[demo,hub,serve]", cwd=foreign)
+    with running(Hub) as hub:
+        hub.add("ann/photos", {"generator.safetensors": model.read_bytes()})
+        online = {"HF_ENDPOINT": hub.url(""), "HF_HUB_CACHE": str(foreign / "hub"), "NO_PROXY": "127.0.0.1"}
+        assert upscaled("hf:ann/photos", **online, HF_HUB_DISABLE_XET="1") == by_name
+    service = Service("psnr", command=commands / "esrgan")
+    try:
+        answer = service.post((foreign / "a.png").read_bytes())
+        assert Image.open(io.BytesIO(answer.content)).size == (96, 64)
+        assert answer.status_code == 200
+    finally:
+        assert service.end() == 0
+    run(commands / "esrgan", "demo", "--minutes", "0.4", cwd=foreign)
+    assert {"psnr", "gan"} <= {path.name for path in (foreign / "runs/demo").iterdir()}
