@@ -42,6 +42,16 @@ def test_workflows_try_each_supported_python_by_our_own_commands():
     assert all(flow["permissions"] == {"contents": "read"} for flow in flows.values())
 
 
+def test_each_extra_is_told_where_one_installs():
+    page = (ROOT / "docs/install.md").read_text("utf-8")
+    told = {
+        name
+        for row in re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)
+        for name in re.findall(r"\w+", row)
+    }
+    assert told == set(PROJECT["optional-dependencies"]) - {"dev", "docs"}
+
+
 def test_importing_the_package_loads_nothing_and_does_nothing(tmp_path):
     """Half a second of torch and three of Lightning come with the first use, not with the name."""
     program = (

@@ -1,5 +1,7 @@
 """Sweeps in processes of their own: each launcher is run for real, with one job that fails."""
 
+import shutil
+
 import pytest
 import tiny
 
@@ -30,3 +32,14 @@ def test_a_failed_job_of_a_launcher_is_told_and_the_other_is_done(call, launcher
     assert (tmp_path / "runs/far/1/generator.safetensors").is_file()
     assert '"finished"' in (tmp_path / "runs/far/1/outcome.json").read_text()
     assert '"failed"' in (tmp_path / "runs/far/0/outcome.json").read_text()
+
+
+@pytest.mark.skipif(shutil.which("srun") is not None, reason="SLURM is here")
+def test_slurm_is_asked_for_where_it_is_not(call):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra [slurm]")
+    code, _, err = call("-m", "hydra/launcher=submitit_slurm", *tiny.PSNR, "seed=1,2")
+    assert code == 2
+    assert err == (
+        "esrgan-train: hydra/launcher=submitit_slurm: SLURM's srun is not on this machine; "
+        "start the sweep on the cluster, or take hydra/launcher=joblib\n"
+    )

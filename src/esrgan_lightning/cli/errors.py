@@ -86,6 +86,13 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
                 f"{cause.filename} cannot be written to: {cause.strerror}; choose another name=, or another "
                 "folder to call from"
             ) from error
+        except RuntimeError as error:
+            if '"srun"' not in str(error):
+                raise
+            raise InputError(
+                "hydra/launcher=submitit_slurm: SLURM's srun is not on this machine; start the sweep on the "
+                "cluster, or take hydra/launcher=joblib"
+            ) from error
         except KeyboardInterrupt:  # whatever there is to say has been said
             sys.exit(130)
         finally:
