@@ -67,7 +67,7 @@ def to_levels(image: Tensor) -> Tensor:
 
 
 def workplace(hr: Tensor) -> Tensor:
-    """The batch where the work can be done: Apple's mps has no float64, so there it moves to the CPU."""
+    """The batch where the work can be done: Apple's mps lacks some of it, so there it moves to the CPU."""
     return hr.cpu() if hr.device.type == "mps" else hr
 
 
@@ -96,9 +96,9 @@ def check_range(
     return float(pair[0]), float(pair[1])
 
 
-def check_around_one(key: str, value: Iterable[float], low: float) -> Range:
-    """A range that holds 1."""
-    pair = check_range(key, value, low)
+def check_around_one(key: str, value: Iterable[float]) -> Range:
+    """A range above 0 that holds 1."""
+    pair = check_range(key, value, 0.01)
     if not pair[0] <= 1 <= pair[1]:
         raise InputError(f"degradation.{key}={list(pair)} must hold 1: half of the draws lie to each side")
     return pair

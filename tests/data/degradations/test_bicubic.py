@@ -1,11 +1,19 @@
-"""Noise by its statistics."""
+"""Noise by its statistics, JPEG against libjpeg through OpenCV."""
 
+import cv2
 import pytest
 import torch
 
-from esrgan_lightning.data.degradations import BicubicNoise, gaussian_noise, poisson_noise
+from esrgan_lightning.data.degradations import (
+    BicubicJpeg,
+    BicubicNoise,
+    gaussian_noise,
+    jpeg_round_trip,
+    poisson_noise,
+)
+from esrgan_lightning.data.sources import embedded_photos
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import imresize
+from esrgan_lightning.ops import imresize, read_rgb, to_float, to_uint8
 
 
 def source(seed=0):
@@ -86,3 +94,55 @@ def test_no_sigma_leaves_the_bicubic_image():
 def test_wrong_settings_are_named(settings, message):
     with pytest.raises(InputError, match=message):
         BicubicNoise(**settings)
+
+
+def libjpeg(image, quality):
+    """uint8 (C,H,W) through a JPEG file by OpenCV, which has channels in the order BGR."""
+    _, data = cv2.imencode(
+        ".jpg", image.flip(0).permute(1, 2, 0).numpy(), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    pixels = torch.from_numpy(cv2.imdecode(data, cv2.IMREAD_UNCHANGED))
+    return pixels.reshape(*pixels.shape[:2], -1).permute(2, 0, 1).flip(0)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """A photo's LR, its sides no multiple of 16 and one of them odd."""
+    return imresize(read_rgb(embedded_photos()[0].hr)[:, :1000, :1000], 1 / 4)[:, :203, :214]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_is_libjpegs_each_image_with_its_own_quality(photo, channels):
+    qualities = [1, 20, 90, 55, 100]
+    batch = to_float(photo[:channels])[None].expand(5, -1, -1, -1) * 1.5 - 0.25  # also beyond [0,1]
+    found = jpeg_round_trip(batch, qualities)
+    levels = to_uint8(batch[0])
+    assert torch.equal(to_uint8(found), torch.stack([libjpeg(levels, quality) for quality in qualities]))
+    assert torch.equal(found, to_float(to_uint8(found)))
+
+
+def test_nothing_beyond_sixteen_pixels_is_felt(photo):
+    """Breaks the margin of 18 (2 of them are the bicubic's) if the codec reaches further."""
+    image = to_float(photo)[None]
+    for top in range(40, 56, 3):
+        inner = (..., slice(top, top + 30), slice(top + 1, top + 41))
+        near = (..., slice(top - 16, top + 46), slice(top - 15, top + 57))
+        other = torch.rand(image.shape, generator=torch.Generator().manual_seed(top))
+        other[near] = image[near]
+        assert torch.equal(jpeg_round_trip(image, [40])[inner], jpeg_round_trip(other, [40])[inner])
+
+
+def test_degradation_is_bicubic_then_jpeg_and_reaches_both_ends_of_its_range():
+    hr = read_rgb(embedded_photos()[1].hr)[None, :, :128, :128].expand(200, -1, -1, -1)
+    lr = BicubicJpeg(quality=(40, 42))(hr, torch.arange(200), 4)
+    small = to_float(imresize(hr[:1], 1 / 4))
+    expected = [to_uint8(jpeg_round_trip(small, [q]))[0] for q in (40, 41, 42)]
+    found = [sum(torch.equal(image, one) for image in lr) for one in expected]
+    assert sum(found) == 200
+    assert min(found) > 45
+
+
+@pytest.mark.parametrize("quality", [(0, 50), (50, 101), (60, 50), (30.5, 60)])
+def test_a_wrong_quality_is_named(quality):
+    with pytest.raises(InputError, match=r"degradation\.quality=.*whole numbers in \[1, 100\]"):
+        BicubicJpeg(quality=quality)
