@@ -15,8 +15,7 @@ from test_resume import checkpoint, rows
 from esrgan_lightning import load_generator
 from esrgan_lightning.config import check_keys, compose
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation.measures import METRICS, load_figures, validation_metric
-from esrgan_lightning.metrics import NIQE, PSNRY, RMSEY
+from esrgan_lightning.metrics import ValidationMetric
 from esrgan_lightning.ops import write_image
 from esrgan_lightning.run.build import build_callbacks, build_metrics
 from esrgan_lightning.run.checkpoints import BestCheckpoint
@@ -258,7 +257,7 @@ def test_how_processes_are_started(tmp_path):
 @pytest.mark.parametrize(("monitor", "higher"), [("psnr_y", True), ("rmse_y", False), ("niqe", False)])
 def test_the_best_is_the_best_by_its_metric(tmp_path, monitor, higher):
     """Breaks if the checkpoint with the largest error is kept."""
-    stage = psnr_stage(metrics={"psnr_y": PSNRY(4), "rmse_y": RMSEY(4), "niqe": NIQE()})
+    stage = psnr_stage(metrics={name: ValidationMetric(name, 4) for name in ("psnr_y", "rmse_y", "niqe")})
     settings = TrainerSettings.of(**(SETTINGS | {"monitor": monitor}))
     trainer = build_trainer(settings, stage, tmp_path, [], batch_size=4)
     (best,) = (each for each in trainer.callbacks if isinstance(each, BestCheckpoint))
@@ -308,7 +307,7 @@ def test_a_run_ends_early_where_a_callback_says_so(tmp_path):
 def test_a_metric_that_is_better_higher_stops_no_run_while_it_rises():
     """Breaks if EarlyStopping has Lightning's own idea of better."""
     target = f"+callbacks.es._target_={LIGHTNINGS}.EarlyStopping"
-    metrics = {"psnr_y": PSNRY(4), "rmse_y": RMSEY(4)}
+    metrics = {name: ValidationMetric(name, 4) for name in ("psnr_y", "rmse_y")}
 
     def mode(*words):
         (made,) = build_callbacks(compose(target, *words), metrics)
@@ -370,30 +369,6 @@ def test_metrics_are_validated_by_name(tmp_path, monkeypatch):
     assert found["val/mine"] * 255 == pytest.approx(
         found["val/rmse_rgb"], rel=0.1
     )  # whose border is left out
-
-
-@pytest.mark.parametrize(
-    "name", ["psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "niqe", "rmse_y", "rmse_rgb", "lpips"]
-)
-def test_a_metric_has_the_same_figure_in_validation_and_evaluation(name):
-    """Breaks if a name stands for one figure in a validation and for another in an evaluation."""
-    hr = torch.rand(1, 3, 200, 200, generator=torch.Generator().manual_seed(0))
-    sr = (hr + 0.1 * torch.rand(1, 3, 200, 200, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
-    metric = build_metrics(compose(f"metrics={name}"))[name]
-    images = {"sr": sr} if name == "niqe" else {"sr": sr, "hr": hr}
-    metric.update(**images)
-    expected = load_figures([name], device="cpu")[name](sr, hr, 4)
-    assert metric.compute().item() == pytest.approx(expected.item(), rel=1e-9)
-
-
-def test_every_metric_of_the_table_is_one_of_a_validation():
-    """Breaks if a metric of the table has the direction of another, or its class takes other arguments."""
-    for name, measure in METRICS.items():
-        if name in ("psnr_y", "ssim_y", "niqe", "rmse_y", "lpips"):
-            assert validation_metric(name, crop=4).higher_is_better is measure.higher_is_better
-        elif measure.network:
-            with pytest.raises(InputError, match=rf"metrics: {name}: .*nowhere\.pth"):
-                validation_metric(name, crop=4, weights="nowhere.pth")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 from esrgan_lightning.cli.evaluate import main, run
 from esrgan_lightning.config import compose
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.metrics import CONVENTION
+from esrgan_lightning.metrics import CONVENTION, METRICS
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import imresize, modcrop, read_image, write_image
 from esrgan_lightning.weights import save_generator
@@ -223,8 +223,6 @@ def test_against_earlier_results(root, monkeypatch, capsys):
 
 
 def test_every_metric_has_its_tolerance_and_its_weights():
-    from esrgan_lightning.evaluation import METRICS
-
     cfg = compose("models=bicubic", config="evaluate")
     assert set(cfg.tolerances) == set(METRICS)
     assert set(cfg.weights) == {name for name, measure in METRICS.items() if measure.network}

@@ -9,7 +9,7 @@ from export_nets import net
 from PIL import Image
 from typed import esrgan
 
-from esrgan_lightning.metrics.niqe_model import load_model
+from esrgan_lightning.metrics.niqe import load_model
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import write_image
 from esrgan_lightning.weights import load_generator, save_generator

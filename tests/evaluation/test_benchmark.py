@@ -10,9 +10,9 @@ import torchvision
 from safetensors.torch import save_file
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation import METRICS, Bicubic, Gallery, TestPair, evaluate, find_set, load_models
-from esrgan_lightning.metrics import NaturalModel, niqe, psnr_rgb, psnr_y, ssim_rgb, ssim_y
-from esrgan_lightning.metrics.niqe_model import save_model
+from esrgan_lightning.evaluation import Bicubic, Gallery, TestPair, evaluate, find_set, load_models
+from esrgan_lightning.metrics import METRICS, NaturalModel, niqe, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from esrgan_lightning.metrics.niqe import save_model
 from esrgan_lightning.metrics.perceptual import lpips
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.networks.similarity import LPIPSNetwork
@@ -111,9 +111,12 @@ def never(lr):
         ({"scale": 200}, "too small for scale 200"),
         (
             {"metrics": ["lpips"], "weights": {"lpips": "gone.pth"}},
-            r"weights\.lpips: weights=gone\.pth: there is no such file",
+            r"metrics: lpips: weights=gone\.pth: there is no such file",
         ),
-        ({"weights": {"psnr_y": "a"}}, r"weights\.psnr_y: weights are for niqe, lpips, lpips_vgg,"),
+        (
+            {"weights": {"psnr_y": "a"}},
+            "psnr_y takes no weights: weights are for niqe, lpips, lpips_vgg,",
+        ),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_before_a_model_runs(pairs, changes, message):

@@ -10,20 +10,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.metrics import (
-    PSNRRGB,
-    PSNRY,
-    RMSERGB,
-    RMSEY,
-    SSIMRGB,
-    SSIMY,
-    psnr_rgb,
-    psnr_y,
-    rmse_rgb,
-    rmse_y,
-    ssim_rgb,
-    ssim_y,
-)
+from esrgan_lightning.metrics import psnr_rgb, psnr_y, rmse_rgb, rmse_y, ssim_rgb, ssim_y
 from esrgan_lightning.ops import imresize, modcrop, read_image, to_float
 
 ALL = [psnr_y, ssim_y, psnr_rgb, ssim_rgb]
@@ -110,16 +97,6 @@ def test_identical_images():
     torch.testing.assert_close(ssim_y(hr, hr, 0), torch.ones(2, dtype=torch.float64))
 
 
-@pytest.mark.parametrize(("metric", "figure"), [(PSNRY, psnr_y), (PSNRRGB, psnr_rgb)])
-def test_a_mean_with_identical_images_stays_finite(metric, figure):
-    """A black validation picture made every mean infinite, and the first checkpoint the best for ever."""
-    sr, hr = pair(batch=1)
-    black, mean = torch.zeros_like(hr), metric(crop=0)
-    mean.update(black, black)
-    mean.update(sr, hr)
-    torch.testing.assert_close(mean.compute(), (100 + figure(sr, hr, 0)[0]) / 2)
-
-
 @pytest.mark.parametrize("metric", ALL)
 def test_unequal_or_odd_shapes_are_refused_never_cropped(metric):
     sr, hr = pair()
@@ -146,34 +123,8 @@ def test_nan_is_refused(metric):
         metric(sr, hr, 2)
 
 
-@pytest.mark.parametrize(
-    ("wrapper", "metric"), [(PSNRY, psnr_y), (SSIMY, ssim_y), (PSNRRGB, psnr_rgb), (SSIMRGB, ssim_rgb)]
-)
-def test_wrappers_average_over_images_whatever_the_batches(wrapper, metric):
-    """A mean of batch means weighs the images of a small last batch too much."""
-    sr, hr = pair(batch=5)
-    accumulated = wrapper(crop=4)
-    accumulated.update(sr[:4], hr[:4])
-    accumulated.update(sr[4:], hr[4:])
-    torch.testing.assert_close(accumulated.compute(), metric(sr, hr, 4).mean(), rtol=0, atol=1e-12)
-    accumulated.reset()
-    accumulated.update(sr[:1], hr[:1])
-    torch.testing.assert_close(accumulated.compute(), metric(sr[:1], hr[:1], 4).mean())
-
-
 @pytest.mark.parametrize(("rmse", "psnr"), [(rmse_y, psnr_y), (rmse_rgb, psnr_rgb)])
 def test_rmse_is_psnr_in_levels(rmse, psnr):
     """The closed form 255 · 10^(−PSNR/20), image by image."""
     sr, hr = pair()
     torch.testing.assert_close(rmse(sr, hr, 4), 255 * 10 ** (-psnr(sr, hr, 4) / 20))
-
-
-@pytest.mark.parametrize("metric", [RMSEY, RMSERGB])
-def test_rmse_of_images_is_the_root_after_the_mean(metric):
-    """PIRM's: errors of 3 and 4 levels of gray give √12.5, where their mean is 3.5."""
-    hr = torch.full((2, 1, 16, 16), 100, dtype=torch.uint8)
-    running = metric(crop=4)
-    running.update(hr[:1] + 3, hr[:1])
-    running.update(hr[1:] + 4, hr[1:])
-    assert running.compute().item() == pytest.approx(math.sqrt(12.5))
-    assert not running.higher_is_better

@@ -1,11 +1,10 @@
-"""LPIPS and DISTS of 8-bit pictures: preparation and means; the networks have tests of their own."""
+"""LPIPS and DISTS of 8-bit pictures: preparation; the networks have tests of their own."""
 
 import pytest
 import torch
 from torch import nn
-from torchmetrics import MetricCollection
 
-from esrgan_lightning.metrics.perceptual import DISTS, LPIPS, dists, lpips
+from esrgan_lightning.metrics.perceptual import dists, lpips
 
 
 class Difference(nn.Module):
@@ -41,23 +40,3 @@ def test_gray_is_repeated():
     network = Difference()
     lpips(noise(1, 1, 20, 24), noise(1, 1, 20, 24, seed=1), 0, network)
     assert network.given.shape == (1, 3, 20, 24)
-
-
-@pytest.mark.parametrize(("metric", "function"), [(LPIPS, lpips), (DISTS, dists)])
-def test_the_metric_is_the_mean_over_images(metric, function):
-    network = Difference()
-    sr, hr = noise(3, 3, 20, 24), noise(3, 3, 20, 24, seed=1)
-    running = MetricCollection({"m": metric(network, crop=2)})
-    running.update(sr[:2], hr[:2])
-    running.update(sr[2:], hr[2:])
-    assert running.compute()["m"].item() == pytest.approx(
-        function(sr, hr, 2, network).mean().item(), abs=1e-12
-    )
-    assert not running["m"].higher_is_better
-    assert list(metric(network, crop=2).state_dict()) == []  # a checkpoint must not grow by a VGG
-
-
-def test_the_network_follows_the_metric():
-    network = Difference()
-    LPIPS(network, crop=0).to("meta")
-    assert network.scale.device.type == "meta"

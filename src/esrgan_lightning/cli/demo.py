@@ -21,12 +21,12 @@ from esrgan_lightning.evaluation import (
     Generator,
     Model,
     TestPair,
-    convention,
     evaluate,
     find_set,
     print_table,
     write_json,
 )
+from esrgan_lightning.metrics.measures import convention
 from esrgan_lightning.ops import imresize, write_image
 from esrgan_lightning.ops.picture import comparison, pixels_as_squares
 from esrgan_lightning.training import quiet, train

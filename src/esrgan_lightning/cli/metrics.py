@@ -27,8 +27,7 @@ def fit(
     """Fit NIQE's idea of natural images to photos of your own (Mittal et al. 2013, section II.C)."""
     if output.suffix != ".safetensors":
         raise InputError(f"-o {output}: give a name that ends in .safetensors")
-    from esrgan_lightning.metrics.niqe import fit_niqe
-    from esrgan_lightning.metrics.niqe_model import save_model
+    from esrgan_lightning.metrics.niqe import fit_niqe, save_model
     from esrgan_lightning.ops import image_size, list_images, read_rgb
     from esrgan_lightning.ops.progress import tracked
 

@@ -68,7 +68,7 @@ def check_objective(cfg: DictConfig, sweeper: DictConfig) -> None:
 
 
 def _higher(name: str, settings: Mapping[str, Any]) -> bool | None:
-    from esrgan_lightning.evaluation.measures import METRICS, check_metrics
+    from esrgan_lightning.metrics.measures import METRICS, check_metrics
 
     if "_target_" not in settings:
         check_metrics([name])

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation.pictures import Pictures
-from esrgan_lightning.evaluation.workers import Model
+from esrgan_lightning.evaluation.benchmark import Model
+from esrgan_lightning.evaluation.sets import Pictures
 from esrgan_lightning.inference import Upscaler
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops import imresize
@@ -41,25 +41,15 @@ class Generator:
     Args:
         file: Of weights.
         scale: That it must have.
-        device: As in :class:`~esrgan_lightning.inference.Upscaler`.
-        tile: Likewise.
-        overlap: Likewise.
+        **settings: Of :class:`~esrgan_lightning.inference.Upscaler`, as ``device`` and ``tile``.
 
     Raises:
-        InputError: As :class:`~esrgan_lightning.inference.Upscaler`; a generator that takes maps.
+        InputError: As ``Upscaler``; a generator that takes maps.
     """
 
-    def __init__(
-        self,
-        file: str | Path,
-        scale: int,
-        *,
-        device: str | None = None,
-        tile: int | None = None,
-        overlap: int = 32,
-    ) -> None:
-        self._again = partial(Generator, file, scale, device=device, tile=tile, overlap=overlap)
-        self._upscaler = Upscaler(file, device=device, tile=tile, overlap=overlap, model_scale=scale)
+    def __init__(self, file: str | Path, scale: int, **settings: Any) -> None:
+        self._again = partial(Generator, file, scale, **settings)
+        self._upscaler = Upscaler(file, model_scale=scale, **settings)
         if conditions_of(self._upscaler.generator):
             raise InputError(
                 f"models: {file} takes maps: make its pictures by `esrgan upscale --maps DIR`, and give "
@@ -74,24 +64,15 @@ class Generator:
         return self._again, ()
 
 
-def load_models(
-    names: Sequence[str],
-    scale: int,
-    *,
-    device: str | None = None,
-    tile: int | None = None,
-    overlap: int = 32,
-) -> dict[str, Model | Pictures]:
+def load_models(names: Sequence[str], scale: int, **settings: Any) -> dict[str, Model | Pictures]:
     """``bicubic``, networks by name, files of weights, folders of pictures → what :func:`evaluate` compares.
 
     Args:
         names: ``bicubic``, what ``load_generator`` takes (names, ``hf:USER/REPO``, files, also foreign
             ones), or folders of pictures that another program made
-            (:class:`~esrgan_lightning.evaluation.pictures.Pictures`).
+            (:class:`~esrgan_lightning.evaluation.Pictures`).
         scale: That all of them must have.
-        device: As in :class:`~esrgan_lightning.inference.Upscaler`.
-        tile: Likewise.
-        overlap: Likewise.
+        **settings: Of :class:`~esrgan_lightning.inference.Upscaler`, as ``device`` and ``tile``.
 
     Returns:
         By the names as they were given and the files' stems; where two share one, by as many of the folders
@@ -112,7 +93,7 @@ def load_models(
         elif (path := _path(name)).is_dir():
             models[unique] = Pictures(path)
         else:
-            models[unique] = Generator(path, scale, device=device, tile=tile, overlap=overlap)
+            models[unique] = Generator(path, scale, **settings)
     return models
 
 

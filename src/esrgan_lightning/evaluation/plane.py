@@ -7,8 +7,8 @@ from typing import Any, final
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.benchmark import Results
-from esrgan_lightning.evaluation.measures import METRICS
 from esrgan_lightning.evaluation.models import BICUBIC
+from esrgan_lightning.metrics.measures import METRICS
 from esrgan_lightning.ops.picture import plain, png_of
 
 #: The upper ends of the PIRM challenge's regions 1 to 3, in RMSE.

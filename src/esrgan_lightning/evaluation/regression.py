@@ -12,7 +12,7 @@ from rich.text import Text
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.benchmark import Results
-from esrgan_lightning.evaluation.measures import METRICS
+from esrgan_lightning.metrics.measures import METRICS
 from esrgan_lightning.ops.tables import print_table
 
 #: Name of the mean among those of images.

@@ -1,4 +1,4 @@
-"""Results on the terminal, as CSV, Markdown, LaTeX and JSON, each with what its figures mean."""
+"""Results on the terminal, as CSV, Markdown, LaTeX, JSON and a page, each with what its figures mean."""
 
 import json
 import math
@@ -8,9 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esrgan_lightning.evaluation.benchmark import Results
-from esrgan_lightning.evaluation.measures import METRICS, convention
+from esrgan_lightning.evaluation.gallery import WHOLE, Gallery
+from esrgan_lightning.metrics.measures import METRICS, convention
 from esrgan_lightning.ops import tables
 from esrgan_lightning.ops.files import write_text
+from esrgan_lightning.ops.html import html_document
 from esrgan_lightning.ops.tables import markdown
 
 if TYPE_CHECKING:
@@ -152,6 +154,40 @@ Model & {" & ".join(names * len(results))} \\
 
 def _latex(text: str) -> str:
     return " ".join(text.split()).translate(_LATEX_SIGNS)
+
+
+def html_page(results: Results, gallery: Gallery, metrics: Sequence[str], *, scale: int) -> str:
+    """Figures and the crops in which the models differ most, as one HTML document that loads nothing.
+
+    Args:
+        results: Of :func:`~esrgan_lightning.evaluation.evaluate`.
+        gallery: That it filled.
+        metrics: Of the results, in the order of the columns.
+        scale: s, for the titles.
+    """
+    sets = []
+    for name, rows in results.items():
+        images = list(next(iter(rows.values()))["images"])
+        by_image = {image: {model: row["images"][image] for model, row in rows.items()} for image in images}
+        sets.append(
+            {
+                "name": name,
+                "count": counted(len(images)),
+                "means": ranked(rows, metrics),
+                "images": {image: ranked(models, metrics) for image, models in by_image.items()},
+                "views": gallery.views.get(name, ()),
+            }
+        )
+    return html_document(
+        Path(__file__).with_name("page.html"),
+        title=f"Evaluation ×{scale}: {', '.join(results)}",
+        sets=sets,
+        heads=[f"{metric} {'↑' if METRICS[metric].higher_is_better else '↓'}" for metric in metrics],
+        scale=scale,
+        side=gallery.crop,
+        whole=WHOLE,
+        convention=convention(metrics),
+    )
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

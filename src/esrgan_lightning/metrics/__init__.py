@@ -1,13 +1,7 @@
-"""Image quality: PSNR, SSIM and RMSE as published, NIQE."""
+"""Image quality: PSNR, SSIM and RMSE as published, NIQE, and all that there are by name."""
 
 from esrgan_lightning.metrics.fidelity import (
     CONVENTION,
-    PSNRRGB,
-    PSNRY,
-    RMSERGB,
-    RMSEY,
-    SSIMRGB,
-    SSIMY,
     psnr_rgb,
     psnr_y,
     rmse_rgb,
@@ -15,19 +9,15 @@ from esrgan_lightning.metrics.fidelity import (
     ssim_rgb,
     ssim_y,
 )
-from esrgan_lightning.metrics.niqe import NIQE, fit_niqe, niqe
-from esrgan_lightning.metrics.niqe_model import NaturalModel
+from esrgan_lightning.metrics.measures import METRICS, Measure, ValidationMetric
+from esrgan_lightning.metrics.niqe import NaturalModel, fit_niqe, niqe
 
 __all__ = [
     "CONVENTION",
-    "NIQE",
-    "PSNRRGB",
-    "PSNRY",
-    "RMSERGB",
-    "RMSEY",
-    "SSIMRGB",
-    "SSIMY",
+    "METRICS",
+    "Measure",
     "NaturalModel",
+    "ValidationMetric",
     "fit_niqe",
     "niqe",
     "psnr_rgb",

@@ -1,13 +1,10 @@
 """PSNR, SSIM and RMSE as the literature of super-resolution prints them."""
 
-from typing import final
-
 import torch
 from kornia.metrics import ssim
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.metrics.mean import MeanFidelity
 from esrgan_lightning.ops import rgb_to_y, shave, to_uint8
 
 #: What PSNR and SSIM mean here, to be printed under a table.
@@ -15,9 +12,6 @@ CONVENTION = (
     "PSNR/SSIM: 8-bit outputs, L = 255, border of scale pixels left out, mean over images; "
     "Y: BT.601 luma, 16..235, rounded; SSIM: Gaussian 11x11, sigma 1.5, valid positions."
 )
-
-#: What an identical picture counts in a mean of PSNR, in dB: an infinite one could never be surpassed.
-PSNR_CEILING = 100.0
 
 _WINDOW = 11
 
@@ -78,7 +72,7 @@ def rmse_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
     """Root of the mean squared error of the luma, in levels of 0..255, one figure per image.
 
     Preparation, arguments and errors as ``psnr_y``, which is 20 log10(255 / rmse_y). Of several images the
-    *squares* are averaged: √(mean over images of rmse_y²), see :class:`RMSEY`.
+    *squares* are averaged: √(mean over images of rmse_y²).
 
     Returns:
         (B,), float64, 0 where the two are identical.
@@ -95,68 +89,6 @@ def rmse_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
     return _squared_error(*checked(sr, hr, crop)).sqrt()
 
 
-@final
-class PSNRY(MeanFidelity):
-    """Mean of ``psnr_y``, each at most ``PSNR_CEILING``, over all images seen, on all processes."""
-
-    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """``psnr_y`` of each image."""
-        return psnr_y(sr, hr, self.crop).clamp(max=PSNR_CEILING)
-
-
-@final
-class SSIMY(MeanFidelity):
-    """Mean of ``ssim_y`` over all images seen, on all processes."""
-
-    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """``ssim_y`` of each image."""
-        return ssim_y(sr, hr, self.crop)
-
-
-@final
-class PSNRRGB(MeanFidelity):
-    """Mean of ``psnr_rgb``, each at most ``PSNR_CEILING``, over all images seen, on all processes."""
-
-    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """``psnr_rgb`` of each image."""
-        return psnr_rgb(sr, hr, self.crop).clamp(max=PSNR_CEILING)
-
-
-@final
-class SSIMRGB(MeanFidelity):
-    """Mean of ``ssim_rgb`` over all images seen, on all processes."""
-
-    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """``ssim_rgb`` of each image."""
-        return ssim_rgb(sr, hr, self.crop)
-
-
-class _RootMeanSquare(MeanFidelity):
-    higher_is_better = False
-
-    def compute(self) -> Tensor:
-        """The root of the mean over the images, as PIRM has it."""
-        return super().compute().sqrt()
-
-
-@final
-class RMSEY(_RootMeanSquare):
-    """√(mean of ``rmse_y``²) over all images seen, on all processes."""
-
-    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """The squared error of each image."""
-        return rmse_y(sr, hr, self.crop).square()
-
-
-@final
-class RMSERGB(_RootMeanSquare):
-    """√(mean of ``rmse_rgb``²) over all images seen, on all processes."""
-
-    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """The squared error of each image."""
-        return rmse_rgb(sr, hr, self.crop).square()
-
-
 def checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
     """Both as uint8, without the border."""
     if sr.shape != hr.shape:
@@ -164,6 +96,17 @@ def checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
     if sr.ndim != 4 or sr.shape[1] not in (1, 3):
         raise InputError(f"images to compare are (B, 1 or 3, H, W), got {tuple(sr.shape)}")
     return shave(to_uint8(sr), crop), shave(to_uint8(hr), crop)
+
+
+def luma_within(image: Tensor, crop: int, metric: str) -> Tensor:
+    """Y in whole levels of an 8-bit image, without its border: (B, 1 or 3, H, W) → (B,1,h,w).
+
+    Raises:
+        InputError: another shape, or no pixel is left.
+    """
+    if image.ndim != 4 or image.shape[1] not in (1, 3):
+        raise InputError(f"{metric} takes (B, 1 or 3, H, W), got {tuple(image.shape)}")
+    return rgb_to_y(shave(to_uint8(image), crop), rounded=True)
 
 
 def _luma(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,17 +1,14 @@
 """LPIPS and DISTS as figures of quality: of 8-bit pictures, without the border, as papers print them."""
 
-from collections.abc import Callable
-from typing import Any, final
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from esrgan_lightning.metrics.fidelity import checked
-from esrgan_lightning.metrics.mean import MeanFidelity
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
 
 
-def lpips(sr: Tensor, hr: Tensor, crop: int, network: LPIPSNetwork) -> Tensor:
+@torch.no_grad()
+def lpips(sr: Tensor, hr: Tensor, crop: int, network: LPIPSNetwork | DISTSNetwork) -> Tensor:
     """LPIPS of each image: how far apart deep features say that the two are; lower is better.
 
     Both images are rounded to 8 bits first; gray is repeated in three channels. For a loss take the network
@@ -33,7 +30,10 @@ def lpips(sr: Tensor, hr: Tensor, crop: int, network: LPIPSNetwork) -> Tensor:
     Source:
         See :class:`~esrgan_lightning.networks.similarity.LPIPSNetwork`.
     """
-    return _measure(sr, hr, crop, network)
+    buffer = next(network.buffers())
+    pair = ((image.to(buffer) / 255).expand(-1, 3, -1, -1).contiguous() for image in checked(sr, hr, crop))
+    found: Tensor = network(*pair)
+    return found.to(sr.device, torch.float64)
 
 
 def dists(sr: Tensor, hr: Tensor, crop: int, network: DISTSNetwork) -> Tensor:
@@ -44,46 +44,4 @@ def dists(sr: Tensor, hr: Tensor, crop: int, network: DISTSNetwork) -> Tensor:
     Source:
         See :class:`~esrgan_lightning.networks.similarity.DISTSNetwork`.
     """
-    return _measure(sr, hr, crop, network)
-
-
-class MeanSimilarity(MeanFidelity):
-    """Mean of a distance by a network over all images seen, on all processes.
-
-    Args:
-        network: is shared, follows the metric to its device, and stays out of its ``state_dict``.
-        crop: pixels left out on each side.
-    """
-
-    higher_is_better = False
-
-    def __init__(self, network: nn.Module, crop: int, **kwargs: Any) -> None:
-        super().__init__(crop, **kwargs)
-        # A tuple hides the module from nn.Module's registration, and so from checkpoints.
-        self._hidden = (network,)
-
-    def measure(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """The network's distance of each pair of 8-bit images within the border."""
-        return _measure(sr, hr, self.crop, self._hidden[0])
-
-    def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> nn.Module:
-        self._hidden[0]._apply(fn)  # type: ignore[no-untyped-call]
-        return super()._apply(fn, *args, **kwargs)
-
-
-@final
-class LPIPS(MeanSimilarity):
-    """Mean of ``lpips`` over all images seen, on all processes."""
-
-
-@final
-class DISTS(MeanSimilarity):
-    """Mean of ``dists`` over all images seen, on all processes."""
-
-
-@torch.no_grad()
-def _measure(sr: Tensor, hr: Tensor, crop: int, network: nn.Module) -> Tensor:
-    buffer = next(network.buffers())
-    pair = ((image.to(buffer) / 255).expand(-1, 3, -1, -1).contiguous() for image in checked(sr, hr, crop))
-    found: Tensor = network(*pair)
-    return found.to(sr.device, torch.float64)
+    return lpips(sr, hr, crop, network)

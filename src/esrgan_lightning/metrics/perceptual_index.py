@@ -3,13 +3,13 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError, needs_extra
-from esrgan_lightning.metrics.mean import MeanScore, luma_within
+from esrgan_lightning.metrics.fidelity import luma_within
 from esrgan_lightning.metrics.niqe import niqe
 
 logger = logging.getLogger(__name__)
@@ -100,36 +100,3 @@ def pi(image: Tensor, crop: int, model: MaModel) -> Tensor:
     Arguments, returned shape and errors are those of the two; NaN where NIQE is.
     """
     return perceptual_index(ma(image, crop, model), niqe(image, crop))
-
-
-class _OfForests(MeanScore):
-    """Mean of a score that needs Ma's model.
-
-    Args:
-        crop: pixels left out on each side.
-        weights: as in :class:`MaModel`; the model is no part of a ``state_dict``.
-    """
-
-    def __init__(self, crop: int, weights: str | os.PathLike[str] | None, **kwargs: Any) -> None:
-        super().__init__(crop, **kwargs)
-        self.model = MaModel(weights)
-
-
-@final
-class Ma(_OfForests):
-    """Mean of ``ma`` over all images seen, on all processes."""
-
-    higher_is_better = True
-
-    def measure(self, sr: Tensor) -> Tensor:
-        """Ma's score of each."""
-        return ma(sr, self.crop, self.model)
-
-
-@final
-class PI(_OfForests):
-    """Mean of ``pi`` over all images seen, on all processes."""
-
-    def measure(self, sr: Tensor) -> Tensor:
-        """PI of each."""
-        return pi(sr, self.crop, self.model)

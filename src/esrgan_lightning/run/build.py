@@ -19,8 +19,8 @@ from torchmetrics import Metric
 from esrgan_lightning.config import chosen_metrics
 from esrgan_lightning.data import MaterialDataModule, Photo, SRDataModule
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.evaluation.measures import METRICS, check_size, validation_metric
 from esrgan_lightning.losses import WeightedLoss
+from esrgan_lightning.metrics.measures import METRICS, ValidationMetric, check_size
 from esrgan_lightning.stages.base import Stage, check_conditions
 
 _OTHER_OPTIMIZER = (
@@ -194,7 +194,7 @@ def build_metrics(cfg: DictConfig) -> dict[str, Metric]:
             continue
         if unknown := sorted(set(settings) - {"crop", "weights"}):
             raise InputError(f"metrics: {name} has no setting {unknown[0]}: there are crop and weights")
-        metrics[name] = validation_metric(name, **{"crop": cfg.scale, **settings})
+        metrics[name] = ValidationMetric(name, **{"crop": cfg.scale, **settings})
     return metrics
 
 

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric, MetricCollection
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.metrics import PSNRY, SSIMY
+from esrgan_lightning.metrics import ValidationMetric
 from esrgan_lightning.networks import conditions_of, network_spec
 from esrgan_lightning.ops.distributed import average_gradients, logged_means
 from esrgan_lightning.stages.ema import MovingAverage
@@ -310,7 +310,8 @@ class GeneratorStage(Stage):
         **settings: Any,
     ) -> None:
         scale = int(generator.scale)  # type: ignore[arg-type]
-        super().__init__(metrics or {"psnr_y": PSNRY(crop=scale), "ssim_y": SSIMY(crop=scale)}, **settings)
+        by_default = {name: ValidationMetric(name, scale) for name in ("psnr_y", "ssim_y")}
+        super().__init__(metrics or by_default, **settings)
         self.generator = generator
         self.ema = MovingAverage(generator, ema_decay) if ema_decay else None
 

@@ -1,5 +1,6 @@
 """The figures of quality by name: how each is computed, which way is better, how it is printed."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,17 +13,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.metrics import (
+from esrgan_lightning.metrics.fidelity import (
     CONVENTION,
-    NIQE,
-    PSNRRGB,
-    PSNRY,
-    RMSERGB,
-    RMSEY,
-    SSIMRGB,
-    SSIMY,
-    NaturalModel,
-    niqe,
     psnr_rgb,
     psnr_y,
     rmse_rgb,
@@ -30,13 +22,14 @@ from esrgan_lightning.metrics import (
     ssim_rgb,
     ssim_y,
 )
-from esrgan_lightning.metrics.niqe_model import load_model
-from esrgan_lightning.metrics.perceptual import DISTS, LPIPS, dists, lpips
-from esrgan_lightning.metrics.perceptual_index import PI, SMALLEST, Ma, MaModel, ma, pi
+from esrgan_lightning.metrics.niqe import NaturalModel, load_model, niqe
+from esrgan_lightning.metrics.perceptual import dists, lpips
+from esrgan_lightning.metrics.perceptual_index import SMALLEST, MaModel, ma, pi
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
 
-#: (sr, hr, crop) → (B,)
-Figure = Callable[[Tensor, Tensor, int], Tensor]
+#: What an identical picture counts in a validation's mean of PSNR, in dB: an infinite one could never be
+#: surpassed.
+PSNR_CEILING = 100.0
 
 
 @final
@@ -45,31 +38,32 @@ class Measure:
     """A figure of quality.
 
     Attributes:
-        figure: (sr, hr, crop) → (B,); with a network, (sr, hr, crop, network) → (B,).
-        metric: (crop) → the figure's mean over the images of a validation; with a network, (crop, weights) →
-            it.
+        figure: (sr, hr, crop) → (B,), without the HR or with a network as the others say.
         higher_is_better: As the name says.
         digits: Behind the point, in tables.
         squares: Side and number of the squares of pixels that must be left within the border.
         network: Makes the network (of NIQE: the pristine model; of Ma and PI: the forests) that the figure
             needs, from a file or None; None for none.
+        with_hr: Whether the figure needs the HR.
+        ceiling: What a figure counts at most in the mean of a validation.
         root: Of several images the root of the mean square counts, not the mean.
         convention: What is to be said under a table besides ``CONVENTION``.
     """
 
     figure: Callable[..., Tensor]
-    metric: Callable[..., Metric]
     higher_is_better: bool = True
     digits: int = 2
     squares: tuple[int, int] = (1, 1)
     network: Callable[..., Any] | None = None
+    with_hr: bool = True
+    ceiling: float = math.inf
     root: bool = False
     convention: str = ""
 
-
-def _of_sr(figure: Callable[[Tensor, int, Any], Tensor]) -> Callable[..., Tensor]:
-    """A figure that needs no HR, called as those that do."""
-    return lambda sr, _hr, crop, network: figure(sr, crop, network)
+    def __call__(self, sr: Tensor, hr: Tensor, crop: int, network: Any = None) -> Tensor:
+        """The figure of each image, (B,), by a network of :func:`load_networks` where it needs one."""
+        images = (sr, hr) if self.with_hr else (sr,)
+        return self.figure(*images, crop, *([] if self.network is None else [network]))
 
 
 def _pristine(weights: str | Path | None) -> NaturalModel | None:
@@ -86,46 +80,37 @@ _PI = f"PI: ((10 - Ma) + NIQE) / 2, each on Y, same border, lower is better; Ma 
 def _lpips(backbone: str, name: str, smallest: int) -> Measure:
     network = partial(LPIPSNetwork, backbone)  # type: ignore[arg-type]
     convention = f"{name}, version 0.1, on 8-bit RGB, same border, lower is better."
-    return Measure(
-        lpips,
-        lambda crop, weights: LPIPS(network(weights=weights), crop),
-        False,
-        4,
-        (smallest, 1),
-        network,
-        convention=convention,
-    )
+    return Measure(lpips, False, 4, (smallest, 1), network, convention=convention)
 
 
 METRICS: Mapping[str, Measure] = MappingProxyType(
     {
-        "psnr_y": Measure(psnr_y, PSNRY),
-        "ssim_y": Measure(ssim_y, SSIMY, digits=4, squares=(11, 1)),
-        "psnr_rgb": Measure(psnr_rgb, PSNRRGB),
-        "ssim_rgb": Measure(ssim_rgb, SSIMRGB, digits=4, squares=(11, 1)),
+        "psnr_y": Measure(psnr_y, ceiling=PSNR_CEILING),
+        "ssim_y": Measure(ssim_y, digits=4, squares=(11, 1)),
+        "psnr_rgb": Measure(psnr_rgb, ceiling=PSNR_CEILING),
+        "ssim_rgb": Measure(ssim_rgb, digits=4, squares=(11, 1)),
         "niqe": Measure(
-            _of_sr(niqe),
-            NIQE,
+            niqe,
             False,
             squares=(96, 2),
             network=_pristine,
+            with_hr=False,
             convention="NIQE: on Y, same border, lower is better.",
         ),
-        "rmse_y": Measure(rmse_y, RMSEY, False, root=True, convention=_ROOT),
-        "rmse_rgb": Measure(rmse_rgb, RMSERGB, False, root=True, convention=_ROOT),
+        "rmse_y": Measure(rmse_y, False, root=True, convention=_ROOT),
+        "rmse_rgb": Measure(rmse_rgb, False, root=True, convention=_ROOT),
         "lpips": _lpips("alex", "LPIPS: AlexNet", 31),
         "lpips_vgg": _lpips("vgg", "LPIPS-VGG: VGG16", 16),
         "lpips_squeeze": _lpips("squeeze", "LPIPS-Squeeze: SqueezeNet 1.1", 17),
         "dists": Measure(
             dists,
-            lambda crop, weights: DISTS(DISTSNetwork(weights=weights), crop),
             False,
             4,
             network=DISTSNetwork,
             convention="DISTS: on 8-bit RGB, same border, images not shrunk, lower is better.",
         ),
-        "ma": Measure(_of_sr(ma), Ma, squares=(SMALLEST, 1), network=MaModel, convention=_MA),
-        "pi": Measure(_of_sr(pi), PI, False, squares=(96, 2), network=MaModel, convention=_PI),
+        "ma": Measure(ma, True, 2, (SMALLEST, 1), MaModel, with_hr=False, convention=_MA),
+        "pi": Measure(pi, False, 2, (96, 2), MaModel, with_hr=False, convention=_PI),
     }
 )
 
@@ -160,40 +145,19 @@ def check_size(name: object, size: tuple[int, int], metrics: Mapping[str, int]) 
             )
 
 
-def validation_metric(name: str, *, crop: int, weights: str | Path | None = None) -> Metric:
-    """The mean of a figure over the images of a validation.
-
-    Args:
-        name: Among :data:`METRICS`.
-        crop: Pixels left out on each side; the literature takes the scale.
-        weights: A file, as in :func:`load_figures`.
-
-    Raises:
-        InputError: An unknown name, weights for a metric that takes none, or weights that cannot be had.
-    """
-    check_metrics([name])
-    measure = METRICS[name]
-    if measure.network is None and weights is not None:
-        raise InputError(f"metrics: {name} takes no weights")
-    try:
-        return measure.metric(crop, weights) if measure.network else measure.metric(crop)
-    except InputError as error:
-        raise InputError(f"metrics: {name}: {error}") from error
-
-
 def convention(metrics: Sequence[str]) -> str:
     """What figures of these metrics mean, to be printed under a table."""
     said = dict.fromkeys(METRICS[name].convention for name in metrics if METRICS[name].convention)
     return " ".join([CONVENTION, *said])
 
 
-def load_figures(
+def load_networks(
     metrics: Sequence[str],
     weights: Mapping[str, str | Path | None] | None = None,
     *,
     device: str | torch.device | None = None,
-) -> dict[str, Figure]:
-    """The figures by name, their networks loaded.
+) -> dict[str, Any]:
+    """What each metric computes with besides the pictures; None for nothing.
 
     Args:
         metrics: Names among :data:`METRICS`.
@@ -206,22 +170,72 @@ def load_figures(
         InputError: An unknown metric, weights for a metric that takes none, or weights that cannot be had.
     """
     check_metrics(metrics)
-    for name in weights or {}:
+    given = {name: file for name, file in (weights or {}).items() if file is not None}
+    for name in given:
         if name not in METRICS or METRICS[name].network is None:
             known = ", ".join(name for name, measure in METRICS.items() if measure.network)
-            raise InputError(f"weights.{name}: weights are for {known}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    figures: dict[str, Figure] = {}
+            raise InputError(f"metrics: {name} takes no weights: weights are for {known}")
+    networks = {}
     for name in metrics:
-        measure = METRICS[name]
-        if measure.network is None:
-            figures[name] = measure.figure
-            continue
+        make = METRICS[name].network
         try:
-            network = measure.network(weights=(weights or {}).get(name))
+            network = make(weights=given.get(name)) if make else None
         except InputError as error:
-            raise InputError(f"weights.{name}: {error}") from error
+            raise InputError(f"metrics: {name}: {error}") from error
         if isinstance(network, nn.Module):
-            network.to(device)
-        figures[name] = partial(measure.figure, network=network)
-    return figures
+            network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        networks[name] = network
+    return networks
+
+
+@final
+class ValidationMetric(Metric):
+    """Mean of a figure over the images of a validation, on all processes.
+
+    An image that has no figure, as a flat one has no NIQE, is left out; the mean of none is NaN.
+
+    Args:
+        name: Among :data:`METRICS`.
+        crop: Pixels left out on each side; the literature takes the scale.
+        weights: A file, as in :func:`load_networks`. The network follows the metric to its device, and stays
+            out of its ``state_dict``.
+
+    Raises:
+        InputError: As :func:`load_networks`.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, name: str, crop: int, weights: str | Path | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.name, self.crop = name, crop
+        # A tuple hides the network from nn.Module's registration, and so from checkpoints.
+        self._hidden = (load_networks([name], {name: weights}, device="cpu")[name],)
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        """As the measure's."""
+        return METRICS[self.name].higher_is_better
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:
+        """Adds the images of a batch, (B,C,H,W)."""
+        measure = METRICS[self.name]
+        found = measure(sr, hr, self.crop, self._hidden[0]).clamp(max=measure.ceiling)
+        found = found[found.isfinite()]
+        self.total += (found.square() if measure.root else found).sum()
+        self.count += len(found)
+
+    def compute(self) -> Tensor:
+        """The mean over the images, or the root of the mean square."""
+        mean = self.total / self.count
+        return mean.sqrt() if METRICS[self.name].root else mean
+
+    def _apply(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> nn.Module:
+        if isinstance(network := self._hidden[0], nn.Module):
+            network._apply(fn)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, *args, **kwargs)
