@@ -72,4 +72,8 @@ def toml(name, source):
 
 
 def _pairs(table):
-    return [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+    return [
+        f"{key} = {json.dumps(value, default=lambda it: it.pattern)}"
+        for key, value in table.items()
+        if value is not None
+    ]

@@ -1,7 +1,8 @@
-"""Packing: every photo once, damaged ones named, and the same bytes after any interruption."""
+"""Packing: every photo once, damaged ones named, the same bytes after any interruption; and the cache."""
 
 import os
-import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from noise import fill
 from PIL import Image
 from safetensors import safe_open
 
-from esrgan_lightning.data import Pack, pack, packfile, packing
+from esrgan_lightning.data import Pack, pack, packed, packfile, packing
 from esrgan_lightning.data.sources import PhotoSet, photos_from
 from esrgan_lightning.errors import InputError
 
@@ -48,7 +49,7 @@ class TestDamagedImages:
         fill(tmp_path / "p", 3)
         (tmp_path / "p/002.png").write_bytes(b"not an image")
         with pytest.raises(
-            InputError, match=r"002\.png is not a readable image.*skip_bad=True leaves it out"
+            InputError, match=r"002\.png is not a readable image.*skip_bad=true, leaves it out"
         ):
             pack([tmp_path / "p"], tmp_path / "pack")
         assert {path.name for path in tmp_path.iterdir()} == {"p"}
@@ -56,7 +57,7 @@ class TestDamagedImages:
     def test_a_truncated_one_is_named_when_it_is_decoded(self, tmp_path):
         fill(tmp_path / "p", 3)
         truncate(tmp_path / "p/001.png")
-        with pytest.raises(InputError, match=r"001\.png .*skip_bad=True"):
+        with pytest.raises(InputError, match=r"001\.png .*--skip-bad"):
             pack([tmp_path / "p"], tmp_path / "pack")
         assert not (tmp_path / "pack").exists()
 
@@ -67,7 +68,7 @@ class TestDamagedImages:
         (tmp_path / "p/003.png").write_bytes(b"not an image")
         made = pack([tmp_path / "p"], tmp_path / "pack", skip_bad=True)
         assert made.names == ["000.png", "002.png", "004.png"]
-        assert list(made.left_out) == ["001.png", "003.png"]
+        assert made.left_out == ["001.png", "003.png"]
         assert not any(bad for _, bad in made.damaged())
         with Image.open(tmp_path / "p/004.png") as image:
             assert np.array_equal(made.photo(2), np.asarray(image))
@@ -150,23 +151,6 @@ class TestInterruptions:
         assert again.path.read_bytes() == reference.path.read_bytes()
         assert not list(tmp_path.glob("pack.*"))
 
-    def test_a_damaged_journal_blocks_no_rerun(self, tmp_path, monkeypatch):
-        """Breaks if a changed byte of the journal raises, or what it then says is believed."""
-        fill(tmp_path / "p", 3)
-        reference = pack([tmp_path / "p"], tmp_path / "reference").path.read_bytes()
-        with monkeypatch.context() as patched:
-            patched.setattr(packing.PackWriter, "finish", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                pack([tmp_path / "p"], tmp_path / "pack")
-        files = {path: path.read_bytes() for path in (tmp_path / "pack.partial", tmp_path / "pack.journal")}
-        chance = random.Random(0)
-        for _ in range(60):
-            journal = bytearray(files[tmp_path / "pack.journal"])
-            journal[chance.randrange(len(journal))] ^= 1 << chance.randrange(8)
-            (tmp_path / "pack.partial").write_bytes(files[tmp_path / "pack.partial"])
-            (tmp_path / "pack.journal").write_bytes(journal)
-            assert pack([tmp_path / "p"], tmp_path / "pack", overwrite=True).path.read_bytes() == reference
-
     def test_more_names_than_before_start_anew(self, tmp_path, monkeypatch):
         """Breaks if room for the header of fewer photos is kept."""
         fill(tmp_path / "p", 4)
@@ -210,7 +194,7 @@ def test_more_photos_than_a_pack_can_name_are_refused_before_the_work(tmp_path, 
 
 
 def test_the_room_for_the_header_always_suffices(tmp_path):
-    """Breaks if names that escape to six times their length, or long reasons, need more than was left."""
+    """Breaks if names that escape to six times their length need more than was left."""
     folder = tmp_path / "p"
     fill(folder, 1)
     for index in range(200):
@@ -237,3 +221,79 @@ def test_names_that_are_no_utf_8(tmp_path):
     with safe_open(made.path, framework="numpy") as file:
         assert list(file.keys()) == made.names
     assert PhotoSet(made).photos()[0].name == photos_from([Path(os.fsdecode(path))])[0].name
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for index in range(3):
+        Image.fromarray(np.full((20, 30, 3), index, np.uint8)).save(tmp_path / f"photos/{index}.png")
+    return tmp_path / "photos"
+
+
+def kept(tmp_path):
+    return [path.name for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+
+
+def test_the_second_time_nothing_is_decoded(folder, tmp_path, monkeypatch):
+    first = packed([folder], tmp_path / "cache")
+    monkeypatch.setattr(packing, "pack", None)  # a second packing would fail
+    assert packed([folder], tmp_path / "cache").path == first.path
+
+
+def test_a_changed_photo_makes_the_pack_anew_and_deletes_the_old_one(folder, tmp_path):
+    """Breaks if training goes on with what a folder held before, or the cache grows with each change."""
+    packed([folder], tmp_path / "cache")
+    Image.fromarray(np.full((20, 30, 3), 99, np.uint8)).save(folder / "1.png")
+    os.utime(folder / "1.png", (1, 1))
+    again = packed([folder], tmp_path / "cache")
+    assert again.photo(1)[0, 0, 0] == 99
+    assert kept(tmp_path) == [again.path.name]
+
+
+def test_another_folder_of_the_same_name_is_another_pack(folder, tmp_path):
+    other = tmp_path / "other/photos"
+    other.mkdir(parents=True)
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(other / "0.png")
+    assert len(packed([folder], tmp_path / "cache")) == 3
+    assert len(packed([other], tmp_path / "cache")) == 1
+    assert len(kept(tmp_path)) == 2
+
+
+def test_a_damaged_photo_is_refused_or_left_out_with_a_notice(folder, tmp_path, caplog):
+    (folder / "1.png").write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"1\.png .*data\.skip_bad=true"):
+        packed([folder], tmp_path / "cache")
+    assert len(packed([folder], tmp_path / "cache", skip_bad=True)) == 2
+    assert "left out 1.png: " in caplog.text
+
+
+def test_a_damaged_pack_is_made_anew(folder, tmp_path, caplog):
+    path = packed([folder], tmp_path / "cache").path
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    assert len(packed([folder], tmp_path / "cache")) == 3
+    assert path.read_bytes() == whole
+    assert "truncated or damaged" in caplog.text
+
+
+def test_processes_that_want_the_same_pack_make_it_once(folder, tmp_path):
+    """Breaks if two processes write one file at the same time."""
+    script = (
+        "import logging, sys; logging.basicConfig(level='INFO'); "
+        "from esrgan_lightning.data import packed; print(len(packed([sys.argv[1]], sys.argv[2])))"
+    )
+    command = [sys.executable, "-c", script, folder, tmp_path / "cache"]
+    children = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    outputs = [child.communicate() for child in children]
+    assert [out for out, _ in outputs] == ["3\n", "3\n"]
+    assert sum("decoded once" in err for _, err in outputs) == 1
+    assert len(kept(tmp_path)) == 1
+
+
+def test_a_cache_that_cannot_be_made_is_named(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file.x cannot be written"):
+        packed([folder], tmp_path / "file/x")

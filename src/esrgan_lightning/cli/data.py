@@ -16,7 +16,7 @@ from esrgan_lightning.cli.errors import Command, complain
 from esrgan_lightning.cli.models import Overwrite
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import writing
-from esrgan_lightning.ops.progress import bars, tracked
+from esrgan_lightning.ops.progress import tracked
 from esrgan_lightning.ops.tables import print_table
 
 if TYPE_CHECKING:
@@ -80,20 +80,19 @@ def get(
 
 def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: bool) -> bool:
     """Whether all of them could be had."""
-    from esrgan_lightning.data.catalog.install import ARCHIVES, install, locked
+    from esrgan_lightning.data.catalog.install import ARCHIVES, install
 
     failed, downloaded = False, list[Path]()
-    with locked(root), _interruptible(root), bars() as report:
+    with _interruptible(root):
         try:
             for source in missing:
                 try:
-                    done = install(source, root, given=given, report=report)
+                    downloaded += install(source, root, given=given)
                 except InputError as error:  # the others are independent of it; the exit code tells
                     complain("esrgan data get", error)
                     failed = True
                     continue
-                typer.echo(f"{source.name}: {source.images} images in {done.folder / 'HR'}")
-                downloaded += done.downloaded
+                typer.echo(f"{source.name}: {source.images} images in {root / source.folder / 'HR'}")
         finally:
             # Not before the end: several sources can lie in one archive.
             for archive in () if keep else downloaded:
@@ -140,11 +139,10 @@ def _verify_sources(names: list[str], root: Path, table: Path | None) -> list[st
             )
     if not present:
         raise InputError(f"{root} holds none of the sources: esrgan data get NAME --root {root}")
-    with bars() as report:
-        for source, folder in present:
-            found = verify(source, folder, partial(report, f"reading {source.name}", unit="images"))
-            faults += found
-            typer.echo(f"{source.name}: {'broken' if found else 'whole'}, {folder}")
+    for source, folder in present:
+        found = verify(source, folder)
+        faults += found
+        typer.echo(f"{source.name}: {'broken' if found else 'whole'}, {folder}")
     return faults
 
 
@@ -173,9 +171,7 @@ def make_pack(
     from esrgan_lightning.data import pack
 
     with _interruptible(output.parent), writing(output, "; what is done is kept"):
-        made = pack(
-            sources, output, skip_bad=skip_bad, threads=threads, overwrite=overwrite, switch="--skip-bad"
-        )
+        made = pack(sources, output, skip_bad=skip_bad, threads=threads, overwrite=overwrite)
     typer.echo(f"{output}: {len(made)} photos, {output.stat().st_size / 1e6:.1f} MB")
     if made.left_out:
         raise typer.Exit(1)

@@ -6,13 +6,12 @@ from esrgan_lightning.lazy import lazy_names
 
 if TYPE_CHECKING:
     from esrgan_lightning.data.builders import downloaded, folder, packs, paired, photos, streaming
-    from esrgan_lightning.data.cache import packed
     from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
     from esrgan_lightning.data.datamodule import SRDataModule
     from esrgan_lightning.data.loaders import UpdateSampler, eval_loader, training_loader
     from esrgan_lightning.data.material_module import MaterialDataModule, materials, minc
     from esrgan_lightning.data.packfile import Pack
-    from esrgan_lightning.data.packing import pack
+    from esrgan_lightning.data.packing import pack, packed
     from esrgan_lightning.data.shards import Shards, write_shards
     from esrgan_lightning.data.sources import (
         PackedPhoto,
@@ -56,13 +55,12 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "builders": "downloaded folder packs paired photos streaming",
-        "cache": "packed",
         "crops": "Pair PatchDataset WholeDataset",
         "datamodule": "SRDataModule",
         "loaders": "UpdateSampler eval_loader training_loader",
         "material_module": "MaterialDataModule materials minc",
         "packfile": "Pack",
-        "packing": "pack",
+        "packing": "pack packed",
         "sources": "PackedPhoto Photo PhotoSet embedded_photos folder_photos paired_photos",
         "shards": "Shards write_shards",
     },

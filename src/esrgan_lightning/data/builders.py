@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from esrgan_lightning.data.cache import packed
 from esrgan_lightning.data.catalog.install import require
 from esrgan_lightning.data.color_chart import color_chart_file
 from esrgan_lightning.data.datamodule import SRDataModule
 from esrgan_lightning.data.packfile import Pack
+from esrgan_lightning.data.packing import packed
 from esrgan_lightning.data.shards import Shards
 from esrgan_lightning.data.sources import (
     HELD_OUT_PHOTOS,

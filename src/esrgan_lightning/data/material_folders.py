@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from esrgan_lightning.data.cache import locked_cache
+from esrgan_lightning.data.packing import locked
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import list_images, read_rgb
-from esrgan_lightning.ops.files import as_text
+from esrgan_lightning.ops.files import as_text, cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def check_images(materials: Materials, cache_dir: str | Path | None = None) -> N
         name = as_text(path.relative_to(materials.root))
         known.update(f"\0{name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
     name = f"materials-{known.hexdigest()[:24]}"
-    with locked_cache(cache_dir, name) as folder:
+    with locked(cache_folder(cache_dir), name) as folder:
         note = folder / f"{name}.whole"
         if note.exists():
             return

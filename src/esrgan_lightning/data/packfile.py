@@ -25,9 +25,9 @@ class Pack:
     """Photos in a pack, by their number.
 
     The container is plain safetensors (any reader of that format opens it): each photo a U8 tensor (H,W,3)
-    under its name, ``__metadata__`` with ``format`` and, as JSON, ``sha256`` by name and ``left_out`` (what
-    ``--skip-bad`` left out, with the reason). Rows of pixels lie one after the other, so that a crop is a few
-    short copies out of the page cache; nothing is read before it is asked for, and processes share what is.
+    under its name, ``__metadata__`` with ``format`` and, as JSON, ``sha256`` by name and ``left_out`` (names
+    of what ``--skip-bad`` left out). Rows of pixels lie one after the other, so that a crop is a few short
+    copies out of the page cache; nothing is read before it is asked for, and processes share what is.
 
     Args:
         path: the file. Any safetensors file of U8 (H,W,3) tensors will do.
@@ -42,8 +42,11 @@ class Pack:
         metadata = header.pop("__metadata__", {})
         if (found := metadata.get("format", FORMAT)) != FORMAT:
             raise InputError(f"{path} says format={found!r}, and this version reads {FORMAT!r}")
-        self.sha256: dict[str, str] = _by_name(self.path, metadata, "sha256")
-        self.left_out: dict[str, str] = _by_name(self.path, metadata, "left_out")
+        try:
+            self.sha256: dict[str, str] = dict(json.loads(metadata.get("sha256", "{}")))
+            self.left_out: list[str] = list(json.loads(metadata.get("left_out", "[]")))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{path} is not a pack: its metadata cannot be read ({error})") from error
         entries = sorted(header.items(), key=lambda entry: cast(int, entry[1]["data_offsets"][0]))
         for name, entry in entries:
             if entry["dtype"] != "U8" or entry["shape"][2:] != [3] or 0 in entry["shape"]:
@@ -104,10 +107,3 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         return dict(json.loads(file.read(length))), 8 + length
-
-
-def _by_name(path: Path, metadata: dict[str, str], key: str) -> dict[str, str]:
-    try:
-        return dict(json.loads(metadata.get(key, "{}")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is not a pack: its {key} cannot be read ({error})") from error

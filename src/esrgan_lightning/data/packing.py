@@ -1,4 +1,4 @@
-"""Making packs: photos of any format, decoded once, in parallel, and resumable after any interruption."""
+"""Making packs: photos of any format, decoded once, in parallel, and resumable; and packs in the cache."""
 
 import hashlib
 import json
@@ -8,17 +8,19 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+from filelock import FileLock
 
 from esrgan_lightning.data import packfile
 from esrgan_lightning.data.packfile import FORMAT, Pack, Pixels
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import image_size, list_images, read_rgb
-from esrgan_lightning.ops.files import as_text, write_whole
+from esrgan_lightning.ops.files import as_text, cache_folder, write_whole, writing
 from esrgan_lightning.ops.progress import bars
 
 logger = logging.getLogger(__name__)
@@ -42,8 +44,8 @@ class Item:
 class PackWriter:
     """The half-made file, ``OUTPUT.partial``, and its journal: a line for each photo that is in.
 
-    A line is the hash of its JSON, and the JSON. The header stands first in a safetensors file and is known
-    last: room is left for the longest that it can become, which depends on the names alone.
+    The header stands first in a safetensors file and is known last: room is left for the longest that it can
+    become, which depends on the names alone.
 
     Raises:
         InputError: more photos than the header of a pack can name.
@@ -53,7 +55,7 @@ class PackWriter:
         self.output, self.items = output, items
         self.partial = output.with_name(f"{output.name}.partial")
         self.journal = output.with_name(f"{output.name}.journal")
-        # A photo that was left out has its reason in place of shape, offsets and hash, and is no longer.
+        # A photo that was left out has its name in there once, and needs less.
         room = sum(_ENTRY + len(_json(name)) + len(_json(_json(name))) for name in (i.name for i in items))
         self.start = -(-(8 + 1024 + room) // 4096) * 4096
         if self.start - 8 > packfile.LONGEST_HEADER:
@@ -77,7 +79,7 @@ class PackWriter:
                     line = _parsed(text)
                     if [line.get("start"), line.get("item")] != [self.start, item.identity]:
                         break
-                    if not skip_bad if "bad" in line else not _is_in(data, line):
+                    if not skip_bad if "bad" in line else _hash(data.read(line["bytes"])) != line["sha256"]:
                         break
                     self.lines.append(line)
         if self.lines:
@@ -106,8 +108,6 @@ class PackWriter:
         assert self._log is not None
         line: dict[str, Any] = {"start": self.start, "item": item.identity}
         if isinstance(photo, str):
-            while len(_json(_json(photo))) > _REASON:  # of what it says, the end tells most
-                photo = photo[1:]
             line["bad"] = photo
         else:
             pixels, sha256 = photo
@@ -137,7 +137,7 @@ class PackWriter:
             entries[line["item"][0]] = {"dtype": "U8", "shape": line["shape"], "data_offsets": [offset, end]}
             offset = end
         hashes = {line["item"][0]: line["sha256"] for line in good}
-        metadata = {"format": FORMAT, "sha256": _json(hashes), "left_out": _json(left_out)}
+        metadata = {"format": FORMAT, "sha256": _json(hashes), "left_out": _json(list(left_out))}
         header = _json({"__metadata__": metadata, **entries}).encode()
         assert len(header) <= self.start - 8
         self._data.seek(0)
@@ -152,26 +152,20 @@ def _json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-_REASON = 120  # characters in the header
 # What a photo takes in the header besides its name, which stands there twice, its sides having ten digits.
 _ENTRY = len(_json([{"dtype": "U8", "shape": [10**5, 10**5, 3], "data_offsets": [10**14] * 2}, "0" * 64])) + 8
 
 
 def _text(line: dict[str, Any]) -> bytes:
-    body = _json(line).encode()
-    return hashlib.sha256(body).hexdigest().encode() + b" " + body + b"\n"
+    return f"{_json(line)}\n".encode()
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
-    """What a line of the journal says; nothing where it is damaged."""
-    sha256, _, body = text.partition(b" ")
-    whole = hashlib.sha256(body).hexdigest().encode() == sha256
-    return dict(json.loads(body)) if whole else {}
-
-
-def _is_in(data: BinaryIO, line: dict[str, Any]) -> bool:
-    """Whether the next bytes of the half-made file are those that the journal's line speaks of."""
-    return hashlib.sha256(data.read(line["bytes"])).hexdigest() == str(line["sha256"])
+    """What a line of the journal says; nothing where it is torn."""
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError):
+        return {}
 
 
 def check_room(output: Path, need: int, there: int = 0) -> None:
@@ -219,7 +213,6 @@ def pack(
     skip_bad: bool = False,
     threads: int | None = None,
     overwrite: bool = False,
-    switch: str = "skip_bad=True",
 ) -> Pack:
     """Decodes photos into one file (:class:`~esrgan_lightning.data.packfile.Pack`).
 
@@ -234,7 +227,6 @@ def pack(
             at the first.
         threads: that decode; by default as many as there are cores.
         overwrite: replace an existing file.
-        switch: what ``skip_bad`` is called where the user can set it.
 
     Raises:
         InputError: no images, or more than a pack can name (about 450,000), a damaged one (named), names that
@@ -246,14 +238,13 @@ def pack(
     if output.is_dir():
         raise InputError(f"{output} is a folder: give the name of a file")
     writer = PackWriter(output, items)
-    advice = None if skip_bad else f"{switch} leaves it out"
-    sizes = {item.name: _tried(item, lambda item: image_size(item.path), advice) for item in items}
+    sizes = {item.name: _tried(item, lambda item: image_size(item.path), skip_bad) for item in items}
     bad = {name: size for name, size in sizes.items() if isinstance(size, str)}
     done = writer.resume(skip_bad=skip_bad)
     need = sum(size[0] * size[1] * 3 for size in sizes.values() if not isinstance(size, str)) + writer.start
     check_room(output, need, there=writer.partial.stat().st_size if done else 0)
     with writer, bars() as report:
-        decoded = _decoded(items[done:], bad, threads or os.cpu_count() or 1, advice)
+        decoded = _decoded(items[done:], bad, threads or os.cpu_count() or 1, skip_bad)
         for number, (item, photo) in enumerate(decoded, done + 1):
             writer.add(item, photo)
             report(f"packing {output.name}", number, len(items), "images")
@@ -264,32 +255,28 @@ def pack(
 T = TypeVar("T")
 
 
-def _tried(item: Item, read: Callable[[Item], T], advice: str | None) -> T | str:
-    """What ``read`` makes of the photo, or why it cannot be read.
-
-    Raises:
-        InputError: it cannot be read, and there is advice.
-    """
+def _tried(item: Item, read: Callable[[Item], T], skip_bad: bool) -> T | str:
+    """What ``read`` makes of the photo, or with ``skip_bad`` why it cannot be read."""
     try:
         return read(item)
     except InputError as error:
-        if advice:
-            raise InputError(f"{error} ({advice})") from error
+        if not skip_bad:
+            raise InputError(f"{error} (--skip-bad, or data.skip_bad=true, leaves it out)") from error
         return as_text(str(error).replace(str(item.path), item.path.name))
 
 
 def _pixels(item: Item) -> tuple[Pixels, str]:
     pixels: Pixels = np.ascontiguousarray(read_rgb(item.path).permute(1, 2, 0).numpy())
-    return pixels, hashlib.sha256(pixels.data).hexdigest()
+    return pixels, _hash(pixels.data)
 
 
 def _decoded(
-    items: Sequence[Item], bad: Mapping[str, str], threads: int, advice: str | None
+    items: Sequence[Item], bad: Mapping[str, str], threads: int, skip_bad: bool
 ) -> Iterator[tuple[Item, tuple[Pixels, str] | str]]:
     """Each item with its pixels and their hash, in order; for a bad one the reason."""
 
     def decode(item: Item) -> tuple[Pixels, str] | str:
-        return bad[item.name] if item.name in bad else _tried(item, _pixels, advice)
+        return bad[item.name] if item.name in bad else _tried(item, _pixels, skip_bad)
 
     waiting: deque[tuple[Item, Future[tuple[Pixels, str] | str]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -302,3 +289,52 @@ def _decoded(
             yield from ((each, decoded.result()) for each, decoded in waiting)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def packed(
+    sources: Sequence[str | Path], cache_dir: str | Path | None = None, *, skip_bad: bool = False
+) -> Pack:
+    """The pack of these photos, out of the cache where it is there already.
+
+    Names, sizes and times of change of all files decide whether it still holds; the pack of what the files
+    were before is deleted. Processes that want the same pack at the same time wait for the one that makes it.
+
+    Args:
+        sources: image files and folders of them.
+        cache_dir: see :func:`~esrgan_lightning.ops.files.cache_folder`.
+        skip_bad: leave damaged images out, with a notice.
+
+    Raises:
+        InputError: as :func:`~esrgan_lightning.data.packing.pack`.
+    """
+    items = items_of(sources)
+    where = _hash(_json([str(Path(source).resolve()) for source in sources]).encode())[:12]
+    what = _hash(_json([skip_bad, *(item.identity for item in items)]).encode())[:12]
+    name = Path(sources[0]).resolve().name if len(sources) == 1 else "photos"
+    with locked(cache_folder(cache_dir), f"{name}-{where}") as folder:
+        path = folder / f"{name}-{where}-{what}.safetensors"
+        if path.exists():
+            try:
+                return Pack(path)
+            except InputError as error:
+                logger.warning("%s: it is made anew", error)
+                path.unlink()
+        logger.info("%d photos are decoded once into %s", len(items), path)
+        made = pack(sources, path, skip_bad=skip_bad)
+        for old in list(folder.iterdir()):
+            if old.name.startswith(f"{name}-{where}-") and old != path:
+                old.unlink()
+    return made
+
+
+@contextmanager
+def locked(folder: Path, name: str) -> Iterator[Path]:
+    """The folder, made where it is missing; other processes wait before a block of the same name."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{name}.lock"):
+        yield folder
+
+
+def _hash(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -59,10 +59,8 @@ def test_only_what_is_wanted_comes_out(file, tmp_path):
     make(
         file, [("README.txt", b"x"), *IMAGES.items(), ("Set/LR/a.png", b"small"), ("__MACOSX/._a.png", b"x")]
     )
-    seen = []
-    written = unpack(file, tmp_path / "out", want, limit=2, progress=seen.append)
+    written = list(unpack(file, tmp_path / "out", want))
     assert files_below(tmp_path / "out") == ["HR/a.png", "HR/b.png"]
-    assert seen == [1, 2]
     for item, (name, data) in zip(written, IMAGES.items(), strict=True):
         assert item.path == name.removeprefix("Set/")
         assert (item.bytes, item.sha256) == (len(data), hashlib.sha256(data).hexdigest())
@@ -73,7 +71,7 @@ def test_the_name_of_the_archive_is_part_of_the_path(file, tmp_path):
     """Some archives hold their images without a folder, and some a folder of the same name as others."""
     make(file, [("HR/a.png", b"x")])
     paths = []
-    unpack(file, tmp_path / "out", lambda path: paths.append(path), limit=1)
+    assert not list(unpack(file, tmp_path / "out", lambda path: paths.append(path)))
     assert paths == ["a/HR/a.png"]
 
 
@@ -83,7 +81,7 @@ def test_the_name_of_the_archive_is_part_of_the_path(file, tmp_path):
 def test_a_path_that_leads_out_is_refused(file, tmp_path, name):
     make(file, [(name, b"x")])
     with pytest.raises(InputError, match=r"leads out of its folder|outside the destination|absolute path"):
-        unpack(file, tmp_path / "out", want, limit=9)
+        list(unpack(file, tmp_path / "out", want))
     assert files_below(tmp_path) == [file.name]
 
 
@@ -97,7 +95,7 @@ def test_links_and_devices_of_a_tar_are_refused(tmp_path, kind):
     entry.type, entry.linkname = kind, "/etc/passwd"
     file = make_tar(tmp_path / "a.tar", [(entry, b"")], "w")
     with pytest.raises(InputError, match=r"no plain file|is a special file|link to"):
-        unpack(file, tmp_path / "out", want, limit=9)
+        list(unpack(file, tmp_path / "out", want))
     assert files_below(tmp_path) == ["a.tar"]
 
 
@@ -106,12 +104,12 @@ def test_links_of_a_zip_and_encrypted_members_are_refused(tmp_path):
     entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
     file = make_zip(tmp_path / "a.zip", [(entry, b"/etc/passwd")])
     with pytest.raises(InputError, match="no plain file"):
-        unpack(file, tmp_path / "out", want, limit=9)
+        list(unpack(file, tmp_path / "out", want))
     data = bytearray(make_zip(tmp_path / "b.zip", [("HR/a.png", b"x")]).read_bytes())
     data[data.rindex(b"PK\x01\x02") + 8] |= 1
     (tmp_path / "b.zip").write_bytes(data)
     with pytest.raises(InputError, match="encrypted"):
-        unpack(tmp_path / "b.zip", tmp_path / "out", want, limit=9)
+        list(unpack(tmp_path / "b.zip", tmp_path / "out", want))
 
 
 def test_a_file_full_of_holes_is_refused(tmp_path):
@@ -120,7 +118,7 @@ def test_a_file_full_of_holes_is_refused(tmp_path):
     entry.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(10**12)}
     file = make_tar(tmp_path / "a.tar", [(entry, b"0\n".ljust(512, b"\0"))], "w")
     with pytest.raises(InputError, match="no plain file"):
-        unpack(file, tmp_path / "out", want, limit=9)
+        list(unpack(file, tmp_path / "out", want))
 
 
 @pytest.mark.parametrize("second", ["Set/HR/a.png", "SET/HR/A.png", "Other/HR/a.png"])
@@ -128,7 +126,7 @@ def test_two_files_of_one_name_are_refused(file, tmp_path, second):
     """In two cases of letters they are one file elsewhere; the second would replace what was checked."""
     make(file, [("Set/HR/a.png", b"x"), (second, b"y")])
     with pytest.raises(InputError, match="two files"):
-        unpack(file, tmp_path / "out", want, limit=9)
+        list(unpack(file, tmp_path / "out", want))
 
 
 @pytest.mark.parametrize("name", ["HR/a.png", "padding"])
@@ -139,17 +137,8 @@ def test_a_bomb_is_stopped_while_it_unpacks(file, tmp_path, monkeypatch, name):
         monkeypatch.setattr(archives, "MAX_RATIO", 0.5)  # a plain tar has no ratio
     make(file, [(name, bytes(5_000_000)), ("HR/b.png", b"x")])
     with pytest.raises(InputError, match="times its size"):
-        unpack(file, tmp_path / "out", want, limit=9)
+        list(unpack(file, tmp_path / "out", want))
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file()) < 3_000_000
-
-
-def test_more_images_or_bytes_than_there_can_be_are_refused(file, tmp_path, monkeypatch):
-    make(file, [(f"HR/a{i}.png", b"x" * 100) for i in range(4)])
-    with pytest.raises(InputError, match="more than 3 images"):
-        unpack(file, tmp_path / "out", want, limit=3)
-    monkeypatch.setattr(archives, "MAX_IMAGE", 99)
-    with pytest.raises(InputError, match="more than 99 bytes"):
-        unpack(file, tmp_path / "out2", want, limit=4)
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.8, 0.999])
@@ -159,17 +148,17 @@ def test_a_truncated_archive_is_damaged(file, tmp_path, keep):
     data = file.read_bytes()
     file.write_bytes(data[: int(len(data) * keep)])
     if file.suffix == ".tar" and keep == 0.999:
-        assert len(unpack(file, tmp_path / "out", want, limit=9)) == 4
+        assert len(list(unpack(file, tmp_path / "out", want))) == 4
         return
     with pytest.raises(InputError, match="damaged"):
-        unpack(file, tmp_path / "out", want, limit=9)
+        list(unpack(file, tmp_path / "out", want))
 
 
 def test_a_changed_byte_is_found_by_the_checksum(tmp_path):
     file = make_zip(tmp_path / "a.zip", IMAGES.items(), zipfile.ZIP_STORED)
     file.write_bytes(file.read_bytes().replace(b"aaaa", b"aaab", 1))
     with pytest.raises(InputError, match="damaged"):
-        unpack(file, tmp_path / "out", want, limit=9)
+        list(unpack(file, tmp_path / "out", want))
 
 
 def test_the_checksum_of_a_gzip_is_read_though_the_tar_ends_before_it(tmp_path):
@@ -179,7 +168,7 @@ def test_the_checksum_of_a_gzip_is_read_though_the_tar_ends_before_it(tmp_path):
     packed[-8] ^= 1  # the CRC-32 in the trailer (RFC 1952, section 2.3.1)
     file.write_bytes(packed)
     with pytest.raises(InputError, match="damaged"):
-        unpack(file, tmp_path / "out", want, limit=9)
+        list(unpack(file, tmp_path / "out", want))
 
 
 def test_what_is_no_archive_is_told_by_its_first_bytes(file, tmp_path):

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
-from filelock import FileLock
 from tiny_source import HR, LR, at, png, source, zipped
 
 from esrgan_lightning.data.catalog import install as module
-from esrgan_lightning.data.catalog.install import install, installed, locked, require, verify
+from esrgan_lightning.data.catalog.install import install, installed, require, verify
 from esrgan_lightning.data.catalog.sources import Archive, Offer, sources
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.download import Patience
@@ -31,16 +32,15 @@ def there(server, root):
 
 
 def below(root):
-    return sorted(path.name for path in root.iterdir() if path.name != "archives")
+    return sorted(path.name for path in root.iterdir() if path.name not in ("archives", ".esrgan-data.lock"))
 
 
 def test_images_and_a_record_of_them_are_there(server, root):
     data = zipped({**HR, **LR, "top/readme.txt": b"x"})
-    url, told = server.serve("tiny.zip", data), []
+    url = server.serve("tiny.zip", data)
     tiny = source(at(url))
-    done = install(tiny, root, patience=HASTY, report=lambda *what: told.append(what))
-    assert done.folder == root / "Tiny" == installed(root, tiny)
-    assert done.downloaded == (root / "archives" / "tiny.zip",)
+    assert install(tiny, root, patience=HASTY) == [root / "archives" / "tiny.zip"]
+    assert installed(root, tiny) == root / "Tiny"
     for name, content in HR.items():
         assert (root / "Tiny/HR" / name.rpartition("/")[2]).read_bytes() == content
     assert len(list((root / "Tiny/LRbicx2").iterdir())) == 3
@@ -54,12 +54,8 @@ def test_images_and_a_record_of_them_are_there(server, root):
         "path": "HR/a.png",
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
-        "height": 21,
-        "width": 31,
     }
     assert (record["licence"], record["citation"]) == ("CC0", "nobody 2000")
-    assert ("unpacking tiny", 6, None, "images") in told
-    assert ("tiny.zip", len(data), len(data), "bytes") in told
 
 
 def test_several_archives_together_are_one_source(server, root):
@@ -119,8 +115,7 @@ def test_when_nothing_delivers_the_message_says_what_to_put_where(server, root):
 def test_an_archive_put_there_by_hand_is_taken(root):
     (root / "archives").mkdir(parents=True)
     (root / "archives/tiny.zip").write_bytes(zipped(HR))
-    done = install(source(), root, patience=HASTY)
-    assert done.downloaded == (), "what a user brought is not ours to take away"
+    assert install(source(), root) == [], "what a user brought is not ours to take away"
     assert installed(root, source()) == root / "Tiny"
 
 
@@ -152,32 +147,37 @@ def test_a_disk_too_small_to_unpack_is_told(root, monkeypatch):
     (root / "archives").mkdir(parents=True)
     (root / "archives/tiny.zip").write_bytes(zipped(HR))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10))
-    with pytest.raises(InputError, match="to unpack"):
+    with pytest.raises(InputError, match="make room"):
         install(source(), root)
     assert below(root) == []
 
 
 def test_two_at_once_do_not_mix_their_files(root):
-    root.mkdir()
-    with (
-        FileLock(root / ".esrgan-data.lock"),
-        pytest.raises(InputError, match="in use by another"),
-        locked(root),
-    ):
-        pass
+    """Breaks if the second process unpacks, too, or takes the folder of the first for a stranger's."""
+    (root / "archives").mkdir(parents=True)
+    (root / "archives/tiny.zip").write_bytes(zipped(HR))
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: install(source(), root), range(2))) == [[], []]
+    assert verify(source(), root / "Tiny") == []
 
 
-def test_what_a_broken_unpacking_left_plays_no_part(root):
+def test_what_a_broken_unpacking_left_plays_no_part(root, monkeypatch):
     """Breaks if anything stands under the final name before it is whole, or is taken over from the break."""
     (root / "archives").mkdir(parents=True)
     (root / "archives/tiny.zip").write_bytes(zipped(HR))
 
-    def power_cut(what, done, total, unit):
-        if unit == "images" and done == 2:
-            raise KeyboardInterrupt
+    @contextmanager
+    def bars():
+        def power_cut(what, done, total, unit):
+            if unit == "images" and done == 2:
+                raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        install(source(), root, report=power_cut)
+        yield power_cut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "bars", bars)
+        with pytest.raises(KeyboardInterrupt):
+            install(source(), root)
     assert below(root) == [".Tiny.unpacking"]
     assert installed(root, source()) is None
     (root / ".Tiny.unpacking/HR/old.png").write_bytes(png(21, 31))
@@ -192,12 +192,12 @@ def test_verify_names_each_broken_file(there, root):
     (root / "Tiny/HR/b.png").write_bytes(png(21, 31, 7)[:-1] + b"x")
     (root / "Tiny/LRbicx2/c.png").write_bytes(b"")
     (root / "Tiny/HR/more.png").write_bytes(png(21, 31))
-    seen = []
-    faults = verify(there, root / "Tiny", lambda *step: seen.append(step))
-    assert seen[-1] == (7, 7)
+    faults = verify(there, root / "Tiny")
     assert len(faults) == 4
     for fault, told in zip(
-        faults, ["a.png is missing", "b.png", "more.png did not come", "c.png has 0 bytes"], strict=True
+        faults,
+        ["a.png is missing", "b.png", "more.png did not come", "c.png has another content"],
+        strict=True,
     ):
         assert told in fault
 
@@ -237,4 +237,4 @@ def test_require_gives_the_folders_in_order_or_the_command(there, root, server, 
 
 
 def test_nothing_is_installed_where_there_is_no_root(tmp_path):
-    assert all(installed(tmp_path / "none", name) is None for name in sources())
+    assert all(installed(tmp_path / "none", source) is None for source in sources().values())

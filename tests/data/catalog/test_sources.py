@@ -89,7 +89,7 @@ def test_each_packaged_source_can_be_had_or_says_how():
     ],
 )
 def test_members_of_the_archives_find_their_place(name, path, place):
-    assert find_source(name).target(path) == place
+    assert find_source(name, sources()).target(path) == place
 
 
 def test_a_table_of_ones_own_is_added_and_takes_precedence(table):
@@ -101,24 +101,24 @@ def test_a_table_of_ones_own_is_added_and_takes_precedence(table):
 
 def test_an_unknown_source_is_answered_with_what_there_is():
     with pytest.raises(InputError, match=r"'sett5'.*set14, set5"):
-        find_source("sett5")
+        find_source("sett5", sources())
 
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
         ("images = 2", "images = 'two'", "mine.images"),
-        ("images = 2", "images = 0", "images = 0"),
+        ("images = 2", "images = 0", "mine.images = 0"),
         ("images = 2", "", "mine.images: Field required"),
         ("images = 2", "images = 2\nimagse = 3", "mine.imagse"),
         ('"test"', '"fun"', "mine.purpose"),
-        ('"HR"', '"LRx4"', "mine.members.0: to = 'LRx4'"),
-        ("(\\w+)", "(\\w+", "no regular expression"),
-        ('folder = "Mine"', 'folder = "../Mine"', "no plain folder name"),
-        ('"mine.zip"', '"a/mine.zip"', "mine.offers.0.archives.0: file"),
-        ("https://example.org/mine.zip", "file:///etc/passwd", "no http"),
+        ('"HR"', '"LRx4"', "mine.members.0.to = 'LRx4'"),
+        ("(\\w+)", "(\\w+", "mine.members.0.match"),
+        ('folder = "Mine"', 'folder = "../Mine"', "mine.folder = '../Mine'"),
+        ('"mine.zip"', '"a/mine.zip"', "mine.offers.0.archives.0.file = 'a/mine.zip'"),
+        ("https://example.org/mine.zip", "file:///etc/passwd", "file:///etc/passwd"),
         ('file = "mine.zip"', 'file = "mine.zip", md5 = "12"', "md5"),
-        ("[mine]", "[Mine]", "'Mine' is no table"),
+        ("[mine]", "[Mine]", "Mine.name"),
         ("[mine]", "[mine", "no TOML"),
     ],
 )

@@ -14,8 +14,6 @@ from typing import IO
 
 from esrgan_lightning.errors import InputError
 
-#: The most bytes of one unpacked image: more than any of the sets has, less than a disk.
-MAX_IMAGE = 2**28
 #: The most bytes of an unpacked archive per byte of the packed one. Images hardly shrink: a bomb does.
 MAX_RATIO = 50
 
@@ -54,14 +52,7 @@ def check_archive(file: Path) -> None:
     raise InputError(f"no zip or tar archive but {kind}")
 
 
-def unpack(
-    file: Path,
-    folder: Path,
-    target: Callable[[str], str | None],
-    *,
-    limit: int,
-    progress: Callable[[int], None] | None = None,
-) -> list[Unpacked]:
+def unpack(file: Path, folder: Path, target: Callable[[str], str | None]) -> Iterator[Unpacked]:
     """Writes the wanted members of an archive below a folder, each read to its end and its checksum compared.
 
     Args:
@@ -69,20 +60,16 @@ def unpack(
         folder: Where to; the files must not be there yet.
         target: For ``ARCHIVE/PATH`` (the name without suffix, the member's path) the place below ``folder``,
             or None for what is not wanted.
-        limit: The most members that may be wanted.
-        progress: Called with the number of files written.
 
-    Returns:
+    Yields:
         What was written, in the order of the archive.
 
     Raises:
         InputError: The archive is damaged or truncated; a member leads out of its folder or is a link or a
-            device; two would become one file; there are more or larger files than images are; or the disk is
-            full.
+            device; two would become one file; it unpacks to far more than its size; or the disk is full.
     """
     most, total = max(MAX_RATIO * file.stat().st_size, _SMALL), 0
     stem = file.name.removesuffix(".gz").rpartition(".")[0] or file.name
-    written: list[Unpacked] = []
     places: set[str] = set()
     try:
         for name, size, source in (_zip if zipfile.is_zipfile(file) else _tar)(file):
@@ -95,21 +82,14 @@ def unpack(
             if place.casefold() in places:
                 raise _refused(file, f"two files of it would become {place}")
             places.add(place.casefold())
-            if len(places) > limit:
-                raise _refused(file, f"it has more than {limit} images")
-            if size > MAX_IMAGE:
-                raise _refused(file, f"{place} has more than {MAX_IMAGE} bytes")
             with source() as stream:
-                written.append(_copy(stream, folder, place, size))
-            if progress is not None:
-                progress(len(written))
+                yield _copy(stream, folder, place, size)
     except tarfile.FilterError as error:
         raise _refused(file, str(error)) from error
     except _BROKEN as error:
         raise InputError(f"{file} is damaged: {error or type(error).__name__}") from error
     except OSError as error:
         raise InputError(f"{file} could not be unpacked to {folder}: {error}") from error
-    return written
 
 
 _Member = tuple[str, int, Callable[[], AbstractContextManager[IO[bytes]]]]

@@ -3,21 +3,23 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from esrgan_lightning.errors import InputError
 
 _TABLE = Path(__file__).with_name("sources.toml")
 
-# No separators, nothing hidden, nothing that another file system refuses.
-_PLAIN = re.compile(r'[^/\\\x00-\x1f\x7f:*?"<>|. -][^/\\\x00-\x1f\x7f:*?"<>|]*')
-_STRICT = {"extra": "forbid"}  # pydantic's: a misspelt key is an error, not a setting that does nothing
+# A name with no separators, nothing hidden, nothing that another file system refuses.
+_PLAIN = r'^[^/\\\x00-\x1f\x7f:*?"<>|. -][^/\\\x00-\x1f\x7f:*?"<>|]*$'
+_Name = Annotated[str, Field(pattern=_PLAIN)]
+_STRICT = ConfigDict(extra="forbid")  # a misspelt key is an error, not a setting that does nothing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Member:
     r"""Which files of an archive are images, and what they become.
 
@@ -28,18 +30,9 @@ class Member:
         name: The file name in that folder, with ``\1`` and so on for the groups of ``match``.
     """
 
-    __pydantic_config__ = _STRICT
-    to: str
-    match: str
+    to: Annotated[str, Field(pattern="^(HR|LRbicx[2-8])$")]
+    match: re.Pattern[str]
     name: str
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"HR|LRbicx[2-8]", self.to):
-            raise ValueError(f"to = {self.to!r} is neither HR nor LRbicx2 to LRbicx8")
-        try:
-            re.compile(self.match)
-        except re.error as error:
-            raise ValueError(f"match = {self.match!r} is no regular expression: {error}") from error
 
     def target(self, path: str) -> str | None:
         """``HR/0001.png`` for a path that matches, None for one that does not.
@@ -47,16 +40,16 @@ class Member:
         Raises:
             InputError: The name that comes out is no plain file name.
         """
-        found = re.fullmatch(self.match, path)
+        found = self.match.fullmatch(path)
         if found is None:
             return None
         name = found.expand(self.name)
-        if not _PLAIN.fullmatch(name):
+        if not re.fullmatch(_PLAIN, name):
             raise InputError(f"{path} would become {name!r}, which is no plain file name")
         return f"{self.to}/{name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Archive:
     """One file to download; without ``urls`` one that is only to be had by hand.
 
@@ -68,24 +61,12 @@ class Archive:
         sha256, md5: Its hashes in hexadecimal, where they are published.
     """
 
-    __pydantic_config__ = _STRICT
-    file: str
-    urls: tuple[str, ...] = ()
+    file: _Name
+    urls: tuple[Annotated[str, Field(pattern="^https?://[^/]+/")], ...] = ()
     bytes: int | None = None
     megabytes: float | None = None
-    sha256: str | None = None
-    md5: str | None = None
-
-    def __post_init__(self) -> None:
-        if not _PLAIN.fullmatch(self.file):
-            raise ValueError(f"file = {self.file!r} is no plain file name")
-        for url in self.urls:
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-                raise ValueError(f"urls: {url!r} is no http(s) address")
-        for key, digits in (("sha256", 64), ("md5", 32)):
-            value = getattr(self, key)
-            if value is not None and not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value):
-                raise ValueError(f"{key} = {value!r} is not {digits} lower-case hexadecimal digits")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
 
     @property
     def size(self) -> int | None:
@@ -93,17 +74,12 @@ class Archive:
         return self.bytes if self.bytes or not self.megabytes else int(self.megabytes * 1e6)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Offer:
     """One way to the images: all of its archives together hold the whole source."""
 
-    __pydantic_config__ = _STRICT
-    archives: tuple[Archive, ...]
+    archives: Annotated[tuple[Archive, ...], Field(min_length=1)]
     origin: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.archives:
-            raise ValueError("archives is empty")
 
     @property
     def size(self) -> int | None:
@@ -117,7 +93,7 @@ class Offer:
         return all(archive.urls for archive in self.archives)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Source:
     """A set of images: where it is to be had, what must arrive, and under which terms.
 
@@ -135,30 +111,19 @@ class Source:
         shorter, longer: (least, most) pixels of the shorter and the longer side of HR images, where known.
     """
 
-    __pydantic_config__ = _STRICT
-    name: str
+    name: Annotated[str, Field(pattern="^[a-z0-9_]+$")]
     title: str
-    folder: str
+    folder: _Name
     purpose: Literal["train", "test"]
-    images: int
+    images: PositiveInt
     licence: str
     citation: str
     page: str
-    members: tuple[Member, ...]
-    offers: tuple[Offer, ...]
+    members: Annotated[tuple[Member, ...], Field(min_length=1)]
+    offers: Annotated[tuple[Offer, ...], Field(min_length=1)]
     by_hand: str = ""
     shorter: tuple[int, int] | None = None
     longer: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        if not _PLAIN.fullmatch(self.folder):
-            raise ValueError(f"folder = {self.folder!r} is no plain folder name")
-        if self.images < 1:
-            raise ValueError(f"images = {self.images} is less than 1")
-        if not any(member.to == "HR" for member in self.members):
-            raise ValueError('members has none with to = "HR"')
-        if not self.offers:
-            raise ValueError("offers is empty: name at least the archive that is to be had by hand")
 
     def target(self, path: str) -> str | None:
         """What ``ARCHIVE/PATH`` becomes by the first member that matches; None: it is not wanted."""
@@ -181,26 +146,24 @@ def read_table(file: Path) -> dict[str, Source]:
     Raises:
         InputError: The file is missing or no TOML, or a value is missing, unknown or wrong; it names the key.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     try:
         data = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}; give a table of sources") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file} is no TOML: {error}") from error
-    adapter = TypeAdapter(Source)
-    sources = {}
+    adapter, found = TypeAdapter(Source), {}
     for name, table in data.items():
-        if not re.fullmatch(r"[a-z0-9_]+", name) or not isinstance(table, dict):
-            raise InputError(f"{file}: {name!r} is no table named in lower-case letters, digits and _")
         try:
-            sources[name] = adapter.validate_python({**table, "name": name})
+            found[name] = adapter.validate_python(
+                {**table, "name": name} if isinstance(table, dict) else table
+            )
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
+            first = error.errors()[0]
             key = ".".join(str(part) for part in (name, *first["loc"]))
-            raise InputError(f"{file}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
-    return sources
+            given = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+            raise InputError(f"{file}: {key}{given}: {first['msg']}") from error
+    return found
 
 
 def sources(table: Path | None = None) -> dict[str, Source]:
@@ -212,17 +175,12 @@ def sources(table: Path | None = None) -> dict[str, Source]:
     return read_table(_TABLE) | (read_table(table) if table is not None else {})
 
 
-def find_source(name: str, known: Mapping[str, Source] | None = None) -> Source:
-    """The source of that name.
-
-    Args:
-        name: ``div2k_train``, without regard to case.
-        known: What there is; the packaged sources where it is not given.
+def find_source(name: str, known: Mapping[str, Source]) -> Source:
+    """The source of that name, without regard to case.
 
     Raises:
         InputError: There is none; the message lists what there is.
     """
-    known = sources() if known is None else known
     if name.lower() not in known:
         raise InputError(f"no source is called {name!r}; there are {', '.join(sorted(known))}")
     return known[name.lower()]
