@@ -3,7 +3,6 @@
 import shlex
 import statistics
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +19,6 @@ from esrgan_lightning.ops.progress import tracked
 from esrgan_lightning.ops.tables import print_table
 
 if TYPE_CHECKING:
-    from esrgan_lightning.data import Pack
     from esrgan_lightning.data.catalog.sources import Source
 
 
@@ -54,9 +52,6 @@ def get(
     root: Root,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     keep_archives: Annotated[bool, typer.Option(help="Keep what was downloaded after unpacking.")] = False,
-    path: Annotated[
-        list[Path] | None, typer.Option("--path", help="An archive that you have, in place of a download.")
-    ] = None,
     table: Table = None,
 ) -> None:
     """Download sources to ROOT/FOLDER/HR; what is there already is left alone."""
@@ -65,8 +60,6 @@ def get(
 
     known = sources(table)
     wanted = list(dict.fromkeys(find_source(name, known) for name in names))
-    if path and len(wanted) != 1:
-        raise InputError("--path is the archive of one source: name that alone")
     missing = []
     for source in wanted:
         folder = installed(root, source)
@@ -74,11 +67,11 @@ def get(
         missing += [] if folder else [source]
     if missing and not yes and interactive() and not typer.confirm("Go on?"):
         raise typer.Exit(1)
-    if missing and not _install_all(missing, root, path or [], keep_archives):
+    if missing and not _install_all(missing, root, keep_archives):
         raise typer.Exit(2)
 
 
-def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: bool) -> bool:
+def _install_all(missing: "list[Source]", root: Path, keep: bool) -> bool:
     """Whether all of them could be had."""
     from esrgan_lightning.data.catalog.install import ARCHIVES, install
 
@@ -87,7 +80,7 @@ def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: b
         try:
             for source in missing:
                 try:
-                    downloaded += install(source, root, given=given)
+                    downloaded += install(source, root)
                 except InputError as error:  # the others are independent of it; the exit code tells
                     complain("esrgan data get", error)
                     failed = True
@@ -200,12 +193,11 @@ def shard(
 
 @command()
 def stats(path: Annotated[Path, typer.Argument(help="A pack, or a folder of photos.")]) -> None:
-    """Tell how many photos there are, how large, and of a pack its mean colour."""
+    """Tell how many photos there are, and how large."""
     from esrgan_lightning.data import Pack
     from esrgan_lightning.ops import image_size, list_images
 
-    pack = Pack(path) if path.is_file() else None
-    found = pack.sizes.tolist() if pack else map(image_size, list_images(path))
+    found = Pack(path).sizes.tolist() if path.is_file() else map(image_size, list_images(path))
     sizes = [(height, width) for height, width in found]
     pixels = [height * width for height, width in sizes]
     rows = [
@@ -218,23 +210,7 @@ def stats(path: Annotated[Path, typer.Argument(help="A pack, or a folder of phot
         rows.append((label, f"{height}×{width} (H×W)"))
     for patch in (128, 192, 256):
         rows.append((f"smaller than patch {patch}", str(sum(min(size) < patch for size in sizes))))
-    print_table(["", str(path)], [*rows, *(_content(pack) if pack else ())])
-
-
-def _content(pack: "Pack") -> Iterator[tuple[str, str]]:
-    """Copies of a photo; mean and standard deviation of every eighth pixel of every eighth row."""
-    import numpy as np
-
-    if counts := Counter(pack.sha256.values()):
-        yield "copies of another photo", str(counts.total() - len(counts))
-    total, squares, count = np.zeros(3), np.zeros(3), 0
-    for index in range(len(pack)):
-        some = pack.photo(index)[::8, ::8].reshape(-1, 3).astype(np.float64)
-        total, squares, count = total + some.sum(0), squares + (some**2).sum(0), count + len(some)
-    mean = total / count
-    deviation = np.sqrt(squares / count - mean**2)
-    yield "mean RGB (0..255)", " ".join(f"{value:.1f}" for value in mean)
-    yield "standard deviation", " ".join(f"{value:.1f}" for value in deviation)
+    print_table(["", str(path)], rows)
 
 
 def interactive() -> bool:

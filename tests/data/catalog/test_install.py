@@ -119,19 +119,6 @@ def test_an_archive_put_there_by_hand_is_taken(root):
     assert installed(root, source()) == root / "Tiny"
 
 
-def test_an_archive_named_by_its_path_is_taken_after_the_same_checks(root, tmp_path):
-    mine = tmp_path / "mine.zip"
-    mine.write_bytes(zipped(HR))
-    install(source(), root, given=[mine])
-    assert installed(root, source()) == root / "Tiny"
-    known = source(Offer((Archive("mine.zip", sha256="0" * 64),)), folder="Other")
-    with pytest.raises(InputError, match="sha256"):
-        install(known, root, given=[mine])
-    with pytest.raises(InputError, match="no file"):
-        install(known, root, given=[tmp_path / "none.zip"])
-    assert mine.exists()
-
-
 def test_a_folder_of_the_users_own_is_not_touched(root):
     (root / "tiny/HR").mkdir(parents=True)
     (root / "tiny/HR/a.png").write_bytes(png(21, 31))
