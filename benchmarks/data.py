@@ -38,7 +38,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from esrgan_lightning.data import PatchDataset, PhotoSet, UpdateSampler, pack
-from esrgan_lightning.data.batches import degrade_and_augment, normalised
+from esrgan_lightning.data.crops import degrade_and_augment, normalised
 from esrgan_lightning.data.degradations import Bicubic
 from esrgan_lightning.ops import imresize
 

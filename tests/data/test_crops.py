@@ -7,7 +7,7 @@ from noise import fill
 from PIL import Image
 
 from esrgan_lightning.data import PatchDataset, Photo, PhotoSet, WholeDataset, folder_photos, packed
-from esrgan_lightning.data.batches import turned
+from esrgan_lightning.data.crops import turned
 from esrgan_lightning.data.degradations import Bicubic
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import imresize, modcrop

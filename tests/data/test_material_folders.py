@@ -129,7 +129,6 @@ def added(name, line):
     ("fault", "words"),
     [
         (lambda root: (root / "labels/train1.txt").unlink(), r"train1\.txt is missing; give the folder"),
-        (lambda root: (root / "labels/train1.txt").write_bytes(b"\xff"), r"train1\.txt is no text"),
         (lambda root: (root / "labels/validate1.txt").write_text(""), "no image for validation of the class"),
         (added("labels/train1.txt", "images/dots/dots_000001.jpg"), "listed twice: images/dots/dots_000001"),
         (added("labels/train1.txt", "images/dots/gone.jpg"), r"1 of 25 listed images are missing: .*gone"),

@@ -43,8 +43,8 @@ def test_tiles_cover_the_photos_and_overlap(photos, tmp_path):
 
 def test_the_same_photos_and_settings_give_the_same_bytes(photos, tmp_path):
     folders = [tmp_path / name for name in ("a", "b", "c")]
-    for folder, seed in zip(folders, (1, 1, 2), strict=True):
-        write_shards([photos], folder, tile=112, overlap=64, chunk_mb=0.1, seed=seed)
+    for folder, overlap in zip(folders, (64, 64, 60), strict=True):
+        write_shards([photos], folder, tile=112, overlap=overlap, chunk_mb=0.1)
     first, second, other = (
         {path.name: path.read_bytes() for path in sorted(folder.iterdir())} for folder in folders
     )
@@ -74,7 +74,6 @@ def test_a_folder_is_whole_or_not_there(photos, tmp_path, monkeypatch):
         ({"overlap": 480}, "--overlap=480"),
         ({"tile": 5000}, "--tile=5000"),
         ({"chunk_mb": 0}, "--chunk-mb=0"),
-        ({"seed": -1}, "--seed=-1"),
         ({"min_side": 999}, "--min-side=999"),
     ],
 )

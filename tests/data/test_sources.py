@@ -1,14 +1,23 @@
 """Folders are checked before anything long starts, and the offender is named."""
 
+import colorsys
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from esrgan_lightning.data import embedded_photos, folder_photos, paired_photos
-from esrgan_lightning.data.sources import HELD_OUT_PHOTOS, TRAIN_PHOTOS, hold_out
+from esrgan_lightning.data.sources import (
+    HELD_OUT_PHOTOS,
+    TRAIN_PHOTOS,
+    color_chart,
+    color_chart_file,
+    hold_out,
+)
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops import read_image
 
 
 def save(path, height, width):
@@ -53,6 +62,32 @@ def test_held_out_photos_are_spread_and_disjoint(tmp_path):
     with pytest.raises(InputError, match="cannot hold out 10 of 10"):
         hold_out(folder_photos(tmp_path), 10)
     assert [len(part) for part in hold_out(folder_photos(tmp_path), 0)] == [10, 0]
+
+
+def test_the_chart_holds_the_cube_and_every_full_colour(tmp_path):
+    chart = color_chart()
+    assert (chart.dtype, chart.shape) == (torch.uint8, (3, 384, 1152))
+    tiles = chart[:, 12::24, 384 + 12 :: 24].flatten(1).T
+    levels = (torch.arange(8) / 7 * 255).round().byte()
+    assert len({tuple(tile) for tile in tiles.tolist()}) == 512
+    assert torch.equal(tiles.unique(), levels)
+    assert torch.equal(read_image(color_chart_file(tmp_path)), chart)
+
+
+@pytest.mark.parametrize("x", [0, 50, 111, 200, 383])
+def test_the_charts_hues_are_those_of_the_standard_library(x):
+    """Breaks if a channel is exchanged: one half has full value, the other full saturation."""
+    chart, hue = color_chart(), x / 384
+    for y in (20, 100, 191, 192, 300):
+        part = y / 383
+        expected = colorsys.hsv_to_rgb(hue, min(1, 2 * part), min(1, 2 - 2 * part))
+        assert chart[:, y, x].tolist() == pytest.approx([255 * c for c in expected], abs=1)
+
+
+def test_the_chart_is_written_once(tmp_path):
+    path = color_chart_file(tmp_path / "new")
+    before = path.stat().st_mtime_ns
+    assert color_chart_file(tmp_path / "new").stat().st_mtime_ns == before
 
 
 class TestPaired:

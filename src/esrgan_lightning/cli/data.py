@@ -178,7 +178,6 @@ def shard(
     overlap: Annotated[int, typer.Option(help="Pixels that neighbouring tiles have in common.")] = 160,
     chunk_mb: Annotated[float, typer.Option("--chunk-mb", help="About the size of a chunk, in MB.")] = 64.0,
     min_side: Annotated[int, typer.Option(help="Leave out photos with a shorter side than this.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of the order of the tiles.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Cut the photos of packs into shuffled chunks of tiles."""
@@ -186,7 +185,7 @@ def shard(
 
     cut = {"tile": tile, "overlap": overlap, "min_side": min_side}
     with writing(output):
-        write_shards(packs, output, **cut, chunk_mb=chunk_mb, seed=seed, overwrite=overwrite)
+        write_shards(packs, output, **cut, chunk_mb=chunk_mb, overwrite=overwrite)
     tiles, sizes = Shards(output).tiles, [path.stat().st_size for path in output.glob("chunk-*.bin")]
     typer.echo(f"{output}: {tiles} tiles in {len(sizes)} chunks, {sum(sizes) / 1e6:.1f} MB")
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from esrgan_lightning.data.catalog.install import require
-from esrgan_lightning.data.color_chart import color_chart_file
 from esrgan_lightning.data.datamodule import SRDataModule
 from esrgan_lightning.data.packfile import Pack
 from esrgan_lightning.data.packing import packed
@@ -19,6 +18,7 @@ from esrgan_lightning.data.sources import (
     PackedPhoto,
     Photo,
     PhotoSet,
+    color_chart_file,
     embedded_photos,
     folder_pairs,
     folder_photos,
@@ -88,15 +88,9 @@ def packs(
     val_count: int | None = None,
     **settings: Any,
 ) -> SRDataModule:
-    """``data=pack``: files that ``esrgan data pack`` has made.
+    """``data=pack``: ``files`` that ``esrgan data pack`` has made, one or several.
 
-    Args:
-        files: one or several; with several, ``weights`` says how they mix.
-        val_dir: as for :func:`folder`.
-        test_dir: as for :func:`folder`.
-        val_lr: as for :func:`folder`.
-        val_count: as for :func:`folder`.
-        **settings: of :class:`SRDataModule`.
+    With several, ``weights`` says how they mix. The rest is as for :func:`folder`.
     """
     sets = [PhotoSet(Pack(each)) for each in folders_of(files)]
     return _module(sets, val_dir, val_lr, test_dir, val_count, settings)

@@ -9,9 +9,15 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from esrgan_lightning.data.batches import RawBatch, degrade_and_augment, normalised
 from esrgan_lightning.data.conditions import Conditions, MapFolder
-from esrgan_lightning.data.crops import Pair, PatchDataset, WholeDataset
+from esrgan_lightning.data.crops import (
+    Pair,
+    PatchDataset,
+    RawBatch,
+    WholeDataset,
+    degrade_and_augment,
+    normalised,
+)
 from esrgan_lightning.data.degradations import Bicubic, Degradation
 from esrgan_lightning.data.loaders import check_loading, eval_loader, training_loader
 from esrgan_lightning.data.shards import Shards

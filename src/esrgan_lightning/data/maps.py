@@ -24,7 +24,7 @@ def quantised(probabilities: Tensor) -> Tensor:
     """Probabilities as bytes that add up to 255 at every pixel: largest remainders are rounded up.
 
     Args:
-        probabilities: (…,K,h,w), floating, not negative; they need not be normalised.
+        probabilities: (…,K,h,w), not negative; they need not be normalised.
 
     Returns:
         (…,K,h,w) uint8.
@@ -51,8 +51,7 @@ def write_maps(path: str | Path, probabilities: Tensor, classes: Sequence[str]) 
 
     Args:
         path: ``FOLDER/NAME.safetensors`` for the photo ``NAME.png``; an existing file is replaced.
-        probabilities: (K,h,w) of the LR photo's size; floating as for :func:`quantised`, or uint8 that adds
-            up to 255 at every pixel.
+        probabilities: (K,h,w) of the LR photo's size, as for :func:`quantised`.
         classes: the K names.
 
     Raises:
@@ -65,12 +64,8 @@ def write_maps(path: str | Path, probabilities: Tensor, classes: Sequence[str]) 
         raise InputError(
             f"{path}: maps of {len(classes)} classes are (K,h,w), and these are {tuple(probabilities.shape)}"
         )
-    if not probabilities.is_floating_point() and probabilities.dtype is not torch.uint8:
-        raise InputError(f"{path}: maps of {probabilities.dtype}: give uint8 or floats")
-    maps = quantised(probabilities) if probabilities.is_floating_point() else probabilities
-    _check_sums(path, maps.cpu().numpy(), classes)
-    content = save({_KEY: maps.cpu().contiguous()}, metadata={"classes": json.dumps(list(classes))})
-    write_whole(path, content)
+    maps = quantised(probabilities).cpu().contiguous()
+    write_whole(path, save({_KEY: maps}, metadata={"classes": json.dumps(list(classes))}))
 
 
 def path_of(folder: Path, name: str) -> Path:
@@ -123,7 +118,13 @@ def read_maps(path: Path, classes: Sequence[str], height: int, width: int) -> Ma
             maps: Maps = part[:]
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not readable as maps: {str(error).splitlines()[0]}") from error
-    _check_sums(path, maps, classes)
+    sums = maps.sum(0, dtype=np.int64)
+    if (sums != WHOLE).any():
+        row, column = np.argwhere(sums != WHOLE)[0].tolist()
+        raise InputError(
+            f"{path}: at row {row}, column {column} the {len(classes)} probabilities add up to "
+            f"{sums[row, column]}, not to {WHOLE}: normalise them (`esrgan segment` and write_maps do)"
+        )
     return maps
 
 
@@ -136,15 +137,4 @@ def _check_classes(path: Path, metadata: dict[str, str], classes: Sequence[str])
         raise InputError(
             f"{path}: its classes are {stated}, and the generator's {list(classes)}: make the maps for "
             "these, or give generator.classes as in the file"
-        )
-
-
-def _check_sums(path: Path, maps: Maps, classes: Sequence[str]) -> None:
-    sums = maps.sum(0, dtype=np.int64)
-    wrong = np.argwhere(sums != WHOLE)
-    if len(wrong):
-        row, column = wrong[0].tolist()
-        raise InputError(
-            f"{path}: at row {row}, column {column} the {len(classes)} probabilities add up to "
-            f"{sums[row, column]}, not to {WHOLE}: normalise them (`esrgan segment` and write_maps do)"
         )

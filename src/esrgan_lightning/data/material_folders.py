@@ -115,7 +115,6 @@ def few(items: Sequence[str], count: int = 4) -> str:
 
 
 MINC_SPLITS = 5
-_LARGEST_LIST = 2**26  # bytes; MINC-2500's longest has 2 MB
 
 
 def minc_folder(root: str | Path, split: int = 1) -> Materials:
@@ -196,13 +195,7 @@ def _listed(root: Path, name: str) -> list[str]:
             f"data.root={root} is not MINC-2500 as it is unpacked: {name} is missing; give the folder that "
             "holds images and labels, or data=materials for a folder of each class"
         )
-    if path.stat().st_size > _LARGEST_LIST:
-        raise InputError(f"{path} has {path.stat().st_size} bytes: that is no list of images")
-    try:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text") from error
-    names = [line for line in lines if line]
+    names = [line.strip() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
     for each in names:
         parts = PurePosixPath(each).parts
         # A list is from outside: it may name what lies below images, and nothing else.

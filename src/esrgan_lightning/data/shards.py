@@ -34,7 +34,6 @@ def write_shards(
     overlap: int = 160,
     chunk_mb: float = 64.0,
     min_side: int = 0,
-    seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
     """Cuts the photos of packs into overlapping tiles, shuffles them, and has litdata write them.
@@ -50,7 +49,6 @@ def write_shards(
             this is at least the patch and its surroundings: 128 + 2·12 for x4 by bicubic.
         chunk_mb: a chunk has at most this size, in MB (10⁶ bytes).
         min_side: leave out photos with a shorter side than this.
-        seed: of the shuffling.
         overwrite: replace shards that are there.
 
     Returns:
@@ -65,7 +63,7 @@ def write_shards(
     except ImportError as error:
         raise needs_extra("shards need", "streaming") from error
     folder = Path(folder)
-    _check_settings(tile, overlap, chunk_mb, seed)
+    _check_settings(tile, overlap, chunk_mb)
     given = [each if isinstance(each, Pack) else Pack(each) for each in packs]
     places = [
         (pack, photo, *rectangle)
@@ -81,14 +79,14 @@ def write_shards(
     try:
         writer = BinaryWriter(str(partial), chunk_bytes=int(chunk_mb * 1e6))
         with bars() as report:
-            for number, index in enumerate(np.random.default_rng(seed).permutation(len(places)).tolist()):
+            for number, index in enumerate(np.random.default_rng(0).permutation(len(places)).tolist()):
                 writer[number] = _item(*places[index])
                 report(f"writing {folder.name}", number + 1, len(places), "images")
         writer.done()
         writer.merge()
         index = json.loads((partial / INDEX).read_text("utf-8"))
         # litdata empties its cache when this changes. The same photos and settings give the same bytes.
-        written = repr([[pack.digest() for pack in given], tile, overlap, chunk_mb, min_side, seed])
+        written = repr([[pack.digest() for pack in given], tile, overlap, chunk_mb, min_side])
         index["updated_at"] = hashlib.sha256(written.encode()).hexdigest()
         smallest = min(min(high, wide) for *_, high, wide in places)
         index["config"]["esrgan_lightning"] = {
@@ -113,15 +111,13 @@ def _item(pack: Pack, photo: int, top: int, left: int, high: int, wide: int) -> 
     }
 
 
-def _check_settings(tile: int, overlap: int, chunk_mb: float, seed: int) -> None:
+def _check_settings(tile: int, overlap: int, chunk_mb: float) -> None:
     if not 0 <= overlap < tile:
         raise InputError(f"--overlap={overlap} must be from 0 to below --tile={tile}")
     if not 0 < chunk_mb <= 2000:
         raise InputError(f"--chunk-mb={chunk_mb:g} must be above 0, and at most 2000")
     if tile * tile * 3 > chunk_mb * 1e6:
         raise InputError(f"--tile={tile} is too large for a chunk of --chunk-mb={chunk_mb:g}")
-    if seed < 0:
-        raise InputError(f"--seed={seed} must not be negative")
 
 
 def _check_folder(folder: Path, need: int, *, overwrite: bool) -> None:

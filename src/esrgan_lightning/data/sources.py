@@ -15,7 +15,7 @@ from torch import Tensor
 from esrgan_lightning.data.packfile import Pack, Pixels
 from esrgan_lightning.data.pairing import pair_files
 from esrgan_lightning.errors import InputError, needs_extra
-from esrgan_lightning.ops import image_size, list_images, read_rgb
+from esrgan_lightning.ops import image_size, list_images, read_rgb, write_image
 from esrgan_lightning.ops.files import as_text
 
 
@@ -173,6 +173,34 @@ def _inside_package(package: str, folder: str, name: str) -> Path:
 def embedded_photos(files: Sequence[tuple[str, str, str]] = TRAIN_PHOTOS) -> list[Photo]:
     """The real photos that the scikit-image and scikit-learn wheels carry."""
     return photos_from([_inside_package(*file) for file in files])
+
+
+_SIDE, _TILE = 384, 24
+
+
+def color_chart() -> Tensor:
+    """All colours, of which photos hold few: (3,384,1152) uint8, hues and 512 flat tiles.
+
+    The hues go from white over full colour to black. The tiles are the RGB cube in eight steps a side, so
+    ordered that neighbours differ.
+    """
+    x, y = torch.arange(_SIDE) / _SIDE, torch.arange(_SIDE)[:, None] / (_SIDE - 1)
+    hues = torch.stack([((x + shift) % 1 * 6 - 3).abs() - 1 for shift in (0.0, 2 / 3, 1 / 3)]).clamp(0, 1)
+    white, black = (1 - 2 * y).clamp(0, 1), (2 * y - 1).clamp(0, 1)
+    bands = (white + (1 - white) * hues[:, None]) * (1 - black)
+    order = torch.arange(512) * 197 % 512
+    cube = torch.stack([order // 64, order // 8 % 8, order % 8]) / 7
+    rows = _SIDE // _TILE
+    tiles = cube.reshape(3, rows, -1).repeat_interleave(_TILE, 1).repeat_interleave(_TILE, 2)
+    return (torch.cat([bands, tiles], 2) * 255).round().byte()
+
+
+def color_chart_file(folder: Path) -> Path:
+    """The chart as ``color_chart.png`` in this folder, where it is written once."""
+    path = folder / "color_chart.png"
+    if not path.is_file():
+        write_image(path, color_chart())
+    return path
 
 
 def folders_of(given: Folders) -> list[Path]:

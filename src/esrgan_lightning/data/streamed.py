@@ -13,8 +13,7 @@ import pytorch_lightning as pl
 import torch
 from litdata import StreamingDataLoader, StreamingDataset
 
-from esrgan_lightning.data.batches import Batch, RawBatch, degrade_and_augment
-from esrgan_lightning.data.crops import check_patch, cut
+from esrgan_lightning.data.crops import Batch, RawBatch, check_patch, cut, degrade_and_augment
 from esrgan_lightning.data.degradations import Degradation
 from esrgan_lightning.data.loaders import Timed, in_shared_memory, run_sampler, start_worker
 from esrgan_lightning.data.placement import draws, turns
@@ -49,18 +48,8 @@ class StreamedPatches:
     """LR/HR patches out of shards: one of each tile in an epoch, at a place drawn from (seed, epoch, tile).
 
     A patch lies in one tile with its margin; where the tile ends at the photo's border, the border's pixels
-    are repeated, and the LR is that of the whole photo, to the last bit.
-
-    Args:
-        shards: where the tiles lie.
-        patch_size: side of the HR patch in pixels, a multiple of the scale.
-        scale: integer factor.
-        degradation: makes the LR.
-        seed: of the run.
-        flips: mirror half of the samples.
-        rotations: quarter turns.
-        complete: finish each batch in the loader's process.
-        channels: 3, or 1 for gray.
+    are repeated, and the LR is that of the whole photo, to the last bit. The settings are those of
+    :class:`~esrgan_lightning.data.crops.PatchDataset`.
 
     Raises:
         InputError: a setting makes no sense, or the tiles are too small for it.
@@ -86,16 +75,12 @@ class StreamedPatches:
         self.shards, self.patch_size, self.scale, self.seed = shards, patch_size, scale, seed
         self.degradation, self.complete, self.channels = degradation, complete, channels
         self.flips, self.rotations = flips, rotations
-        self._check_tiles()
-
-    def _check_tiles(self) -> None:
-        shards, patch = self.shards, self.patch_size
-        if shards.smallest < patch:
+        if shards.smallest < patch_size:
             raise InputError(
-                f"{shards.url}: the smallest tile has {shards.smallest} pixels, less than "
-                f"data.patch_size={patch}: choose a smaller patch, or write the shards again with --min-side"
+                f"{shards.url}: the smallest tile has {shards.smallest} pixels, less than data.patch_size="
+                f"{patch_size}: choose a smaller patch, or write the shards again with --min-side"
             )
-        need = patch + 2 * (self.degradation.margin + 1) * self.scale
+        need = patch_size + 2 * (degradation.margin + 1) * scale
         # Tiles inside a photo are of about equal size, and those have at least this side.
         side = (shards.tile + shards.overlap) // 2
         if side < need:
@@ -138,11 +123,6 @@ class StreamedPatches:
         first = -(-start // scale) + margin if start else 0
         end = start + length
         last = (end // scale - margin if end < whole else whole // scale) - patch
-        if last < first:
-            raise InputError(
-                f"{self.shards.url}: a tile of {length} pixels is too small for "
-                f"data.patch_size={self.patch_size}: write the shards again"
-            )
         return first + int(draw * (last - first + 1))
 
     def collate(self, crops: Sequence[Crop]) -> RawBatch | Batch:
