@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -28,16 +29,6 @@ _NUMBERS = (
     "seed", "scale", "optimizer.lr", "discriminator_optimizer.lr", "data.batch_size", "data.patch_size",
     "data.num_workers",
 )  # fmt: skip
-
-
-def check_words(overrides: Sequence[str]) -> None:
-    """Raises InputError for overrides of earlier versions, with the words that took their place."""
-    for word in overrides:
-        if re.match(r"[+~]*(metric[=@]|metrics\.)", word):
-            raise InputError(
-                f"{word}: metrics= is one list: metrics=[psnr_y,ssim_y,niqe], in it settings as "
-                "{lpips:{weights:FILE}} and a metric of your own as {NAME:{_target_:my_parts.Mine}}"
-            )
 
 
 def expand_home(value: Any) -> Any:
@@ -94,7 +85,6 @@ def compose(*overrides: str, config: str | None = None) -> DictConfig:
         >>> compose("stage=gan", "init=null", "preset=demo").loss.weights.adversarial
         0.005
     """
-    check_words(overrides)
     overrides = tuple(words_for_hydra(overrides))
     hydra = GlobalHydra.instance()
     outer = hydra.hydra  # inside a job of Hydra's: there can be one at a time
@@ -134,6 +124,28 @@ def chosen_metrics(given: Any) -> dict[str, dict[str, Any]]:
     if not chosen:
         raise InputError("metrics has no value: metrics=[psnr_y,ssim_y]")
     return chosen
+
+
+def check_name(name: object) -> None:
+    """Refuses a run's name that could not be given back on the command line as it is.
+
+    Raises:
+        InputError: a character that Hydra reads as syntax, as in ``init=runs/a=b/generator.safetensors``.
+    """
+    if not re.fullmatch(r"[\w./@+ -]*[\w.]", str(name), flags=re.ASCII):
+        raise InputError(
+            f"name={name}: use letters, digits and . _ - / only: anything else has a meaning on Hydra's "
+            "command line, and init=runs/NAME/… would not be understood"
+        )
+
+
+def check_free(run_dir: Path) -> None:
+    """Raises InputError for a folder in which another run has left checkpoints."""
+    if any((run_dir / "checkpoints").glob("*.ckpt")):
+        raise InputError(
+            f"{run_dir} already holds checkpoints: continue with resume=last, choose another name=, "
+            "or start anew with overwrite=true"
+        )
 
 
 def check_keys(cfg: DictConfig) -> None:

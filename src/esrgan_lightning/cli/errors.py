@@ -55,12 +55,11 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
     """
     from hydra.errors import HydraException, OverrideParseException
 
-    from esrgan_lightning.config import check_words, words_for_hydra
+    from esrgan_lightning.config import words_for_hydra
 
     print_any_name()
     before = os.environ.get("HYDRA_FULL_ERROR")
     with one_line_errors(command):
-        check_words(sys.argv[1:])
         sys.argv[1:] = words_for_hydra(sys.argv[1:])
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on instead of printing them
         try:

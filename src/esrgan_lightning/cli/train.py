@@ -14,9 +14,16 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from esrgan_lightning.cli.errors import complain, one_line_errors, run_hydra
 from esrgan_lightning.cli.sweep import Failed, Metrics, check_objective
-from esrgan_lightning.config import check_keys, check_numbers, chosen_metrics, config_of, expand_home
+from esrgan_lightning.config import (
+    check_free,
+    check_keys,
+    check_name,
+    check_numbers,
+    chosen_metrics,
+    config_of,
+    expand_home,
+)
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.run.names import check_free, check_name
 from esrgan_lightning.weights.formats import format_of
 from esrgan_lightning.weights.names import model_path
 

@@ -13,7 +13,6 @@ from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import write_whole
-from esrgan_lightning.run import names
 
 # What a run writes, and what overwrite=true deletes.
 WRITTEN = (
@@ -26,10 +25,6 @@ WRITTEN = (
     "metrics.csv",
     "outcome.json",
 )
-
-
-# The first process looks; when the others start, it may have written there already.
-check_free = rank_zero_only(names.check_free)
 
 
 @contextmanager

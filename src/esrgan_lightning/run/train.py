@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from esrgan_lightning.config import check_keys, check_numbers, expand_home
+from esrgan_lightning.config import check_free, check_keys, check_name, check_numbers, expand_home
 from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.ops.files import as_text
@@ -32,7 +32,6 @@ from esrgan_lightning.run.callbacks import Forecast
 from esrgan_lightning.run.checkpoints import LAST
 from esrgan_lightning.run.initial import AUTO, TrainedStart, psnr_model, start_classifier, start_from
 from esrgan_lightning.run.metrics_csv import MetricsCSV
-from esrgan_lightning.run.names import check_name
 from esrgan_lightning.run.outcome import read_outcome, recorded
 from esrgan_lightning.run.processes import check_shared_name, follow_first_process
 from esrgan_lightning.run.progress import announce
@@ -84,7 +83,7 @@ def train(
     goes_on_here = saved is not None and saved.run_dir == run_dir.resolve()
     init: str | Path | None = _init(cfg, resumed=saved is not None)
     if not goes_on_here and not cfg.overwrite:
-        folders.check_free(run_dir)
+        rank_zero_only(check_free)(run_dir)  # when the others start, the first may have written there
     trained = TrainedStart(str(cfg.init_from)) if cfg.init_from is not None and saved is None else None
     try:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
