@@ -19,7 +19,7 @@ from esrgan_lightning.networks.blocks import scaled_msra_init
 from esrgan_lightning.run.build import build_stage
 from esrgan_lightning.run.cuda_graphs import CudaGraphs
 from esrgan_lightning.run.processes import ManualDDP
-from esrgan_lightning.run.trainer import TrainerSettings
+from esrgan_lightning.run.settings import TrainerSettings
 from esrgan_lightning.stages import GANStage, PSNRStage
 
 # Seconds instead of minutes: a small generator and discriminator, and features of a layer early on.

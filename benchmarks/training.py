@@ -32,7 +32,8 @@ from _rivals import Rival, basicsr, plain
 from _runs import DEVICE, DTYPES, Clock, CountOperations, batch_of, build, fit, repeated
 
 from esrgan_lightning.run.metrics_csv import MetricsCSV
-from esrgan_lightning.run.trainer import build_trainer, prepare
+from esrgan_lightning.run.speed import speed_up
+from esrgan_lightning.run.trainer import build_trainer
 from esrgan_lightning.stages import GANStage, PSNRStage
 
 # Milliseconds: Lightning's share is then what is seen.
@@ -58,7 +59,7 @@ def contest(args: argparse.Namespace) -> None:
     """The table: time, ratio, memory and share of the peak, after a check of the losses."""
     stage, settings = build(args)
     rivals = rivals_of(stage, args.rivals)
-    prepare(stage, settings)
+    speed_up(stage, settings)
     precision = settings.resolved_precision()
     batch, rounds = batch_of(args.batch), Contest(rivals, DEVICE, CLOCKS[args.clock], block=BLOCK)
     fit(stage, settings, batch, (args.rounds + 1) * BLOCK, rounds)
@@ -69,7 +70,7 @@ def contest(args: argparse.Namespace) -> None:
         **vars(args) | {"set": [*args.set, "trainer.cuda_graphs=false", "trainer.gpu_kernels=false"]}
     )
     counted, settings = build(plainly)
-    prepare(counted, settings)
+    speed_up(counted, settings)
     operations = CountOperations()
     fit(counted, settings, batch_of(1), 1, operations)
     work = operations.total * args.batch
@@ -125,7 +126,7 @@ def peak_of(args: argparse.Namespace) -> None:
     """One update of one contender; prints the process's largest size in KiB."""
     stage, settings = build(args)
     if args.peak_of == OURS:
-        prepare(stage, settings)
+        speed_up(stage, settings)
         fit(stage, settings, batch_of(args.batch), 1)
     elif args.peak_of != "nobody":
         for rival in rivals_of(stage, [args.peak_of]):
@@ -141,7 +142,7 @@ def scaling(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for processes in (1, args.processes):
             stage, settings = build(args)
-            prepare(stage, settings)
+            speed_up(stage, settings)
             file = Path(folder) / str(processes)
             clock = Clock(file, threads)
             fit(stage.cpu(), settings, batch_of(args.batch), args.rounds + 2, clock, processes=processes)
@@ -174,7 +175,7 @@ def overhead(args: argparse.Namespace) -> None:
         seconds.append(time.perf_counter() - start)
     extra = inside - statistics.mean(seconds[2:])
     stage, settings = build(args)
-    prepare(stage, settings)
+    speed_up(stage, settings)
     full = Contest([], DEVICE, block=BLOCK)
     fit(stage, settings, batch_of(args.batch), (args.rounds + 1) * BLOCK, full)
     update = statistics.median(full.seconds[OURS])

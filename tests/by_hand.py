@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from esrgan_lightning.losses import RelativisticAverageGAN, WeightedLoss
 from esrgan_lightning.networks import RRDBNet, VGGDiscriminator
+from esrgan_lightning.run.settings import TrainerSettings
 from esrgan_lightning.stages import GANStage, PSNRStage
 
 WEIGHTS = {"pixel": 1e-2, "adversarial": 5e-3}
@@ -96,3 +97,13 @@ def fit(
     loaders = [DataLoader(list(part), batch_size=None) for part in (data, images)]
     trainer.fit(stage, *loaders)
     return trainer
+
+
+def trainer_settings(**changes: Any) -> TrainerSettings:
+    """``trainer``'s keys for one update on a CPU."""
+    lengths = dict.fromkeys(("max_updates", "val_interval", "checkpoint_interval", "log_interval"), 1)
+    machine = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "auto"}
+    off = dict.fromkeys(("sync_batchnorm", "compile", "deterministic"), False)
+    on = dict.fromkeys(("cuda_graphs", "gpu_kernels", "cast_features"), True)
+    others = {"channels_last": "auto", "max_time": None, "keep_last": 3, "monitor": "psnr_y"}
+    return TrainerSettings.of(**(lengths | machine | off | on | others | changes))

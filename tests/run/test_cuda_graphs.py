@@ -14,8 +14,8 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import RelativisticAverageGAN, WeightedLoss
 from esrgan_lightning.losses.penalty import GradientPenalty
 from esrgan_lightning.networks import SRResNet, UNetDiscriminator
+from esrgan_lightning.run.callbacks import NonFiniteBatch
 from esrgan_lightning.run.cuda_graphs import CudaGraphs, Replay, why_not
-from esrgan_lightning.run.guards import NonFiniteBatch
 from esrgan_lightning.run.metrics_csv import MetricsCSV
 from esrgan_lightning.stages.faults import NonFiniteError
 

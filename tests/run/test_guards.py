@@ -7,7 +7,7 @@ import torch
 from by_hand import batches, fit, gan_stage, poisoned, psnr_stage
 from safetensors import safe_open
 
-from esrgan_lightning.run.guards import NonFiniteBatch
+from esrgan_lightning.run.callbacks import NonFiniteBatch
 from esrgan_lightning.stages.base import color_shift
 from esrgan_lightning.stages.faults import NonFiniteError
 

@@ -4,20 +4,14 @@ import copy
 
 import pytest
 import torch
-from by_hand import adam, batches, fit, gan_stage
+from by_hand import adam, batches, fit, gan_stage, trainer_settings
 from torch import nn
 
 from esrgan_lightning.losses import PerceptualLoss, WeightedLoss
 from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
-from esrgan_lightning.run.speed import channels_last_pays, speed_up
+from esrgan_lightning.run.speed import speed_up
 
-OFF = {
-    "channels_last": False,
-    "compiled": False,
-    "cast_features": False,
-    "gpu_kernels": True,
-    "precision": "32-true",
-}
+OFF = {"channels_last": False, "cast_features": False, "precision": "32"}
 
 
 def vgg_loss():
@@ -38,7 +32,8 @@ def test_cast_features_are_the_same_to_the_bit_under_autocast(precision, dtype):
     """Breaks if the image's scaling is cast too, or the weights lose more than autocast takes from them."""
     stage = stage_with_features()
     plain = copy.deepcopy(stage.losses.terms["perceptual"])
-    speed_up(stage, **OFF | {"cast_features": True, "precision": precision})
+    changes = OFF | {"cast_features": True, "precision": precision, "accelerator": "mps"}
+    speed_up(stage, trainer_settings(**changes))
     cast = stage.losses.terms["perceptual"]
     assert {p.dtype for p in cast.backbone.parameters()} == {dtype}
     sr, hr = torch.rand(2, 1, 3, 16, 16)
@@ -57,7 +52,7 @@ def test_cast_features_are_the_same_to_the_bit_under_autocast(precision, dtype):
 def test_full_precision_and_other_backbones_are_left_alone():
     """Breaks if fp32 training silently gets half-precision features, or batch norm's statistics are cast."""
     stage = stage_with_features()
-    speed_up(stage, **OFF | {"cast_features": True})
+    speed_up(stage, trainer_settings(**OFF | {"cast_features": True}))
     assert {p.dtype for p in stage.losses.terms["perceptual"].backbone.parameters()} == {torch.float32}
     efficient = PerceptualLoss(EfficientNetLite0Features([0], weights="random"))
     efficient.features.cast(torch.bfloat16)
@@ -67,20 +62,10 @@ def test_full_precision_and_other_backbones_are_left_alone():
 def test_channels_last_takes_the_hidden_backbone_along():
     """Breaks if the slow layout stays where it costs most."""
     stage = stage_with_features()
-    speed_up(stage, **OFF | {"channels_last": True})
+    speed_up(stage, trainer_settings(**OFF | {"channels_last": True}))
     for network in (stage.generator, stage.discriminator, stage.losses.terms["perceptual"].backbone):
         wide = [p for p in network.parameters() if p.ndim == 4 and p.shape[1] > 1]
         assert all(p.is_contiguous(memory_format=torch.channels_last) for p in wide)
-
-
-@pytest.mark.parametrize(
-    ("device", "capability", "pays"),
-    [("cpu", "AVX512", True), ("cpu", "AVX2", False), ("cpu", "DEFAULT", True), ("cuda", "AVX2", True)],
-)
-def test_the_layout_follows_the_processor(monkeypatch, device, capability, pays):
-    """Breaks if a processor with AVX2 alone trains in its slower layout, or a GPU follows its host."""
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert channels_last_pays(device) is pays
 
 
 @pytest.mark.slow
@@ -97,7 +82,7 @@ def test_compiled_networks_take_the_same_steps_under_the_same_names(monkeypatch)
     monkeypatch.setattr(nn.Module, "compile", compile_eagerly)
     stages = [stage_with_features(), stage_with_features()]
     keys = list(stages[0].state_dict())
-    speed_up(stages[1], **OFF | {"compiled": True})
+    speed_up(stages[1], trainer_settings(**OFF, compile=True))
     for stage in stages:
         fit(stage, batches(2))
     assert compiled == ["RRDBNet", "VGGFeatures", "VGGDiscriminator"]

@@ -69,8 +69,7 @@ def devices() -> Iterator[Finding]:
     """What there is to compute on, and what ``trainer``'s ``auto`` makes of it."""
     import torch
 
-    from esrgan_lightning.run.precision import resolve_precision
-    from esrgan_lightning.run.speed import channels_last_pays
+    from esrgan_lightning.run.settings import channels_last_pays, resolve_precision
 
     found, fix = f"fit together (torch {torch.__version__})", None
     try:

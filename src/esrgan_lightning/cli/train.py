@@ -70,7 +70,7 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
             _check_early(cfg, run_dir)
     from pytorch_lightning.utilities import rank_zero_only
 
-    from esrgan_lightning.run.outcome import OUTCOME, write_outcome
+    from esrgan_lightning.run.folder import OUTCOME, write_outcome
     from esrgan_lightning.run.progress import Tolerant
     from esrgan_lightning.run.train import train
     from esrgan_lightning.training import quiet

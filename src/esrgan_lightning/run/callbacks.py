@@ -1,6 +1,7 @@
 """What a run writes and watches beside the training itself."""
 
-import math
+import json
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -10,17 +11,19 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
+from safetensors.torch import save
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import imresize, to_uint8, write_image
+from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.ops.picture import comparison
-from esrgan_lightning.run.progress import announce, duration
+from esrgan_lightning.run.progress import announce
 from esrgan_lightning.stages.base import Stage
+from esrgan_lightning.stages.faults import Fault
 from esrgan_lightning.weights.state import state_hash
 
-_WARM_UP = 5  # batches on a GPU: cuDNN chooses its algorithms, a graph is recorded
-_TIMED, _WORTH_TELLING, _DAY = 5.0, 600.0, 86400.0  # seconds
+logger = logging.getLogger(__name__)
 
 
 class Throughput(Callback):
@@ -60,22 +63,19 @@ def _waited(trainer: pl.Trainer) -> float:
     return float(getattr(trainer.train_dataloader, "waited_seconds", 0.0))
 
 
-class Forecast(Callback):
-    """Tells what is trained, what it takes on the disk and, after the first updates, how long it takes.
+class SizeReport(Callback):
+    """Tells what is trained, and what it takes in memory and on the disk.
 
     Args:
         run_dir: where the checkpoints go.
         keep: how many of them are kept, beside the best.
-        smaller: what to advise where a processor would need days, or "".
     """
 
-    def __init__(self, run_dir: Path, *, keep: int, smaller: str = "") -> None:
-        self.run_dir, self.keep, self.smaller = run_dir, keep, smaller
-        self._batches, self._start = 0, (0.0, 0)  # of the clock, and updates until then
+    def __init__(self, run_dir: Path, *, keep: int) -> None:
+        self.run_dir, self.keep = run_dir, keep
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Parameters, the memory that they take, and the checkpoints."""
-        self._batches = 0
         if not trainer.is_global_zero:
             return
         learnt = {
@@ -91,27 +91,6 @@ class Forecast(Callback):
             f"{shown} · {_size(weights + 3 * gradients)} of memory before what a batch takes · up to "
             f"{self.keep + 1} checkpoints of {_size(checkpoint)}, {_size(free)} free"
             + (": make room, or lower trainer.keep_last" if need > free else "")
-        )
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Starts the clock when the first updates, which are slow, are done; tells once."""
-        self._batches += 1
-        cuda = pl_module.device.type == "cuda"
-        if self._batches <= (_WARM_UP if cuda else 1):
-            self._start = (time.monotonic(), trainer.global_step)
-            return
-        seconds, done = time.monotonic() - self._start[0], trainer.global_step - self._start[1]
-        if not trainer.is_global_zero or seconds < _TIMED or done < 1:
-            return
-        self._start = (math.inf, 0)
-        to_go = trainer.max_steps - trainer.global_step
-        if (left := seconds / done * to_go) < _WORTH_TELLING:
-            return
-        memory = f", {_size(torch.cuda.max_memory_allocated(pl_module.device))} of its memory" if cuda else ""
-        smaller = f"; {self.smaller}" if self.smaller and not cuda and left > _DAY else ""
-        announce(
-            f"{to_go:,} updates to go at {seconds / done:.2g} s each: {duration(left)} without validations "
-            f"on {pl_module.device}{memory}{smaller}"
         )
 
 
@@ -212,11 +191,11 @@ class SampleGrid(Callback):
             path = self.folder / f"update_{trainer.global_step:07d}.png"
             picture = comparison(self._rows, ["LR", "bicubic", "SR", "HR"])
             write_image(path, picture)
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_image("val/samples", picture, trainer.global_step)
-                elif isinstance(logger, WandbLogger):
-                    logger.log_image("val/samples", [str(path)], trainer.global_step)
+            for each in trainer.loggers:
+                if isinstance(each, TensorBoardLogger):
+                    each.experiment.add_image("val/samples", picture, trainer.global_step)
+                elif isinstance(each, WandbLogger):
+                    each.log_image("val/samples", [str(path)], trainer.global_step)
             self._rows = []
 
 
@@ -270,3 +249,56 @@ class RankAgreement(Callback):
             raise RuntimeError(f"the ranks' parameters differ after training: {hashes}")
         if trainer.is_global_zero:
             announce(f"parameters equal on all {trainer.world_size} ranks: sha256 {mine}")
+
+
+class NonFiniteBatch(Callback):
+    """Writes ``nonfinite_update_N.safetensors`` for the first of a row of skipped updates, and says why.
+
+    The file holds each image tensor of the update's batches under ``BATCH.NAME``, (B,3,H,W) in [0,1], and as
+    metadata the cause and the images' names. A process beyond the first adds its rank to the file's name.
+
+    Args:
+        folder: the run's.
+        most: files in a run; after that the warning alone is given.
+    """
+
+    def __init__(self, folder: Path, *, most: int = 10) -> None:
+        self.folder, self.most = folder, most
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """After an update that was skipped."""
+        stage = cast(Stage, pl_module)
+        fault, stage.fault = stage.fault, None
+        if fault is None:
+            return
+        rank = f"_rank{trainer.global_rank}" if trainer.global_rank else ""
+        path = self.folder / f"nonfinite_update_{fault.update:07d}{rank}.safetensors"
+        room = len(list(self.folder.glob("nonfinite_update_*"))) < self.most
+        try:
+            if room:
+                write_whole(path, _content(fault))
+        except OSError:  # of a full disk the next checkpoint tells
+            room = False
+        logger.warning(
+            "%s: the update is left out%s",
+            fault,
+            f"; its batch is {path}" if room else ", its batch not kept",
+        )
+
+    on_train_end = on_train_batch_end  # the last update may not have been looked at before
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """After one skipped update too many."""
+        self.on_train_batch_end(trainer, pl_module)
+
+
+def _content(fault: Fault) -> bytes:
+    tensors = {
+        f"{number}.{key}": value.detach().cpu().contiguous()
+        for number, batch in enumerate(fault.batches)
+        for key, value in batch.items()
+        if isinstance(value, Tensor)
+    }
+    names = [[str(name) for name in batch.get("name", ())] for batch in fault.batches]
+    metadata = {"update": str(fault.update), "cause": fault.cause, "names": json.dumps(names)}
+    return save(tensors, metadata=metadata)

@@ -21,11 +21,11 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import network_spec
 from esrgan_lightning.networks.classifier import VGGClassifier, load_pretrained
 from esrgan_lightning.run.build import plain
-from esrgan_lightning.run.outcome import read_outcome
+from esrgan_lightning.run.folder import read_outcome
 from esrgan_lightning.run.processes import launched_processes
 from esrgan_lightning.run.progress import announce
 from esrgan_lightning.run.resume import immutable_settings, read_checkpoint
-from esrgan_lightning.run.trainer import TrainerSettings
+from esrgan_lightning.run.settings import TrainerSettings
 from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.weights import load_state, read_generator_file, warm_start
 from esrgan_lightning.weights.checkpoint import resolve_spec

@@ -12,8 +12,8 @@ from torch import Tensor
 from esrgan_lightning.config import expand_home
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.run.checkpoints import LAST, earlier_checkpoints
+from esrgan_lightning.run.settings import SAFE
 from esrgan_lightning.run.state import RUN_KEY
-from esrgan_lightning.run.trainer import SAFE
 from esrgan_lightning.weights.files import plain_tensors, read_file
 from esrgan_lightning.weights.state import differences, first_few
 

@@ -28,17 +28,16 @@ from esrgan_lightning.run.build import (
     is_material,
     plain,
 )
-from esrgan_lightning.run.callbacks import Forecast
 from esrgan_lightning.run.checkpoints import LAST
 from esrgan_lightning.run.initial import AUTO, TrainedStart, psnr_model, start_classifier, start_from
 from esrgan_lightning.run.metrics_csv import MetricsCSV
-from esrgan_lightning.run.outcome import read_outcome, recorded
 from esrgan_lightning.run.processes import check_shared_name, follow_first_process
 from esrgan_lightning.run.progress import announce
 from esrgan_lightning.run.resume import Saved, check_continues, find_saved, logger_resume_args
+from esrgan_lightning.run.settings import TrainerSettings
 from esrgan_lightning.run.shutdown import GracefulShutdown, as_user_errors
 from esrgan_lightning.run.state import RunState
-from esrgan_lightning.run.trainer import TrainerSettings, build_trainer
+from esrgan_lightning.run.trainer import build_trainer
 from esrgan_lightning.stages.base import GeneratorStage
 from esrgan_lightning.stages.material import MaterialStage
 from esrgan_lightning.weights.names import model_path
@@ -126,8 +125,6 @@ def train(
     loggers = [log, *_extra_loggers(cfg, run_dir, saved if goes_on_here else None)]
     state = RunState(config, saved.path if saved else None)
     stop = GracefulShutdown(str(cfg.name), run_dir / "checkpoints" / LAST, max_minutes=settings.max_time)
-    small = "Ctrl-C saves and ends; preset=demo takes minutes" if "preset" in cfg else ""
-    forecast = Forecast(run_dir, keep=settings.keep_last, smaller=small)
     trainer = build_trainer(
         settings,
         stage,
@@ -136,7 +133,6 @@ def train(
         [
             state,
             stop,
-            forecast,
             *([trained] if trained else []),
             *build_callbacks(cfg, dict(stage.validation.items())),
             *callbacks,
@@ -154,7 +150,7 @@ def train(
             run_dir.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(OmegaConf.create(plain(cfg)), run_dir / "config.yaml")
 
-        with recorded(run_dir), as_user_errors(run_dir, state):
+        with folders.recorded(run_dir), as_user_errors(run_dir, state):
             trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
             stop.pass_on(trainer)
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
@@ -163,7 +159,7 @@ def train(
 def _is_finished(cfg: DictConfig, run_dir: Path, saved: Saved | None, max_updates: int) -> bool:
     """Whether a queue starts a run once more that has come to its end."""
     ended = cfg.resume == resume.AUTO and saved is not None and saved.updates == max_updates
-    return ended and read_outcome(run_dir).get("state") == "finished"
+    return ended and folders.read_outcome(run_dir).get("state") == "finished"
 
 
 def _init(cfg: DictConfig, *, resumed: bool) -> str | None:

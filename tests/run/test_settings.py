@@ -1,10 +1,11 @@
-"""`trainer.precision=auto` takes what the hardware multiplies; nothing else is guessed."""
+"""The keys of `trainer` are checked before anything is built; `auto` is what the hardware is good at."""
 
 import pytest
 import torch
+from by_hand import trainer_settings
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.run.precision import resolve_precision
+from esrgan_lightning.run.settings import channels_last_pays, resolve_precision
 
 AMD = {"cpu_name": "AMD EPYC", "avx512_bf16": True}
 
@@ -67,3 +68,49 @@ def test_an_unknown_precision_is_named():
 def test_auto_on_other_devices_is_fp32():
     """Breaks if a device nobody measured gets half precision."""
     assert resolve_precision("auto", "mps") == "32-true"
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "pays"),
+    [("cpu", "AVX512", True), ("cpu", "AVX2", False), ("cpu", "DEFAULT", True), ("cuda", "AVX2", True)],
+)
+def test_the_layout_follows_the_processor(monkeypatch, device, capability, pays):
+    """Breaks if a processor with AVX2 alone trains in its slower layout, or a GPU follows its host."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert channels_last_pays(device) is pays
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"max_updates": 1.5}, "trainer.max_updates=1.5: Input should be a valid integer"),
+        ({"val_interval": 0}, "trainer.val_interval=0: Input should be greater than or equal to 1"),
+        ({"log_interval": True}, "trainer.log_interval=True"),
+        ({"max_time": -1}, "trainer.max_time=-1"),
+        ({"strategy": "fsdp"}, "trainer.strategy=fsdp: Input should be 'auto' or 'ddp'"),
+        ({"sync_batchnorm": "yes"}, "trainer.sync_batchnorm=yes"),
+        ({"channels_last": "yes"}, "trainer.channels_last=yes: Input .* boolean or Input should be 'auto'"),
+        ({"patience": 3}, "trainer.patience: there is no such key"),
+    ],
+)
+def test_trainer_settings_are_checked_before_anything_is_built(change, said):
+    """Breaks if a float of updates or a foreign strategy is found after the data was read."""
+    with pytest.raises(InputError, match=said):
+        trainer_settings(**change)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said():
+    """Breaks if trainer=gpu trains on the CPU in silence, or dies inside Lightning."""
+    with pytest.raises(InputError, match="no CUDA device is visible: choose trainer=cpu"):
+        trainer_settings(accelerator="gpu")
+
+
+def test_what_a_gpu_would_get(monkeypatch):
+    """Breaks if trainer=gpu or auto resolves to another device or precision where there is one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    for accelerator in ("auto", "gpu", "cuda"):
+        settings = trainer_settings(accelerator=accelerator)
+        assert settings.device_type == "cuda"
+        assert settings.resolved_precision() == "bf16-mixed"
