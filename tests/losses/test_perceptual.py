@@ -43,7 +43,7 @@ def photos():
     ],
 )
 def test_value_worked_out_by_hand(criterion, relative, expected):
-    loss = PerceptualLoss(Toy(), {"triple": 2.0, "square": 10.0}, criterion=criterion, relative=relative)
+    loss = PerceptualLoss(Toy(), [2.0, 10.0], criterion=criterion, relative=relative)
     for channels in (3, 1):
         sr, hr = torch.full((2, channels, 4, 4), 0.5), torch.full((2, channels, 4, 4), 0.25)
         assert loss(sr, hr).item() == pytest.approx(expected)
@@ -95,9 +95,8 @@ def test_under_autocast_the_distance_is_summed_in_float32(photos):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layer_weights": {"triple": 1.0}}, "triple; the backbone gives triple, square"),
-        ({"layer_weights": {"triple": 1.0, "square": 1.0, "conv5_4": 1.0}}, "each layer needs one weight"),
-        ({"layer_weights": {"triple": 1.0, "square": -1.0}}, "layer_weights.square=-1.0"),
+        ({"layer_weights": [1.0]}, "2 layers need 2 weights"),
+        ({"layer_weights": [1.0, -1.0]}, "layer_weights of square=-1.0"),
         ({"criterion": "l2"}, "criterion=l2: expected one of l1, mse"),
         ({"shift": 0}, "shift=0 must be at least 1"),
         ({"backbone": nn.Identity()}, "Identity: expected a network that names its `layers`"),
@@ -112,7 +111,7 @@ def test_shift_compares_each_sample_from_a_pixel_of_its_own_on():
     """By hand, with features that are the pixels: sample i from column i % 2 and row i // 2 % 2 on."""
     torch.manual_seed(0)
     sr, hr = torch.rand(2, 5, 3, 6, 7)
-    loss = PerceptualLoss(Toy(), {"triple": 1.0, "square": 0.0}, shift=2)
+    loss = PerceptualLoss(Toy(), [1.0, 0.0], shift=2)
     corners = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 0)]  # top, left
     expected = [
         3 * (sr - hr)[i, :, top : top + 5, left : left + 6].abs().mean()

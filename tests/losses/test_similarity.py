@@ -28,7 +28,7 @@ def pair():
 def test_the_loss_is_the_metrics_mean(name, files, pair):
     """Breaks if the loss takes another range, another normalisation or a sum."""
     loss = MAKERS[name](weights=files[name])
-    network = loss._hidden[0]
+    network = loss.backbone
     for sr, hr in (pair, pair[:, :, :1]):  # and gray
         expected = getattr(perceptual, name)(sr, hr, 0, network).mean().item()
         assert expected > 1e-3
@@ -60,7 +60,7 @@ def test_mixed_precision_does_not_reach_it(name, files, pair):
 
 def test_the_network_follows(files):
     loss = lpips_loss(weights=files["lpips"]).double()
-    assert next(loss._hidden[0].buffers()).dtype is torch.float64
+    assert next(loss.backbone.buffers()).dtype is torch.float64
 
 
 def test_what_does_not_fit_is_refused(files):

@@ -55,7 +55,7 @@ def test_full_precision_and_other_backbones_are_left_alone():
     speed_up(stage, trainer_settings(**OFF | {"cast_features": True}))
     assert {p.dtype for p in stage.losses.terms["perceptual"].backbone.parameters()} == {torch.float32}
     efficient = PerceptualLoss(EfficientNetLite0Features([0], weights="random"))
-    efficient.features.cast(torch.bfloat16)
+    efficient.cast(torch.bfloat16)
     assert {p.dtype for p in efficient.backbone.parameters()} == {torch.float32}
 
 

@@ -10,8 +10,9 @@ pass None and save a pass of the discriminator. Each takes a ``penalty``, which 
 discriminator's loss, as it needs the discriminator itself (see :mod:`~esrgan_lightning.losses.penalty`).
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, final
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar, final
 
 from torch import Tensor
 from torch.nn.functional import relu, softplus
@@ -22,22 +23,20 @@ from esrgan_lightning.losses.penalty import Penalty
 from esrgan_lightning.ops.distributed import mean_over_processes
 
 
-class AdversarialLoss(Protocol):
+@dataclass(frozen=True)
+class AdversarialLoss(ABC):
     """What the GAN stage asks of an adversarial loss; both functions return a scalar of at least float32."""
 
-    needs_real_in_generator: ClassVar[bool]
+    needs_real_in_generator: ClassVar[bool] = False
+    penalty: Penalty | None = field(default=None, kw_only=True)  # added to the discriminator's loss
 
-    @property
-    def penalty(self) -> Penalty | None:
-        """What the stage adds to the discriminator's loss; None for nothing."""
-
+    @abstractmethod
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """Loss of the generator, from raw logits of HR and SR pictures."""
-        ...
 
+    @abstractmethod
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Loss of the discriminator, from raw logits of HR and (detached) SR pictures."""
-        ...
 
 
 def batch_mean(logits: Tensor) -> Tensor:
@@ -52,7 +51,7 @@ def batch_mean(logits: Tensor) -> Tensor:
 
 @final
 @dataclass(frozen=True)
-class RelativisticAverageGAN:
+class RelativisticAverageGAN(AdversarialLoss):
     """Relativistic average GAN (ESRGAN, section 3.2; Jolicoeur-Martineau 2018).
 
     With D_Ra(x, y) = σ(C(x) − E[C(y)]), real x_r and fake x_f::
@@ -71,7 +70,6 @@ class RelativisticAverageGAN:
         label_smoothing: s in L_D's targets, 1 − s in place of 1 for D_Ra(x_r, x_f) and s in place of 0 for
             D_Ra(x_f, x_r). It ends the discriminator's gain at a distance of log((1 − s)/s) between real and
             fake, where without it a discriminator that wins goes on growing. 0, the paper's, to below 0.5.
-        penalty: Added to L_D by the stage.
 
     Raises:
         InputError: ``label_smoothing`` out of range.
@@ -87,10 +85,8 @@ class RelativisticAverageGAN:
     halved: bool = False
     detach_mean_in_discriminator: bool = False
     label_smoothing: float = 0.0
-    penalty: Penalty | None = None
 
     def __post_init__(self) -> None:
-        """Checks the smoothing."""
         if not 0 <= self.label_smoothing < 0.5:
             raise InputError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 0.5")
 
@@ -118,16 +114,8 @@ class RelativisticAverageGAN:
         return 0.5 if self.halved else 1.0
 
 
-@dataclass(frozen=True)
-class _EachAlone:
-    """Losses that look at each picture by itself, and so at no real one for the generator."""
-
-    needs_real_in_generator: ClassVar[bool] = False
-    penalty: Penalty | None = None
-
-
 @final
-class StandardGAN(_EachAlone):
+class StandardGAN(AdversarialLoss):
     """Standard GAN in its non-saturating form (Goodfellow et al. 2014, section 3; SRGAN, section 2.2.2)."""
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
@@ -140,7 +128,7 @@ class StandardGAN(_EachAlone):
 
 
 @final
-class LeastSquaresGAN(_EachAlone):
+class LeastSquaresGAN(AdversarialLoss):
     """Least squares GAN with labels 0 and 1 (Mao et al. 2017, equation 9)."""
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
@@ -153,7 +141,7 @@ class LeastSquaresGAN(_EachAlone):
 
 
 @final
-class HingeGAN(_EachAlone):
+class HingeGAN(AdversarialLoss):
     """Hinge GAN (Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17)."""
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
@@ -166,7 +154,7 @@ class HingeGAN(_EachAlone):
 
 
 @final
-class WassersteinGAN(_EachAlone):
+class WassersteinGAN(AdversarialLoss):
     """Wasserstein GAN (Arjovsky et al. 2017, section 3).
 
     The critic has to be Lipschitz: by :class:`~esrgan_lightning.losses.GradientPenalty` (WGAN-GP), or by its

@@ -1,7 +1,7 @@
 """Contextual loss: are the features of HR found in SR, wherever they are?"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.losses.features import FrozenFeatures
+from esrgan_lightning.losses.features import FeatureLoss
 
 
 @final
-class ContextualLoss(nn.Module):
+class ContextualLoss(FeatureLoss):
     """L = Σ_l w_l · CX(φ_l(sr), φ_l(hr)), φ_l the features of layer l of a frozen network.
 
     Mechrez et al. 2018, "The contextual loss for image transformation with non-aligned data" (§3), and for
@@ -22,44 +22,33 @@ class ContextualLoss(nn.Module):
     compares distributions of features, not positions: see :func:`contextual_loss`.
 
     Args:
-        backbone: As in :class:`~esrgan_lightning.losses.features.FrozenFeatures`.
+        backbone: As in :class:`~esrgan_lightning.losses.features.FeatureLoss`.
         layer_weights: As there.
         bandwidth: h, above 0.
         block: SR positions compared at a time, at least 1; a limit on memory alone.
 
-    Shape:
-        sr, hr: (B,3,H,W), or (B,1,H,W) of gray, in [0,1] → scalar, at least float32. No gradient
-            flows to hr.
-
     Raises:
-        InputError: A setting out of range, layers and weights that do not match, or pictures of different
-            shapes.
+        InputError: As there; a bandwidth or block out of range.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
-        layer_weights: Mapping[str, float] | None = None,
+        layer_weights: Sequence[float] | None = None,
         *,
         bandwidth: float = 0.5,
         block: int = 1024,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, layer_weights)
         if not (math.isfinite(bandwidth) and bandwidth > 0):
             raise InputError(f"bandwidth={bandwidth}: expected a number above 0 such as 0.5")
         if block < 1:
             raise InputError(f"block={block}: expected at least 1")
-        self.features = FrozenFeatures(backbone, layer_weights)
         self.bandwidth, self.block = bandwidth, block
 
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """Σ_l w_l · CX(φ_l(sr), φ_l(hr)), with gradient to ``sr`` alone."""
-        total = torch.zeros((), device=sr.device)
-        for layer in self.features(sr, hr):
-            total = total + layer.weight * contextual_loss(
-                layer.sr, layer.hr, bandwidth=self.bandwidth, block=self.block
-            )
-        return total
+    def distance(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """CX of two feature maps."""
+        return contextual_loss(sr, hr, bandwidth=self.bandwidth, block=self.block)
 
 
 def contextual_loss(x: Tensor, y: Tensor, *, bandwidth: float = 0.5, block: int = 1024) -> Tensor:

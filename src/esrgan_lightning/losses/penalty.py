@@ -7,9 +7,10 @@ Both act on one score for each image, C(x): its logit or, for a map of logits, t
 They are computed in float32, apart from mixed precision, and walk back through the discriminator twice.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import final
 
 import numpy as np
 import torch
@@ -23,13 +24,16 @@ Critic = Callable[[Tensor], Tensor]  # (B,3,H,W) → raw logits
 _STREAM = 8  # counter word of these draws; the lower ones are those of the data
 
 
-class Penalty(Protocol):
+@dataclass(frozen=True)
+class Penalty(ABC):
     """What the GAN stage asks of a penalty: L_D + weight · penalty(…) is minimised."""
 
-    @property
-    def weight(self) -> float:
-        """λ."""
+    weight: float
 
+    def __post_init__(self) -> None:
+        check_weight("penalty.weight", self.weight)
+
+    @abstractmethod
     def __call__(
         self, critic: Critic, real: Tensor, fake: Tensor, *, numbers: Sequence[int], step: int
     ) -> Tensor:
@@ -42,12 +46,11 @@ class Penalty(Protocol):
             numbers: of the samples; no two of a run are equal.
             step: of the discriminator on this batch, from 0.
         """
-        ...
 
 
 @final
 @dataclass(frozen=True)
-class GradientPenalty:
+class GradientPenalty(Penalty):
     """E[(‖∇C(x̂)‖₂ − 1)²], x̂ = ε x_r + (1 − ε) x_f (Gulrajani et al. 2017, eq. 3).
 
     With :class:`~esrgan_lightning.losses.WassersteinGAN` it is WGAN-GP. Each sample's ε ~ U[0,1] follows from
@@ -61,9 +64,6 @@ class GradientPenalty:
 
     weight: float = 10.0
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_weight("penalty.weight", self.weight)
 
     def __call__(
         self, critic: Critic, real: Tensor, fake: Tensor, *, numbers: Sequence[int], step: int
@@ -80,7 +80,7 @@ class GradientPenalty:
 
 @final
 @dataclass(frozen=True)
-class R1Penalty:
+class R1Penalty(Penalty):
     """E[‖∇C(x_r)‖₂²] on real pictures (Mescheder et al. 2018, eq. 9): any game then converges locally.
 
     Args:
@@ -88,9 +88,6 @@ class R1Penalty:
     """
 
     weight: float = 5.0
-
-    def __post_init__(self) -> None:
-        check_weight("penalty.weight", self.weight)
 
     def __call__(
         self, critic: Critic, real: Tensor, fake: Tensor, *, numbers: Sequence[int], step: int

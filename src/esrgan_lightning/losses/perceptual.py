@@ -1,6 +1,6 @@
 """Perceptual loss: the distance of two pictures in the features of a frozen network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Literal, final
 
 import torch
@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.losses.features import FrozenFeatures
+from esrgan_lightning.losses.features import FeatureLoss
 from esrgan_lightning.ops.distributed import mean_over_processes, process_number
 
 _CRITERIA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
 
 
 @final
-class PerceptualLoss(nn.Module):
+class PerceptualLoss(FeatureLoss):
     """L = Σ_l w_l · d(φ_l(sr), φ_l(hr)), φ_l the features of layer l, d their mean L1 or squared distance.
 
     ESRGAN (section 3.3) takes VGG19's conv5_4 *before* activation with L1; SRGAN takes it after activation
@@ -24,7 +24,7 @@ class PerceptualLoss(nn.Module):
     layers of unlike scale weigh alike.
 
     Args:
-        backbone: As in :class:`~esrgan_lightning.losses.features.FrozenFeatures`.
+        backbone: As in :class:`~esrgan_lightning.losses.features.FeatureLoss`.
         layer_weights: As there.
         criterion: ``"l1"`` or ``"mse"``.
         relative: Divide each layer's distance by the size of the HR features.
@@ -33,44 +33,30 @@ class PerceptualLoss(nn.Module):
             same place, so that errors which they do not see become a grid; with ``shift=s`` they see all.
             1 compares whole pictures.
 
-    Shape:
-        sr, hr: (B,3,H,W), or (B,1,H,W) of gray, in [0,1] → scalar, at least float32. No gradient
-            flows to hr.
-
     Raises:
-        InputError: A layer without weight, a weight without layer, a weight that is negative or not finite,
-            an unknown criterion, or pictures of different shapes.
+        InputError: As there; an unknown criterion, or a shift below 1.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
-        layer_weights: Mapping[str, float] | None = None,
+        layer_weights: Sequence[float] | None = None,
         *,
         criterion: Literal["l1", "mse"] = "l1",
         relative: bool = False,
         shift: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, layer_weights)
         if criterion not in _CRITERIA:
             raise InputError(f"criterion={criterion}: expected one of {', '.join(_CRITERIA)}")
         if shift < 1:
             raise InputError(f"shift={shift} must be at least 1")
-        self.features = FrozenFeatures(backbone, layer_weights)
         self.criterion = criterion
         self.relative, self.shift = relative, shift
 
-    @property
-    def backbone(self) -> nn.Module:
-        """The frozen network, by reference."""
-        return self.features.backbone
-
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Σ_l w_l · d(φ_l(sr), φ_l(hr)), with gradient to ``sr`` alone."""
-        total = torch.zeros((), device=sr.device)
-        for layer in self.features(self._shifted(sr), self._shifted(hr)):
-            total = total + layer.weight * self._distance(layer.sr, layer.hr)
-        return total
+        return super().forward(self._shifted(sr), self._shifted(hr))
 
     def _shifted(self, picture: Tensor) -> Tensor:
         """(B,3,H,W) → (B,3,H−shift+1,W−shift+1), each sample from a pixel of its own on."""
@@ -84,7 +70,8 @@ class PerceptualLoss(nn.Module):
         crops = zip(picture, tops, lefts, strict=True)
         return torch.stack([each[:, top : top + height, left : left + width] for each, top, left in crops])
 
-    def _distance(self, sr: Tensor, hr: Tensor) -> Tensor:
+    def distance(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """The mean distance of two feature maps."""
         distance = _CRITERIA[self.criterion]
         if self.relative:
             # Of the whole batch: each process's own size would weigh the processes' images differently.

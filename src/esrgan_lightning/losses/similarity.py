@@ -1,25 +1,24 @@
 """LPIPS and DISTS as losses: what pictures are measured with afterwards, minimised."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self, final
+from typing import Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from esrgan_lightning.losses._common import at_least_float32, check_same_shape
+from esrgan_lightning.losses.features import NetworkLoss
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
 
 
 @final
-class SimilarityLoss(nn.Module):
+class SimilarityLoss(NetworkLoss):
     """L = mean over images of d(sr, hr), d a frozen network's distance.
 
-    The metric of the same name rounds to 8 bits and leaves out a border; this does neither. The network is no
-    part of this module's parameters or state: no optimiser and no checkpoint sees it; it follows ``.to(…)``.
+    The metric of the same name rounds to 8 bits and leaves out a border; this does neither.
 
     Args:
-        network: (B,3,H,W) twice → (B,); it is frozen here.
+        backbone: (B,3,H,W) twice → (B,); it is frozen here.
 
     Shape:
         sr, hr: (B,3,H,W), or (B,1,H,W) of gray, in [0,1] → scalar, at least float32, computed apart
@@ -32,22 +31,12 @@ class SimilarityLoss(nn.Module):
         See :mod:`esrgan_lightning.networks.similarity`.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        # A tuple hides the module from nn.Module's registration.
-        self._hidden = (network.requires_grad_(False).eval(),)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Takes the hidden network along."""
-        self._hidden[0]._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
-
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         """The mean distance of the pairs."""
         check_same_shape(sr, hr)
         with torch.autocast(sr.device.type, enabled=False):
             sr, hr = (at_least_float32(each).expand(-1, 3, -1, -1) for each in (sr, hr.detach()))
-            distance: Tensor = self._hidden[0](sr, hr)
+            distance: Tensor = self.backbone(sr, hr)
         return distance.mean()
 
 

@@ -181,7 +181,7 @@ def _chosen(layers: Sequence[str], *, known: tuple[str, ...]) -> tuple[str, ...]
             raise InputError(f"layer {name}: unknown, expected one of {', '.join(known)}")
     if len(set(layers)) != len(layers):
         raise InputError(f"layers={list(layers)}: each may stand only once")
-    return tuple(sorted(layers, key=known.index))
+    return tuple(layers)
 
 
 def _check_image(image: Tensor, *, smallest: int) -> None:

@@ -4,7 +4,7 @@ from typing import cast
 
 import torch
 
-from esrgan_lightning.losses.features import FrozenFeatures
+from esrgan_lightning.losses.features import FeatureLoss
 from esrgan_lightning.networks.blocks import DenseBlock
 from esrgan_lightning.run.settings import TrainerSettings
 from esrgan_lightning.stages.base import GeneratorStage, Stage
@@ -27,7 +27,7 @@ def speed_up(stage: Stage, settings: TrainerSettings) -> None:
     for module in stage.modules():
         if isinstance(module, DenseBlock):
             module.gpu_kernels = settings.gpu_kernels
-    frozen = [module for module in stage.modules() if isinstance(module, FrozenFeatures)]
+    frozen = [module for module in stage.modules() if isinstance(module, FeatureLoss)]
     half = _HALF.get(settings.resolved_precision())
     if settings.cast_features and half is not None:
         for features in frozen:
