@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from esrgan_lightning import Upscaler
-from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import TestPair
-from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep, animation, interpolate_images, strip
+from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep, animation, strip
 from esrgan_lightning.metrics import psnr_y
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import read_rgb, to_uint8, write_image
@@ -66,12 +65,3 @@ def test_pictures_of_a_sweep(found):
     assert (shown[:, 40:, 4:column] < 128).any(), "the rows say nothing"
     assert strip(sweep, window=16).shape[1] < strip(sweep, window=32).shape[1]
     assert animation(sweep, "GIF").startswith(b"GIF89a")
-
-
-def test_pictures_of_two_kinds_are_not_mixed():
-    a = torch.zeros(3, 4, 4, dtype=torch.uint8)
-    for other in (a.float(), a[:1], a[..., :2]):
-        with pytest.raises(InputError, match="cannot mix"):
-            interpolate_images(a, other, 0.5)
-    with pytest.raises(InputError, match="alpha=2"):
-        interpolate_images(a, a, 2)

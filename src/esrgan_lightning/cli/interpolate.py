@@ -72,7 +72,7 @@ def alpha_sweep(
     ends = [existing_model(psnr), existing_model(gan)]
     from esrgan_lightning.evaluation import write_json
     from esrgan_lightning.evaluation.alpha_sweep import alpha_sweep as sweep_over
-    from esrgan_lightning.evaluation.alpha_sweep import animation, as_json, curves, strip
+    from esrgan_lightning.evaluation.alpha_sweep import animation, curves, strip
     from esrgan_lightning.evaluation.sets import TestPair
     from esrgan_lightning.ops import list_images, write_image
     from esrgan_lightning.ops.files import write_whole
@@ -100,7 +100,8 @@ def alpha_sweep(
         write_whole(output / "curves.png", curves(found, title))
         for kind in ("gif", "webp"):
             write_whole(output / f"sweep.{kind}", animation(found, kind.upper()))
-    write_json(output / "sweep.json", as_json(found, [psnr, gan]))
+    kinds = {"network_interpolation": found.values, "image_interpolation": found.mixed_values}
+    write_json(output / "sweep.json", {"models": [psnr, gan], "alphas": found.alphas, **kinds})
     figures = [[f"{value:.4f}" for value in row] for row in zip(*found.values.values(), strict=True)]
     rows = [[f"{alpha:g}", *row] for alpha, row in zip(found.alphas, figures, strict=True)]
     print_table(["α", *found.values], rows)

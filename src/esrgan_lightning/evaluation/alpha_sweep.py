@@ -1,9 +1,9 @@
 """Network interpolation seen as a whole: pictures and figures over α."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from torch import Tensor
@@ -19,26 +19,6 @@ from esrgan_lightning.weights.interpolation import check_alpha
 
 #: Images are looked at through a window of this many HR pixels a side.
 WINDOW = 160
-
-
-def interpolate_images(a: Tensor, b: Tensor, alpha: float) -> Tensor:
-    """(1−α)·a + α·b of two pictures: what ESRGAN §4.4 compares network interpolation with.
-
-    Args:
-        a: (…,C,H,W), uint8, uint16 or floating in [0,1].
-        b: Of the same shape and type.
-        alpha: α in [0,1].
-
-    Returns:
-        Of the same shape and type, rounded for integers.
-
-    Raises:
-        InputError: α outside [0,1], or pictures that differ in shape or type.
-    """
-    check_alpha(alpha)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise InputError(f"cannot mix {a.dtype} {tuple(a.shape)} with {b.dtype} {tuple(b.shape)}")
-    return from_float((1 - alpha) * to_float(a) + alpha * to_float(b), a.dtype)
 
 
 @final
@@ -86,26 +66,26 @@ def alpha_sweep(
     for alpha in alphas:
         check_alpha(alpha)
     pair = NetworkPair(states, spec, device=device, tile=tile)
-    ends = pair.at(0.0), pair.at(1.0)
-    pictures: dict[str, list[Tensor]] = {}
+    pictures: dict[str, list[Tensor]] = defaultdict(list)
 
     @lru_cache(maxsize=1)  # evaluate gives all models an image before the next
-    def both_ends(lr: Tensor) -> tuple[Tensor, Tensor]:
-        return ends[0](lr), ends[1](lr)
+    def ends(lr: Tensor) -> tuple[Tensor, Tensor]:
+        return pair(lr, 0.0), pair(lr, 1.0)
 
-    def kept(name: str, model: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        def keep(lr: Tensor) -> Tensor:
-            pictures.setdefault(name, []).append(model(lr))
-            return pictures[name][-1]
+    def network(lr: Tensor, alpha: float) -> Tensor:
+        pictures[f"network {alpha:g}"].append(pair(lr, alpha))
+        return pictures[f"network {alpha:g}"][-1]
 
-        return keep
+    def mixture(lr: Tensor, alpha: float) -> Tensor:
+        psnr, gan = map(to_float, ends(lr))
+        pictures[f"image {alpha:g}"].append(from_float((1 - alpha) * psnr + alpha * gan, lr.dtype))
+        return pictures[f"image {alpha:g}"][-1]
 
-    models = {}
-    for alpha in alphas:
-        models[f"network {alpha:g}"] = pair.at(alpha)
-        models[f"image {alpha:g}"] = partial(_mixed, both_ends, alpha)
-    watched = {name: kept(name, model) for name, model in models.items()}
-    found = evaluate(watched, {"images": images}, scale=pair.scale, metrics=metrics, **evaluation)["images"]
+    kinds = {"network": network, "image": mixture}
+    models = {
+        f"{kind} {alpha:g}": partial(make, alpha=alpha) for kind, make in kinds.items() for alpha in alphas
+    }
+    found = evaluate(models, {"images": images}, scale=pair.scale, metrics=metrics, **evaluation)["images"]
 
     def of(kind: str) -> tuple[list[list[Tensor]], dict[str, list[float]]]:
         names = [f"{kind} {alpha:g}" for alpha in alphas]
@@ -116,20 +96,6 @@ def alpha_sweep(
     by_image, mixed_values = of("image")
     pairs = [each.load(pair.scale) for each in images]
     return Sweep(list(alphas), by_network, by_image, pairs, values, mixed_values)
-
-
-def _mixed(ends: Callable[[Tensor], tuple[Tensor, Tensor]], alpha: float, lr: Tensor) -> Tensor:
-    return interpolate_images(*ends(lr), alpha)
-
-
-def as_json(sweep: Sweep, files: Sequence[str | Path]) -> dict[str, Any]:
-    """Plain values: α, metrics of both kinds, and the two models' names."""
-    return {
-        "models": [str(file) for file in files],
-        "alphas": sweep.alphas,
-        "network_interpolation": sweep.values,
-        "image_interpolation": sweep.mixed_values,
-    }
 
 
 def strip(sweep: Sweep, *, window: int = WINDOW) -> Tensor:
