@@ -4,11 +4,6 @@ import torch
 from torch import Tensor, nn
 
 
-def count(net: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(parameter.numel() for parameter in net.parameters())
-
-
 def randomized(net: nn.Module) -> nn.Module:
     """In float64 and eval mode, with no bias, slope, norm or statistic left at 0 or 1."""
     source = torch.Generator().manual_seed(3)

@@ -6,14 +6,12 @@ import urllib.error
 import pytest
 import skimage.data
 import torch
-import torch.nn.functional as F
 import torchvision
 from safetensors.torch import load_file
 from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
-from esrgan_lightning.networks.efficientnet_lite import _SameConv2d
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
@@ -210,17 +208,6 @@ def test_efficientnet_gives_the_logits_of_another_implementation():
         atol=1e-3,
     )
     assert logits.norm().item() == pytest.approx(156.97046, abs=1e-2)
-
-
-@pytest.mark.parametrize(
-    ("side", "kernel", "stride"), [(8, 3, 2), (9, 3, 2), (8, 5, 2), (9, 5, 1), (7, 1, 1)]
-)
-def test_same_padding_puts_the_odd_pixel_at_the_far_end(side, kernel, stride):
-    """TensorFlow's rule; padding=k//2 would shift every feature of an even side."""
-    conv, x = _SameConv2d(1, 1, kernel, stride=stride), torch.rand(1, 1, side, side)
-    total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-    padded = F.pad(x, (total // 2, total - total // 2) * 2)
-    torch.testing.assert_close(conv(x), F.conv2d(padded, conv.weight, stride=stride))
 
 
 def test_efficientnet_features_are_linear_bottlenecks_by_name(photo):

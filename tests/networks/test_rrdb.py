@@ -3,27 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from by_formula import count, randomized
+from by_formula import randomized
 from torch.nn.functional import conv2d, leaky_relu
 
 from esrgan_lightning.networks import RRDBNet
 
 SMALL = {"num_features": 6, "num_blocks": 2, "growth_channels": 3}
-
-
-def closed_form(channels_in, channels_out, nf, nb, gc, up_convs):
-    """Weights and biases by arithmetic: 3·5 dense convolutions per block and the convolutions around."""
-    dense = sum(9 * (nf + k * gc) * gc + gc for k in range(4)) + 9 * (nf + 4 * gc) * nf + nf
-    square = 9 * nf * nf + nf
-    ends = 9 * channels_in * nf + nf + 9 * nf * channels_out + channels_out
-    return ends + nb * 3 * dense + (2 + up_convs) * square
-
-
-def test_the_published_parameter_counts():
-    """16,697,987 is the figure of the paper's x4 network, 4,467,779 of the six-block anime network."""
-    with torch.device("meta"):
-        assert count(RRDBNet()) == 16_697_987 == closed_form(3, 3, 64, 23, 32, 2)
-        assert count(RRDBNet(num_blocks=6)) == 4_467_779
 
 
 @pytest.mark.parametrize(
@@ -40,14 +25,14 @@ def test_the_published_parameter_counts():
     ],
 )
 class TestEveryScale:
-    def test_keys_and_count(self, scale, unshuffle, first_channels, ups):
+    def test_keys(self, scale, unshuffle, first_channels, ups):
         """The keys are an interface with every upscaler: a renamed or surplus one makes files useless."""
         net = RRDBNet(scale=scale, unshuffle=unshuffle, **SMALL)
         dense = [f"body.{n}.rdb{m}.conv{k}" for n in range(2) for m in (1, 2, 3) for k in range(1, 6)]
         up = [f"conv_up{k}" for k in range(1, ups + 1)]
         modules = ["conv_first", *dense, "conv_body", *up, "conv_hr", "conv_last"]
         assert set(net.state_dict()) == {f"{name}.{kind}" for name in modules for kind in ("weight", "bias")}
-        assert count(net) == closed_form(first_channels, 3, 6, 2, 3, ups)
+        assert net.conv_first.in_channels == first_channels
 
     def test_shape_at_any_size_and_gradient_everywhere(self, scale, unshuffle, first_channels, ups):
         """Odd and tiny sizes work (1×1 cannot be mirrored), and no parameter is left out of the graph."""

@@ -1,9 +1,8 @@
-"""Spatial feature transform: the equation by hand, counts by arithmetic, and that the maps are used."""
+"""Spatial feature transform: the equation by hand, and that the maps are used."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from by_formula import count
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import (
@@ -16,29 +15,14 @@ from esrgan_lightning.networks import (
 )
 
 
-def closed_form(classes, nf, nb, factors):
-    """2·nb + 1 modulated 3×3 convolutions, four 1×1 ones for each modulation, five for the maps, the ends."""
-    square, layer = 9 * nf * nf + nf, 2 * (32 * 32 + 32 + 32 * nf + nf)
-    condition = classes * 128 + 128 + 3 * (128 * 128 + 128) + 128 * 32 + 32
-    upsampling = sum(9 * nf * nf * f * f + nf * f * f for f in factors)
-    ends = 9 * 3 * nf + nf + square + 9 * nf * 3 + 3
-    return condition + (2 * nb + 1) * (layer + square) + upsampling + ends
-
-
 def random(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_parameter_counts():
-    """The authors' PyTorch release has 1,833,763: the first layer over its maps is 4×4: 15·8·128 more."""
-    assert count(SFTNet()) == 1_818_403 == closed_form(8, 64, 16, (2, 2)) == 1_833_763 - 15 * 8 * 128
-
-
-@pytest.mark.parametrize(("scale", "factors"), [(1, ()), (2, (2,)), (3, (3,)), (4, (2, 2)), (8, (2, 2, 2))])
-def test_every_scale(scale, factors):
-    """Shapes at odd sizes, the count, and a gradient to every parameter, also of the condition network."""
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
+def test_every_scale(scale):
+    """Shapes at odd sizes, and a gradient to every parameter, also of the condition network."""
     net = SFTNet(["a", "b", "c"], num_features=4, num_blocks=2, scale=scale, init_scale=0.5)
-    assert count(net) == closed_form(3, 4, 2, factors)
     sr = net(random(2, 3, 5, 7), random(2, 3, 5, 7).softmax(1))
     assert sr.shape == (2, 3, 5 * scale, 7 * scale)
     sr.square().sum().backward()

@@ -23,8 +23,6 @@ def counts(net):
 def test_parameter_counts_are_the_papers(kernels, printed):
     """Breaks if a layer has another width or another side."""
     assert counts(SRCNN(1, 1, kernels=kernels)) == (printed, 64 + 32 + 1)
-    e, m, r = (side**2 for side in kernels)
-    assert counts(SRCNN(kernels=kernels)) == (3 * 64 * e + 64 * 32 * m + 32 * 3 * r, 64 + 32 + 3)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])

@@ -20,7 +20,7 @@ def runs(
 ) -> None:
     """List the runs: how far each is, how it ended, its last figures, what it takes on the disk."""
     from esrgan_lightning.report import find_runs
-    from esrgan_lightning.report.table import shown
+    from esrgan_lightning.report.runs import shown
 
     found = find_runs(folders or [Path("runs")])
     metrics = list(dict.fromkeys(name for run in found for name in run.metrics))

@@ -10,8 +10,7 @@ from torch import Tensor
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.html import html_document
 from esrgan_lightning.ops.picture import columns, plain, png_of, webp
-from esrgan_lightning.report.runs import Run, labels, read_sample
-from esrgan_lightning.report.table import rows, shown
+from esrgan_lightning.report.runs import Run, labels, read_sample, rows, shown
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,7 @@ import torch
 import triton
 from torch import Tensor
 
-from esrgan_lightning.networks.dense.convolve import convolve, pack
-from esrgan_lightning.networks.dense.gradients import sum_parts, weight_gradients
+from esrgan_lightning.networks.dense.convolve import convolve, pack, sum_parts, weight_gradients
 from esrgan_lightning.networks.dense.memory_saving import refuse_second_derivative
 
 # Sizes of the tiles by measurement on an H200 (32×32 pixels, batch 16); the results do not depend on them.
