@@ -6,6 +6,7 @@ import sys
 import threading
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -175,6 +176,7 @@ def test_a_stopped_run_says_so_and_leaves_only_whole_files(model, photos, tmp_pa
         return upscale(self, image)
 
     monkeypatch.setattr(Upscaler, "upscale", stopped)
+    monkeypatch.setattr(command, "TOGETHER", 1)
     manifest = tmp_path / "m.jsonl"
     result = run(photos, "-o", tmp_path / "out", "-m", model, "--manifest", manifest)
     assert result.exit_code == 130
@@ -187,43 +189,32 @@ def test_a_stopped_run_says_so_and_leaves_only_whole_files(model, photos, tmp_pa
 
 @pytest.fixture
 def many(tmp_path):
-    """0 to 4, 6 and 7 are of one size and kind; 5 is no image."""
+    """7×6 pixels, but for 1, which is twice as high; 5 is no image."""
     for index in range(8):
-        write_image(tmp_path / f"many/{index}.png", noise(seed=index))
+        write_image(tmp_path / f"many/{index}.png", noise(seed=index).repeat(1, 1 + (index == 1), 1))
     (tmp_path / "many/5.png").write_bytes(b"not an image")
     return tmp_path / "many"
 
 
-def watched(monkeypatch):
-    """The shapes that go through the network."""
-    upscale, shapes = Upscaler.upscale, []
-
-    def watching(self, image, conditions=None):
-        shapes.append(tuple(image.shape))
-        if len(image) == 2:
-            raise InputError("the network's output is not finite")
-        return upscale(self, image, conditions)
-
-    monkeypatch.setattr(Upscaler, "upscale", watching)
-    return shapes
-
-
-def test_small_pictures_of_one_size_go_together_and_come_out_in_order(model, many, tmp_path, monkeypatch):
-    """Three fit; where a group fails, each is tried alone."""
-    monkeypatch.setattr(command, "BATCH", 3 * 7 * 6)
-    shapes, manifest = watched(monkeypatch), tmp_path / "m.jsonl"
-    result = run(many, "-o", tmp_path / "out", "-m", model, "--device", "cpu", "--manifest", manifest)
-    one, two, three = (3, 7, 6), (2, 3, 7, 6), (3, 3, 7, 6)
-    assert shapes == [three, two, one, one, two, one, one]
-    assert result.exit_code == 1
-    good = [index for index in range(8) if index != 5]
-    assert result.stdout.split() == [str(tmp_path / f"out/{index}.png") for index in good]
+@pytest.mark.parametrize(
+    ("device", "groups"),
+    [("cpu", ["01", "234", "5", "67"]), ("meta", ["0", "1", "234", "5", "67"])],
+)
+def test_small_pictures_go_together_and_come_out_in_order(device, groups, model, many, tmp_path, monkeypatch):
+    """Three fit; other devices than the CPU have batches, of one size and kind."""
+    monkeypatch.setattr(command, "TOGETHER", 3 * 7 * 6)
+    upscaler, seen, enlarge = Upscaler(model, device="cpu", pre_pad=8), [], command._enlarge
+    monkeypatch.setattr(command, "_enlarge", lambda up, group: seen.append(group) or enlarge(upscaler, group))
+    pairs = [(path, tmp_path / "out" / path.name) for path in sorted(many.iterdir())]
+    manifest = tmp_path / "m.jsonl"
+    fake = SimpleNamespace(
+        device=torch.device(device), scale=upscaler.scale, enlargement=upscaler.enlargement
+    )
+    assert command.upscale_files(fake, pairs, command.Job(".png", manifest=manifest)) == 1
+    assert ["".join(item.source.stem for item in group) for group in seen] == groups
     assert [Path(line["input"]).stem for line in lines_of(manifest)] == [str(index) for index in range(8)]
-    monkeypatch.undo()
-    alone = Upscaler(model, device="cpu", pre_pad=8)
-    for index in good:
-        difference = read_image(tmp_path / f"out/{index}.png").int() - alone(many / f"{index}.png").int()
-        assert difference.abs().max() <= 1
+    for source, target in pairs[:5] + pairs[6:]:
+        assert (read_image(target).int() - upscaler(source).int()).abs().max() <= 1
 
 
 def test_the_next_picture_is_read_and_the_last_written_while_the_network_works(
@@ -251,6 +242,7 @@ def test_the_next_picture_is_read_and_the_last_written_while_the_network_works(
     monkeypatch.setattr(command, "read_photo", reading)
     monkeypatch.setattr(command, "write_whole", writing)
     monkeypatch.setattr(Upscaler, "upscale", waiting)
+    monkeypatch.setattr(command, "TOGETHER", 1)
     result = run(photos, "-o", tmp_path / "out", "-m", model)
     assert result.exit_code == 0, result.output
     assert written(tmp_path / "out") == ["a.png", "trip/b.v2.png", "trip/gray.png"]

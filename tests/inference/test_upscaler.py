@@ -2,6 +2,7 @@
 
 import copy
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -569,23 +570,39 @@ def test_back_projection_is_done_on_what_the_network_was_given():
         Upscaler(net, back_projection=-1)
 
 
-def test_each_image_has_its_enlargement_or_its_own_error():
-    """Breaks if one image's fault is its neighbours', or images that go together differ from each alone."""
+def test_each_image_has_its_enlargement_or_its_own_error(monkeypatch):
+    """Breaks if one image's fault is its neighbours', or threads take each other's cores or keep theirs."""
+    threads = []
 
     class Picky(nn.Module):
         scale = 2
         in_channels = out_channels = 3
 
         def forward(self, x):
+            threads.append((threading.get_ident(), torch.get_num_threads()))
             if (x.mean((1, 2, 3)) > 0.9).any():
                 raise RuntimeError("too bright")
             return x.repeat_interleave(2, -2).repeat_interleave(2, -1)
 
+    before = torch.get_num_threads()
     images = [torch.full((3, 4, 5), level, dtype=torch.uint8) for level in (10, 250, 90)]
     images[0][0], images[2][1] = 20, 30  # gray would be gone through alone
+    images.append(images[0].repeat(1, 2, 1))
     upscaler = Upscaler(Picky(), device="cpu")
-    first, second, third = upscaler.upscale_each(images)
-    assert torch.equal(first, upscaler.upscale(images[0]))
-    assert torch.equal(third, upscaler.upscale(images[2]))
-    assert isinstance(second, RuntimeError)
-    assert upscaler.upscale_each(images[:1])[0].equal(first)
+    torch.set_num_threads(4)
+    try:
+        found = upscaler.upscale_each(images)
+        assert {count for _, count in threads} == {1}
+        threads.clear()
+        upscaler.upscale_each(images[:2])
+        assert {count for _, count in threads} == {2}
+        assert torch.get_num_threads() == 4
+        monkeypatch.setattr("esrgan_lightning.inference.upscaler.TOGETHER", 20)
+        threads.clear()
+        assert upscaler.upscale_each(images[2:])[0].equal(found[2])
+        assert set(threads) == {(threading.get_ident(), 4)}
+    finally:
+        torch.set_num_threads(before)
+    assert isinstance(found.pop(1), RuntimeError)
+    for each, image in zip(found, [images[0], *images[2:]], strict=True):
+        assert torch.equal(each, upscaler.upscale(image))

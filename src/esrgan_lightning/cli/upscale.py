@@ -1,5 +1,6 @@
 """``esrgan upscale``: the options; the work is in ``cli.upscaling``."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,6 +82,10 @@ def upscale(
     extension = result_suffix(format, None if piped else folder, quality)
     pairs = [] if piped else targets(inputs, folder, suffix, extension, keep_extension=keep_extension)
     whole = _tile(tile)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Before torch is loaded: beside other work its threads would wait for one another in loops that take
+        # the other's core, 10 times the time. This is what libgomp itself takes where it knows of such.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # What is wrong so far is told at once: torch takes seconds.
     from esrgan_lightning.cli.upscaling import Job, map_reader, upscale_files, upscale_stdin
     from esrgan_lightning.inference import Upscaler

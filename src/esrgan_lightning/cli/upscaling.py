@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -29,6 +29,8 @@ from esrgan_lightning.data.maps import read_maps
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import Upscaler
 from esrgan_lightning.inference.memory import out_of_memory
+from esrgan_lightning.inference.threads import sharing_cores
+from esrgan_lightning.inference.upscaler import TOGETHER
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops import to_uint8
 from esrgan_lightning.ops.codecs import SRGB_CHUNKS
@@ -39,8 +41,6 @@ from esrgan_lightning.ops.image import Photo, encode_image, read_photo
 COMMAND = "esrgan upscale"
 #: The most bytes that are taken from standard input.
 MAX_STDIN = 2**30
-#: The most LR pixels of pictures that go through the network together.
-BATCH = 2**15
 # Pixels of a result from which on it is written before the network goes on: memory holds one such.
 _LARGE = 2**26
 #: A picture's file and its pixels (C,h,w) → its maps (K,h,w), uint8.
@@ -226,7 +226,7 @@ def _upscale_all(
             behind.popleft()
             report(item)
 
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+    with sharing_cores(1) as reader, sharing_cores(1) as writer:
         try:
             ahead = reader.submit(next, groups, None)
             while group := ahead.result():
@@ -243,8 +243,9 @@ def _upscale_all(
 
 
 def _groups(upscaler: Upscaler, items: Sequence[_Item], job: Job) -> Iterator[list[_Item]]:
-    """The items with their pictures, in order; small neighbours of one size and kind together."""
+    """The items with their pictures, in order; small neighbours together, on a GPU those of one kind."""
     group: list[_Item] = []
+    total = 0
     for item in items:
         with item.step():
             photo = read_photo(item.source)
@@ -252,14 +253,16 @@ def _groups(upscaler: Upscaler, items: Sequence[_Item], job: Job) -> Iterator[li
             item.photo = photo = _fitted(photo, job.extension, upscaler)
             item.facts["size"] = list(photo.pixels.shape[-2:])
             item.maps = job.maps(item.source, photo.pixels) if job.maps else None
-        if group and _kind(group[0]) != _kind(item):
+        pixels = math.prod(item.facts.get("size", [TOGETHER]))
+        mixed = upscaler.device.type != "cpu" and group and _kind(group[0]) != _kind(item)
+        if group and (mixed or total + pixels > TOGETHER):
             yield group
-            group = []
+            group, total = [], 0
         group.append(item)
-        pixels = math.prod(item.facts.get("size", [BATCH]))
-        if job.maps or item.error or (len(group) + 1) * pixels > BATCH:
+        total += pixels
+        if job.maps or item.error or total + pixels > TOGETHER:
             yield group
-            group = []
+            group, total = [], 0
     if group:
         yield group
 

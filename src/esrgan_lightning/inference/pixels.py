@@ -31,7 +31,8 @@ def computing(device: torch.device, precision: Precision) -> Iterator[None]:
     half = _AUTOCAST[precision]
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
+    if device.type == "cuda":  # on the CPU pictures go side by side, and this is no thread's own
+        convolutions.fp32_precision = "ieee"
     try:
         # Not inference_mode: its tensors could never take part in a caller's training.
         with torch.no_grad(), torch.autocast(device.type, dtype=half, enabled=half is not None):

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Literal, final
 
 import numpy as np
@@ -19,11 +20,14 @@ from esrgan_lightning.inference.pixels import Precision
 from esrgan_lightning.inference.plan import Tile
 from esrgan_lightning.inference.runner import Runner
 from esrgan_lightning.inference.sizes import enlargement
+from esrgan_lightning.inference.threads import sharing_cores
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops import BackProjection, from_float, read_image, to_float
 from esrgan_lightning.weights import load_generator
 from esrgan_lightning.weights.names import model_path
 
+#: The most LR pixels of pictures that go through the network at the same time.
+TOGETHER = 2**16
 # The overshoot of an earlier resampling may pass; 0..255 and −1..1 are mistaken for [0,1].
 _OVERSHOOT = 0.25
 
@@ -182,19 +186,28 @@ class Upscaler:
         return large if image.ndim == 4 else large[0]
 
     def upscale_each(self, images: Sequence[Tensor]) -> list[Tensor | Exception]:
-        """Enlarges (C,H,W) tensors of one shape and dtype together; where that fails, one by one.
+        """Enlarges (C,H,W) tensors together: up to ``TOGETHER`` LR pixels on the CPU's cores side by side.
+
+        On another device, where they have one shape and dtype, as a batch; one by one where that fails.
 
         Returns:
             For each image what :meth:`upscale` gives, or the error that it alone raises.
         """
+        if len({(image.shape, image.dtype) for image in images}) == 1 and self.device.type != "cpu":
+            with suppress(InputError, RuntimeError, MemoryError):
+                return list(self.upscale(torch.stack(list(images))))
+        cores, small = torch.get_num_threads(), sum(image[0].numel() for image in images) <= TOGETHER
+        workers = min(len(images), cores) if small and self.device.type == "cpu" else 1
+        if workers < 2:
+            return [self._attempt(image) for image in images]
+        with sharing_cores(workers, threads=cores // workers) as pool:
+            return list(pool.map(self._attempt, images))
+
+    def _attempt(self, image: Tensor) -> Tensor | Exception:
         try:
-            if len(images) == 1:
-                return [self.upscale(images[0])]
-            return list(self.upscale(torch.stack(list(images))))
+            return self.upscale(image)
         except (InputError, RuntimeError, MemoryError) as error:
-            if len(images) == 1:
-                return [error]
-        return [each for image in images for each in self.upscale_each([image])]
+            return error
 
     def _colors(self, colors: Tensor, maps: Tensor | None) -> Tensor:
         gray = (colors == colors[:, :1]).flatten(1).all(1)
