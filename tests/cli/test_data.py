@@ -88,6 +88,7 @@ def test_what_is_wrong_is_one_line(tmp_path):
     for words, told in (
         (("get", "set55", *root), "no source is called 'set55'; there are "),
         (("list", "--table", table), f"{table}: mine."),
+        (("get", "set5", "set14", *root, "--path", table), "--path is the archive of one source"),
         (("verify", "set5"), "--root is not given"),
         (("verify", "set5", *root), f"esrgan data get set5 --root {tmp_path}"),
         (("shard", table, "-o", tmp_path / "s"), "mine.toml"),
@@ -121,9 +122,17 @@ def test_verify_ends_with_1_where_a_file_is_broken(tiny, tmp_path):
     assert err == f"esrgan data verify: {broken}\n"
 
 
-def test_archives_are_kept_when_asked(tiny, tmp_path):
-    assert esrgan("data", "get", "tiny", "--root", tmp_path, "--table", tiny, "--keep-archives")[0] == 0
-    assert (tmp_path / "archives/tiny.zip").exists()
+def test_archives_are_kept_when_asked_and_never_taken_from_the_user(tiny, tmp_path, server):
+    kept = tmp_path / "kept"
+    assert esrgan("data", "get", "tiny", "--root", kept, "--table", tiny, "--keep-archives")[0] == 0
+    mine = kept / "archives/tiny.zip"
+    assert mine.exists()
+    before = len(server.requests)
+    assert esrgan("data", "get", "tiny", "--root", tmp_path / "b", "--table", tiny, "--path", mine)[0] == 0
+    assert (mine.exists(), len(server.requests)) == (True, before)
+    assert (
+        esrgan("data", "get", "tiny", "--root", tmp_path, "--table", tiny, "--path", tmp_path / "no")[0] == 2
+    )
 
 
 def test_a_terminal_is_asked_first(tiny, tmp_path, monkeypatch):

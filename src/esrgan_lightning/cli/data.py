@@ -52,6 +52,12 @@ def get(
     root: Root,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     keep_archives: Annotated[bool, typer.Option(help="Keep what was downloaded after unpacking.")] = False,
+    path: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--path", help="An archive that you have, in place of a download.", exists=True, dir_okay=False
+        ),
+    ] = None,
     table: Table = None,
 ) -> None:
     """Download sources to ROOT/FOLDER/HR; what is there already is left alone."""
@@ -60,6 +66,8 @@ def get(
 
     known = sources(table)
     wanted = list(dict.fromkeys(find_source(name, known) for name in names))
+    if path and len(wanted) != 1:
+        raise InputError("--path is the archive of one source: name that alone")
     missing = []
     for source in wanted:
         folder = installed(root, source)
@@ -67,11 +75,11 @@ def get(
         missing += [] if folder else [source]
     if missing and not yes and interactive() and not typer.confirm("Go on?"):
         raise typer.Exit(1)
-    if missing and not _install_all(missing, root, keep_archives):
+    if missing and not _install_all(missing, root, path or [], keep_archives):
         raise typer.Exit(2)
 
 
-def _install_all(missing: "list[Source]", root: Path, keep: bool) -> bool:
+def _install_all(missing: "list[Source]", root: Path, given: list[Path], keep: bool) -> bool:
     """Whether all of them could be had."""
     from esrgan_lightning.data.catalog.install import ARCHIVES, install
 
@@ -80,7 +88,7 @@ def _install_all(missing: "list[Source]", root: Path, keep: bool) -> bool:
         try:
             for source in missing:
                 try:
-                    downloaded += install(source, root)
+                    downloaded += install(source, root, given=given)
                 except InputError as error:  # the others are independent of it; the exit code tells
                     complain("esrgan data get", error)
                     failed = True

@@ -25,7 +25,9 @@ RECORD = "source.json"
 _UNKNOWN = 10**11  # the most bytes of an archive whose size nobody tells
 
 
-def install(source: Source, root: Path, *, patience: Patience = PATIENT) -> list[Path]:
+def install(
+    source: Source, root: Path, *, given: Sequence[Path] = (), patience: Patience = PATIENT
+) -> list[Path]:
     """Downloads and unpacks a source to ``root/FOLDER``, by the first of its offers that delivers.
 
     The folder appears under its name when everything in it has arrived and was checked: number and sizes of
@@ -35,6 +37,7 @@ def install(source: Source, root: Path, *, patience: Patience = PATIENT) -> list
     Args:
         source: What is wanted.
         root: Holds a folder per source.
+        given: Archives that are there already, taken in place of a download.
         patience: Of the downloads.
 
     Returns:
@@ -50,6 +53,14 @@ def install(source: Source, root: Path, *, patience: Patience = PATIENT) -> list
             raise InputError(
                 f"{present} is there already and is not the whole of {source.name}: move it away"
             )
+        if given:
+            expected = {archive.file: archive for offer in source.offers for archive in offer.archives}
+            # Of a name that the table does not know the images alone are checked.
+            files = [
+                _take(file, expected.get(file.name, Archive(file.name)), report, patience) for file in given
+            ]
+            _unpack_all(source, root, files, report)
+            return []
         faults = []
         for offer in source.offers:
             try:
@@ -60,7 +71,7 @@ def install(source: Source, root: Path, *, patience: Patience = PATIENT) -> list
 
 
 def _from_offer(source: Source, offer: Offer, root: Path, report: Report, patience: Patience) -> list[Path]:
-    files = [_take(root / ARCHIVES, archive, report, patience) for archive in offer.archives]
+    files = [_take(root / ARCHIVES / each.file, each, report, patience) for each in offer.archives]
     ours = [file.path for file in files if file.url is not None]
     try:
         _unpack_all(source, root, files, report)
@@ -71,13 +82,13 @@ def _from_offer(source: Source, offer: Offer, root: Path, report: Report, patien
     return ours
 
 
-def _take(folder: Path, archive: Archive, report: Report, patience: Patience) -> Downloaded:
+def _take(file: Path, archive: Archive, report: Report, patience: Patience) -> Downloaded:
     limit = archive.bytes or 2 * (archive.size or 0) or _UNKNOWN
     return download(
         archive.urls,
-        folder / archive.file,
+        file,
         Expected(archive.sha256, archive.md5, archive.bytes, limit, check_archive),
-        progress=lambda done, total: report(archive.file, done, total, "bytes"),
+        progress=lambda done, total: report(file.name, done, total, "bytes"),
         patience=patience,
     )
 
@@ -147,7 +158,7 @@ def _by_hand(source: Source, root: Path) -> str:
     first = source.offers[0]
     names = ", ".join(archive.file for archive in first.archives)
     way = f": {source.by_hand}" if source.by_hand else ""
-    return f"By hand: see {source.page}{way}; put {names} into {root / ARCHIVES} and try again"
+    return f"By hand: see {source.page}{way}; put {names} into {root / ARCHIVES}, or name it with --path, and try again"
 
 
 def folder_of(root: Path, source: Source) -> Path | None:
