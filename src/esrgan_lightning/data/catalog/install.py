@@ -158,7 +158,8 @@ def _by_hand(source: Source, root: Path) -> str:
     first = source.offers[0]
     names = ", ".join(archive.file for archive in first.archives)
     way = f": {source.by_hand}" if source.by_hand else ""
-    return f"By hand: see {source.page}{way}; put {names} into {root / ARCHIVES}, or name it with --path, and try again"
+    put = f"put {names} into {root / ARCHIVES}, or name it with --path"
+    return f"By hand: see {source.page}{way}; {put}, and try again"
 
 
 def folder_of(root: Path, source: Source) -> Path | None:
