@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, Timer
+from pytorch_lightning.callbacks import LambdaCallback
 from rich.console import Console
 
 from esrgan_lightning.config import compose
@@ -35,6 +35,7 @@ from esrgan_lightning.weights import describe_file, interpolate_files
 ALPHA = 0.8
 PSNR_SHARE = 0.6
 SLACK = 1.3
+WARM_UP = 8  # updates that decode photos and choose kernels: they are not timed
 METRICS = ("psnr_y", "ssim_y", "lpips", "niqe")
 # What the PSNR stage has to gain on bicubic, in dB, and how far colors may move, in levels of 255.
 GAIN = {"set5": 0.9, "photos": 0.4}
@@ -50,37 +51,21 @@ CROPS = (
 CROP, ENLARGED = 96, 2  # the crops' side, and how many times it is drawn
 
 
-class Stopwatch(Callback):
-    """Times some updates, fewer after some seconds, then ends the run.
-
-    The first ones decode photos and choose kernels: they are left out.
-    """
-
-    def __init__(self, warmup: int = 8, updates: int = 30, seconds: float = 20.0) -> None:
-        self.warmup, self.updates, self.seconds = warmup, updates, seconds
-        self._ends: list[float] = []
-
-    @property
-    def seconds_per_update(self) -> float:
-        """The lower quartile: what the machine does when nothing else keeps it busy."""
-        durations = [after - before for before, after in itertools.pairwise(self._ends[self.warmup :])]
-        return statistics.quantiles(durations, n=4)[0]
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Notes the time, and stops when there are enough of them."""
-        self._ends.append(time.perf_counter())
-        timed = len(self._ends) - self.warmup - 1
-        late = self._ends[-1] - self._ends[0] > self.seconds
-        trainer.should_stop = timed >= self.updates or (late and timed >= 4)
-
-
 def updates_within(seconds: float, overrides: Sequence[str], folder: Path) -> int:
-    """How many updates this machine makes in that time, from a few timed ones."""
-    watch = Stopwatch()
+    """How many updates this machine makes in that time, from some timed ones, fewer after 20 seconds."""
+    ends: list[float] = []
+
+    def note(trainer: pl.Trainer, *_: Any) -> None:
+        ends.append(time.perf_counter())
+        timed, late = len(ends) - WARM_UP - 1, ends[-1] - ends[0] > 20
+        trainer.should_stop = timed >= 30 or (late and timed >= 4)
+
     cfg = compose(*overrides, "trainer.max_updates=1000", "overwrite=true")
-    train(cfg, folder, callbacks=[watch])
+    train(cfg, folder, callbacks=[LambdaCallback(on_train_batch_end=note)])
     shutil.rmtree(folder)
-    return max(20, int(seconds / watch.seconds_per_update))
+    durations = [after - before for before, after in itertools.pairwise(ends[WARM_UP:])]
+    # The lower quartile: what the machine does when nothing else keeps it busy.
+    return max(20, int(seconds / statistics.quantiles(durations, n=4)[0]))
 
 
 def run_demo(run_dir: Path, *, minutes: float, sets_root: Path | None) -> dict[str, Any]:
@@ -105,9 +90,9 @@ def run_demo(run_dir: Path, *, minutes: float, sets_root: Path | None) -> dict[s
         updates = updates_within(minutes * 60 * share, overrides, run_dir / "timing")
         console.print(f"[bold]{stage} stage[/]: {updates} updates in about {minutes * share:.1f} minutes")
         # A machine that has become slower than it was when timed must not hold the demo up.
-        limit = Timer(duration={"seconds": int(minutes * 60 * share * SLACK) + 20}, verbose=False)
-        cfg = compose(*overrides, f"trainer.max_updates={updates}", "overwrite=true")
-        train(cfg, folder, callbacks=[limit])
+        minutes_at_most = minutes * share * SLACK + 1 / 3
+        lengths = (f"trainer.max_updates={updates}", f"trainer.max_time={minutes_at_most}")
+        train(compose(*overrides, *lengths, "overwrite=true"), folder)
         made = describe_file(folder / "generator.safetensors")["updates"]
         if made < updates:
             console.print(

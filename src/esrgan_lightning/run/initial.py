@@ -1,7 +1,6 @@
 """Where a run's network starts from: ``init=`` a file, whole or in part, or a PSNR model trained for it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,28 +39,16 @@ FOLDER = Path("runs/init")
 # What both stages have in common, and what belongs to the machine.
 _SHARED = ("generator", "data", "degradation", "conditions", "scale", "seed")
 _MACHINE = (
-    "accelerator",
-    "devices",
-    "num_nodes",
-    "strategy",
-    "sync_batchnorm",
-    "precision",
-    "channels_last",
-    "compile",
-    "cast_features",
-    "deterministic",
+    *("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "precision", "channels_last"),
+    *("compile", "cast_features", "deterministic"),
 )
 
 
 def psnr_config(cfg: DictConfig) -> DictConfig:
-    """The PSNR stage that belongs to a GAN job.
-
-    It has the preset's own loss, rate, schedule and length, and of the job the generator, the data with
-    their patches and batches, the degradation, the seed and the machine's settings; ``init_settings`` come
-    last.
+    """The PSNR stage that belongs to a GAN job: the preset's, with the job's own of all that both share.
 
     Raises:
-        InputError: one of ``init_settings`` does not exist, or both stages must have it in common.
+        InputError: one of ``init_settings``, which come last, does not exist, or both stages must share it.
     """
     psnr = compose("stage=psnr", f"preset={cfg.preset}", *_search_path())
     job = plain(cfg)
@@ -81,18 +68,15 @@ def psnr_config(cfg: DictConfig) -> DictConfig:
 
 
 def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) -> Path:
-    """The trained PSNR model of a GAN job: the kept one, or one that is trained now.
+    """``generator.safetensors`` of a GAN job's PSNR stage: the kept one, or one that is trained now.
 
-    It lies in ``runs/init/KEY``, KEY the hash of everything that decides what comes out. Several jobs may ask
-    for it at the same time: one trains, the others wait. A training that was interrupted goes on.
+    It lies in ``runs/init/KEY``, KEY the hash of everything that decides what comes out. Of several jobs that
+    ask for it at the same time one trains, the others wait. A training that was interrupted goes on.
 
     Args:
         cfg: the GAN job.
         data_hash: of its photos' names and sizes.
         train: :func:`esrgan_lightning.run.train.train`.
-
-    Returns:
-        The file ``generator.safetensors``.
 
     Raises:
         InputError: it has to be trained, and torchrun or SLURM has started several processes, each of which
@@ -116,7 +100,14 @@ def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) ->
             f"init=auto: {model} is not there yet, and each of {launcher or 'the nodes'}'s processes would "
             "train it: run stage=psnr first and give init=runs/NAME/generator.safetensors"
         )
-    with _alone(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_suffix(".lock"))
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        announce(f"init=auto: another job trains {folder}: waiting for it")
+        held = lock.acquire()
+    with held:
         if not _finished(model, settings.max_updates):
             psnr.name = f"{FOLDER.name}/{folder.name}"
             psnr.resume = "last" if any((folder / "checkpoints").glob("*.ckpt")) else None
@@ -132,21 +123,6 @@ def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) ->
             except InputError as error:
                 raise InputError(f"init=auto, the PSNR stage in {folder}: {error}") from error
     return model
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        announce(f"init=auto: another job trains {folder}: waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _finished(model: Path, updates: int) -> bool:
@@ -165,19 +141,16 @@ def _search_path() -> list[str]:
 
 
 def start_from(generator: nn.Module, init: str | Path, *, partial: bool) -> dict[str, Any]:
-    """Loads a file's weights into the generator.
+    """Loads into the generator the weights of ``init``, any file or name that ``read_generator_file`` knows.
 
-    Args:
-        generator: what is to be trained.
-        init: any file that ``read_generator_file`` knows, or the name of a model.
-        partial: load what fits of a generator of another scale or size, and say what was
-            left; without it, sizes that differ are an error that names the settings which the file asks for.
+    With ``partial`` it loads what fits of a generator of another scale or size, and says what was left.
 
     Returns:
         The lineage, as of ``load_state`` or ``warm_start``.
 
     Raises:
-        InputError: not readable, or it does not fit.
+        InputError: not readable, or it does not fit; without ``partial`` the message names the settings that
+            the file asks for.
     """
     announce_unfinished(Path(init))
     if partial:
@@ -277,17 +250,6 @@ class TrainedStart(Callback):
 
 
 def start_classifier(network: VGGClassifier, init: Path) -> dict[str, Any]:
-    """Loads a VGG's weights into the classifier; the layer of its classes stays fresh.
-
-    Args:
-        network: what is to be trained.
-        init: ``imagenet`` for torchvision's download, or a file that ``load_pretrained`` knows.
-
-    Returns:
-        The lineage: ``{"file", "sha256", "metadata"}``.
-
-    Raises:
-        InputError: not readable, or of another network.
-    """
+    """Loads ``imagenet`` or a file's VGG into the classifier, but for its classes' layer; the lineage."""
     loaded = load_pretrained(network, None if init == Path(IMAGENET) else init)
     return {"file": init.name, "sha256": state_hash(loaded), "metadata": {}}
