@@ -55,11 +55,7 @@ class LastCheckpoint(Checkpoint):
 
     Lightning's ModelCheckpoint warns about manual optimisation at each such save, and saves before the
     validation of the same update: a run that is continued from there has forgotten which was the best.
-
-    Args:
-        folder: of the checkpoints.
-        every: updates between two.
-        keep: how many there are at most, ``last.ckpt`` included.
+    ``keep`` counts all of them, ``last.ckpt`` included.
     """
 
     def __init__(self, folder: Path, *, every: int, keep: int = 3) -> None:
@@ -117,11 +113,6 @@ class BestCheckpoint(Checkpoint):
 
     Unlike Lightning's it remembers no absolute path: a run that was moved, or is continued under another
     name, still knows its best.
-
-    Args:
-        folder: of the checkpoints.
-        monitor: name of the metric.
-        higher_is_better: as the name says.
     """
 
     def __init__(self, folder: Path, *, monitor: str = "psnr_y", higher_is_better: bool = True) -> None:

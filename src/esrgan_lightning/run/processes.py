@@ -79,14 +79,10 @@ def launched_processes() -> tuple[str, int] | None:
 
 
 def check_shared_name(name: str, *, num_nodes: int) -> None:
-    """Refuses a run's name that each of several separately started processes would find for itself.
-
-    Args:
-        name: as it stands in the configuration, interpolations unresolved.
-        num_nodes: how many nodes the run spans.
+    """Refuses a name with the time in it, ``${now:…}``, where processes are started one by one.
 
     Raises:
-        InputError: the name holds the time; the run would be spread over several folders.
+        InputError: each would read its own clock, and the run would be spread over several folders.
     """
     if "${now:" in name and (num_nodes > 1 or (launched_processes() or ("", 1))[1] > 1):
         raise InputError("name holds the time, which each process reads from its own clock: give name=NAME")

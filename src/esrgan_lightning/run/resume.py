@@ -55,13 +55,7 @@ class Saved(NamedTuple):
 def find_saved(resume: object, run_dir: Path, *, name: str) -> Saved | None:
     """:func:`read_checkpoint`; None without ``resume=``, and at the first start with ``auto``.
 
-    Args:
-        resume: as given.
-        run_dir: the run's folder.
-        name: the run's name before ``${now:…}`` in it is put in.
-
-    Raises:
-        InputError: as of :func:`read_checkpoint`; or ``auto`` of a run that has another name at each start.
+    ``name`` is the run's before ``${now:…}`` in it is put in: with ``auto`` it has to stay the same.
     """
     if resume is None:
         return None
@@ -73,9 +67,9 @@ def find_saved(resume: object, run_dir: Path, *, name: str) -> Saved | None:
 
 
 def read_checkpoint(resume: str, run_dir: Path) -> Saved:
-    """Finds and reads the checkpoint that a run continues from.
+    """Reads the checkpoint that a run continues from.
 
-    A run's own last checkpoint that turns out to be damaged gives way to the one before, with a warning.
+    Where the last one is damaged, the one before takes its place, with a warning.
 
     Args:
         resume: ``last`` (of ``run_dir``), a checkpoint, a run's folder, or a run's name below ``runs``.
@@ -131,7 +125,7 @@ def _read(path: Path) -> Saved:
 def check_continues(
     saved: Saved, state: Mapping[str, Tensor], *, config: Mapping[str, Any], data_hash: str, max_updates: int
 ) -> None:
-    """Refuses to continue a run that is over, or another run than this.
+    """Raises InputError where nothing is left to do, or a setting, the photos or the networks are others.
 
     Args:
         saved: the checkpoint.
@@ -139,9 +133,6 @@ def check_continues(
         config: the whole configuration, as plain values.
         data_hash: of the training photos' names and sizes.
         max_updates: where the run is to end.
-
-    Raises:
-        InputError: nothing is left to do; a key, the photos, or the networks differ.
     """
     if saved.updates >= max_updates:
         raise InputError(

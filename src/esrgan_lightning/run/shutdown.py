@@ -54,23 +54,18 @@ REMEDIES = {
 
 @contextmanager
 def as_user_errors(run_dir: Path, state: RunState | None = None) -> Iterator[None]:
-    """Around ``fit``: what a user can mend is told with the remedy, and the checkpoint to go back to.
-
-    Lightning's warning of an "epoch" (here: the run) half done is left out: that is what resuming means.
+    """Around ``fit``: an error that a user can mend becomes an InputError with the remedy and a checkpoint.
 
     Args:
         run_dir: the run's folder.
         state: of a run that is resumed: what its checkpoint breaks is told as such.
-
-    Raises:
-        InputError: in place of the error inside.
     """
     try:
         with warnings.catch_warnings():
+            # Resuming is what the first means, and a run may go on without a callback that it had.
             warnings.filterwarnings(
                 "ignore", ".*resuming from a checkpoint that ended before the epoch ended"
             )
-            # A run may go on without a callback that it had: docs/resume.md.
             warnings.filterwarnings("ignore", ".*callbacks used to create the checkpoint need to be provided")
             yield
     except Exception as error:
@@ -116,21 +111,17 @@ class GracefulShutdown(Callback):
     """After the update under way, and a validation that is due, saves and ends the run.
 
     All processes end after the same update, whichever of them got the signal. A second Ctrl-C ends at once.
-    Lightning's own handling of SIGTERM speaks to the other processes from within the handler and saves
-    nothing; it is set aside while training lasts.
+    Lightning's own handling of SIGTERM, which saves nothing, is set aside while training lasts.
 
     Args:
         name: the run's, for the message that says how to go on.
         saved_as: the checkpoint, for the same.
         max_minutes: time from the start of ``fit``, or None.
-
-    Attributes:
-        signum: the signal that ended the run, or None.
     """
 
     def __init__(self, name: str, saved_as: Path, *, max_minutes: float | None = None) -> None:
         self.name, self.saved_as, self.max_minutes = name, saved_as, max_minutes
-        self.signum: int | None = None
+        self.signum: int | None = None  # the signal that ended the run
         self._received = 0
         self._start = 0.0
         self._before: dict[signal.Signals, Any] = {}

@@ -46,9 +46,8 @@ _SHOWN = ("loss", "loss_g", "loss_d")  # beside the progress bar, too
 class Stage(pl.LightningModule):
     """Trains with manual optimisation; an update is counted once, however many optimisers it steps.
 
-    Lightning adds one to ``trainer.global_step`` for each optimiser's step, so a GAN would count two for
-    each batch. Here the optimisers' own counting is silenced and each update is counted once: ``max_steps``,
-    schedules, checkpoint names and logs then all mean the same thing.
+    Lightning would count two of them for each batch of a GAN. So ``max_steps``, schedules, checkpoint names
+    and logs all mean the same.
 
     Args:
         metrics: by name, of the validation: each the mean over all images of all processes.
@@ -99,11 +98,7 @@ class Stage(pl.LightningModule):
         self._pending_update: int | None = None  # its number when it is done, and not known to be sound
 
     def update(self, batch: Batch) -> Logged:
-        """The stage's algorithm: losses of one batch, and :meth:`descend` for each.
-
-        Returns:
-            Scalars that are logged as ``train/NAME``.
-        """
+        """The stage's algorithm: losses of one batch, :meth:`descend` for each; what is logged by name."""
         raise NotImplementedError
 
     def graph_obstacle(self) -> str | None:
@@ -133,15 +128,10 @@ class Stage(pl.LightningModule):
         self.forget_update()
 
     def descend(self, optimizer: LightningOptimizer, loss: Tensor, terms: Mapping[str, Tensor]) -> Tensor:
-        """The gradient of a loss, and a step along it with the update's last batch.
+        """The gradient of ``loss``, and a step of ``optimizer`` along it with the update's last batch.
 
-        Args:
-            optimizer: which steps.
-            loss: the weighted sum.
-            terms: what it is made of, by name; named when one of them is not finite.
-
-        Returns:
-            The gradient's L2 norm before clipping.
+        Of ``terms``, which it is made of, one that is not finite is named. Returns the gradient's L2 norm
+        before clipping.
         """
         self.gradient(loss, terms)
         return self.step(optimizer)
@@ -156,10 +146,7 @@ class Stage(pl.LightningModule):
     def step(self, optimizer: LightningOptimizer) -> Tensor:
         """With the update's last batch: one step along the mean of the processes' gradients.
 
-        It is left out if a gradient is not finite.
-
-        Returns:
-            The gradient's L2 norm before clipping.
+        It is left out if a gradient is not finite. Returns their L2 norm before clipping.
         """
         if not self.completes_update:
             return self._norm
@@ -195,11 +182,7 @@ class Stage(pl.LightningModule):
             self.resolve_pending()
 
     def resolve_pending(self) -> None:
-        """Hears whether the last update's steps were taken; stops after too many skipped in a row.
-
-        Raises:
-            NonFiniteError: ``max_skipped`` updates in a row were skipped.
-        """
+        """Hears whether the last update's steps were taken; NonFiniteError after too many that were not."""
         if self._pending_update is None:
             return
         update, self._pending_update = self._pending_update, None
@@ -356,14 +339,10 @@ class GeneratorStage(Stage):
 
 
 def super_resolve(generator: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-    """generator(lr), or generator(lr, conditions): (B,C,h,w), (B,K,h,w) → (B,C,s·h,s·w), about [0,1].
-
-    Args:
-        generator: of either kind (:func:`~esrgan_lightning.networks.conditions_of` tells them apart).
-        batch: with ``lr``, and ``conditions`` for a generator that takes them.
+    """Generator(lr), or generator(lr, conditions): (B,C,h,w), (B,K,h,w) → (B,C,s·h,s·w), about [0,1].
 
     Raises:
-        InputError: the one has conditions and the other does not.
+        InputError: the batch has ``conditions`` and the generator takes none, or the other way round.
     """
     conditions = batch.get("conditions")
     check_conditions(generator, given=conditions is not None)
@@ -386,10 +365,9 @@ def check_conditions(generator: nn.Module, *, given: bool) -> None:
 
 
 def color_shift(sr: Tensor, lr: Tensor) -> Logged:
-    """How much redder, greener and bluer (gray: brighter) the pictures came out than they went in.
+    """How much redder, greener and bluer (gray: brighter) pictures came out: the mean of SR − LR by channel.
 
-    The mean of SR − LR for each channel, over the batch. Averaging SR over s×s pixels
-    brings it to the size of LR and leaves its mean as it is, so the means are all that it takes.
+    Shrinking SR to the size of LR would leave its mean as it is, so the means are all that it takes.
 
     Args:
         sr: (B,C,s·h,s·w) in [0,1], C 3 or 1.

@@ -203,9 +203,8 @@ def both_losses(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(L_G, L_D, C(hr), C(sr)): L_G has a gradient to ``sr`` alone, L_D to the discriminator alone.
 
-    With separate turns the discriminator sees each set of pictures twice. Where the generator steps first,
-    its step changes neither ``sr``, which was made before, nor the discriminator: the second time would give
-    the same logits.
+    With separate turns the discriminator sees each set of pictures twice, where the generator steps first
+    with the same logits: its step changes neither ``sr`` nor the discriminator.
 
     Args:
         adversarial: the pair of losses.
