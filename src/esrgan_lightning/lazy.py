@@ -7,8 +7,8 @@ from typing import Any
 
 def lazy_names(
     package: str, homes: Mapping[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """A package's ``__getattr__`` and ``__dir__``.
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """A package's ``__getattr__``, ``__dir__`` and ``__all__``; it tells type checkers the same names itself.
 
     Args:
         package: Its ``__name__``.
@@ -20,10 +20,10 @@ def lazy_names(
     def load(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{home[name]}"), name)
+        return getattr(import_module(f".{home[name]}", package), name)
 
     def names() -> list[str]:
         own = import_module(package).__dict__
         return sorted({*own, *home} - {"lazy_names", "TYPE_CHECKING"})
 
-    return load, names
+    return load, names, sorted(home)
