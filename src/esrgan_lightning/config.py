@@ -1,6 +1,5 @@
 """The command line's configuration, for notebooks and tests."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -12,7 +11,7 @@ from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, nearest
 from esrgan_lightning.ops.files import with_home
 
 _RUN = (
@@ -158,9 +157,7 @@ def check_keys(cfg: DictConfig) -> None:
     text = OmegaConf.to_yaml(cfg)
     for key in map(str, cfg):
         if key not in known and not re.search(rf"\$\{{{re.escape(key)}[.\[}}]", text):
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-            raise InputError(f"{key}: there is no such key: {hint}")
+            raise InputError(f"{key}: there is no such key{nearest(key, sorted(known))}")
 
 
 def check_numbers(cfg: DictConfig) -> None:

@@ -46,21 +46,12 @@ class UpscaleAPI(litserve.LitAPI):  # type: ignore[misc]
     Args:
         model: As for :class:`~esrgan_lightning.inference.Upscaler`.
         batch: The most images that go through the network at once.
-        wait: Seconds that the first image of a batch waits for others.
         threads: Of a worker on a processor.
         max_pixels: Of an image.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        batch: int = 8,
-        wait: float = 0.01,
-        threads: int = 1,
-        max_pixels: int = 4_000_000,
-    ) -> None:
-        super().__init__(max_batch_size=batch, batch_timeout=wait, api_path=PATH)
+    def __init__(self, model: str, *, batch: int, threads: int, max_pixels: int) -> None:
+        super().__init__(max_batch_size=batch, batch_timeout=0.01, api_path=PATH)
         self.model, self.threads, self.max_pixels = model, threads, max_pixels
 
     def setup(self, device: str) -> None:
