@@ -21,7 +21,7 @@ from esrgan_lightning.ops.progress import tracked
 
 #: LR → SR, (C,h,w) uint8 → (C,s·h,s·w), uint8 or floating in [0,1].
 Model = Callable[[Tensor], Tensor]
-#: {set: {model: {metric: mean, …, "images": {image: {metric: value}}}}}
+#: What :func:`evaluate` returns.
 Results = dict[str, dict[str, dict[str, Any]]]
 
 

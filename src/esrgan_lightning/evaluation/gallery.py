@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 import torch.nn.functional as F
@@ -16,18 +16,14 @@ from esrgan_lightning.ops.picture import pixels_as_squares, webp
 WHOLE = 960
 
 
-@final
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """The crop, lossless, and the whole picture, reduced, as bytes of WebP."""
 
     crop: bytes
     whole: bytes
 
 
-@final
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """An image as each model made it."""
 
     image: str  # its name
@@ -88,9 +84,7 @@ def most_different_place(images: Sequence[Tensor], side: int) -> tuple[int, int,
 def most_different_crop(
     name: str, lr: Tensor, pictures: Mapping[str, Tensor], hr: Tensor, *, side: int
 ) -> View:
-    """The crop of an image in which its pictures differ most, and the whole of each.
-
-    A single model is compared with the HR.
+    """The crop of an image in which its pictures differ most, and the whole of each; one is compared with HR.
 
     Args:
         name: Of the image.
@@ -99,7 +93,6 @@ def most_different_crop(
         hr: (C,s·h,s·w) uint8.
         side: Of the crop; of the image where that is smaller.
     """
-    height, width = hr.shape[-2:]
     eight_bit = {model: to_uint8(sr) for model, sr in pictures.items()}
     compared = [*eight_bit.values(), *([hr] if len(eight_bit) == 1 else [])]
     top, left, side, score = most_different_place(compared, side)
@@ -110,9 +103,9 @@ def most_different_crop(
     return View(
         image=name,
         score=score,
-        size=(height, width),
+        size=(hr.shape[-2], hr.shape[-1]),
         place=(top, left, side),
-        lr=picture(pixels_as_squares(lr, height // lr.shape[-2])),
+        lr=picture(pixels_as_squares(lr, hr.shape[-2] // lr.shape[-2])),
         models={model: picture(image) for model, image in eight_bit.items()},
         hr=picture(hr),
     )

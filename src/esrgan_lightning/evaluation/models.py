@@ -68,15 +68,13 @@ def load_models(names: Sequence[str], scale: int, **settings: Any) -> dict[str, 
     """``bicubic``, networks by name, files of weights, folders of pictures → what :func:`evaluate` compares.
 
     Args:
-        names: ``bicubic``, what ``load_generator`` takes (names, ``hf:USER/REPO``, files, also foreign
-            ones), or folders of pictures that another program made
-            (:class:`~esrgan_lightning.evaluation.Pictures`).
+        names: ``bicubic``, what ``load_generator`` takes (names, ``hf:USER/REPO``, files), or folders of
+            :class:`~esrgan_lightning.evaluation.Pictures`.
         scale: That all of them must have.
         **settings: Of :class:`~esrgan_lightning.inference.Upscaler`, as ``device`` and ``tile``.
 
     Returns:
-        By the names as they were given and the files' stems; where two share one, by as many of the folders
-        above a file as tell them apart. They can be sent to other processes.
+        By the names of :func:`unique_names`. They can be sent to other processes.
 
     Raises:
         InputError: A file that is missing, no generator, given twice, or of another scale. That all files are

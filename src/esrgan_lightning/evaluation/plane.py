@@ -31,8 +31,8 @@ class Plane:
         regions: Draw the ends of PIRM's regions, :data:`REGIONS`.
 
     Raises:
-        InputError: A metric that there is not, one for which higher is better, twice the same, or regions
-            with another x than ``rmse_y``, in which they are given.
+        InputError: No metric, one for which higher is better, twice the same, or regions of another x than
+            ``rmse_y``.
 
     Source:
         Blau and Michaeli, "The perception-distortion tradeoff", CVPR 2018; Blau et al., "The 2018 PIRM

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from rich.console import Console
@@ -31,9 +30,7 @@ class _Row(BaseModel):
 _FILE = TypeAdapter(dict[str, dict[str, _Row]])
 
 
-@final
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A figure that is not what it was; None where it is infinite or undefined."""
 
     place: tuple[str, str, str, str]  # set, model, image (``mean`` for the mean) and metric
@@ -42,9 +39,7 @@ class Change:
     worse: bool  # it moved to the worse side, or cannot be compared
 
 
-@final
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """What moved by more than is tolerated, and what the earlier results have and these lack."""
 
     changes: tuple[Change, ...]

@@ -30,11 +30,11 @@ _LATEX_SIGNS = str.maketrans(
 
 
 class Cell(NamedTuple):
-    """A figure as it is printed, and how it stands among the models: ``PLAIN``, ``SECOND`` or ``BEST``."""
+    """A figure as it is printed, and how it stands among the models."""
 
     metric: str
     text: str
-    rank: str
+    rank: str  # PLAIN, SECOND or BEST
 
 
 def shown(value: float, metric: str) -> str:

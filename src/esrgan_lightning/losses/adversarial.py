@@ -6,8 +6,8 @@ the mean over its own share: the mean of these, which is what is minimised, is t
 Only what stands inside a nonlinear function has to be taken over the whole batch at once: :func:`batch_mean`.
 
 Only ``needs_real_in_generator`` losses look at ``real`` in the generator's step: for the others the stage may
-pass None and save a pass of the discriminator. Each takes a ``penalty``, which the stage adds to the
-discriminator's loss, as it needs the discriminator itself (see :mod:`~esrgan_lightning.losses.penalty`).
+pass None and save a pass of the discriminator. The stage adds a loss's ``penalty``, which needs the
+discriminator itself (see :mod:`~esrgan_lightning.losses.penalty`).
 """
 
 from abc import ABC, abstractmethod
@@ -42,9 +42,8 @@ class AdversarialLoss(ABC):
 def batch_mean(logits: Tensor) -> Tensor:
     """E[C(x)]: the mean over the batch of all processes and, for a map of logits, over its positions.
 
-    It carries gradient, to the logits of all W processes: the mean m over all N samples enters the loss l_r
-    of every process r, so that a logit c of process q has W · ∂L/∂c = ∂l_q/∂c + (1/N) Σ_r ∂l_r/∂m. Without
-    that sum, or with each process's own mean, several processes train on another loss L than one.
+    It carries gradient to the logits of all W processes: the mean m over all N samples enters the loss l_r
+    of every process r, so that a logit c of process q has W · ∂L/∂c = ∂l_q/∂c + (1/N) Σ_r ∂l_r/∂m.
     """
     return mean_over_processes(at_least_float32(logits).mean())
 
@@ -68,8 +67,8 @@ class RelativisticAverageGAN(AdversarialLoss):
         detach_mean_in_discriminator: Send no gradient through the inner means of L_D, as BasicSR does; its
             L_G keeps them attached, as here.
         label_smoothing: s in L_D's targets, 1 − s in place of 1 for D_Ra(x_r, x_f) and s in place of 0 for
-            D_Ra(x_f, x_r). It ends the discriminator's gain at a distance of log((1 − s)/s) between real and
-            fake, where without it a discriminator that wins goes on growing. 0, the paper's, to below 0.5.
+            D_Ra(x_f, x_r): the discriminator gains nothing beyond a distance of log((1 − s)/s). 0, the
+            paper's, to below 0.5.
 
     Raises:
         InputError: ``label_smoothing`` out of range.
@@ -97,7 +96,8 @@ class RelativisticAverageGAN(AdversarialLoss):
                 "a relativistic generator loss compares with the logits of real pictures: got None"
             )
         real_score, fake_score = _relative(real, batch_mean(fake)), _relative(fake, batch_mean(real))
-        return self._scale() * (softplus(real_score).mean() + softplus(-fake_score).mean())
+        loss = softplus(real_score).mean() + softplus(-fake_score).mean()
+        return loss / 2 if self.halved else loss
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """L_D of the class's text."""
@@ -108,10 +108,7 @@ class RelativisticAverageGAN(AdversarialLoss):
         loss = softplus(-real_score).mean() + softplus(fake_score).mean()
         if self.label_smoothing:  # −t log σ(z) − (1 − t) log(1 − σ(z)) = softplus(−z) + (1 − t) z
             loss = loss + self.label_smoothing * (real_score.mean() - fake_score.mean())
-        return self._scale() * loss
-
-    def _scale(self) -> float:
-        return 0.5 if self.halved else 1.0
+        return loss / 2 if self.halved else loss
 
 
 @final

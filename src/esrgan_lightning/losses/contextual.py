@@ -18,8 +18,8 @@ class ContextualLoss(FeatureLoss):
     """L = Σ_l w_l · CX(φ_l(sr), φ_l(hr)), φ_l the features of layer l of a frozen network.
 
     Mechrez et al. 2018, "The contextual loss for image transformation with non-aligned data" (§3), and for
-    super-resolution "Maintaining natural image statistics with the contextual loss" of the same year. It
-    compares distributions of features, not positions: see :func:`contextual_loss`.
+    super-resolution "Maintaining natural image statistics with the contextual loss". It compares
+    distributions of features, not positions: see :func:`contextual_loss`.
 
     Args:
         backbone: As in :class:`~esrgan_lightning.losses.features.FeatureLoss`.

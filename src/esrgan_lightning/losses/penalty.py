@@ -1,10 +1,8 @@
 """Gradient penalties: what is added to a discriminator's loss to keep it smooth.
 
-Both act on one score for each image, C(x): its logit or, for a map of logits, the mean over the map, as in
-:mod:`~esrgan_lightning.losses.adversarial`. ∇C(x) is taken over all values of the image, and images are in
-[0,1]: in the papers they are in [−1,1], where the same discriminator has half the gradient.
-
-They are computed in float32, apart from mixed precision, and walk back through the discriminator twice.
+Both act on one score for each image, C(x): its logit or the mean over its map of logits. ∇C(x) is taken over
+all values of the image, and images are in [0,1]: in the papers they are in [−1,1], where the same
+discriminator has half the gradient. They are computed in float32, apart from mixed precision.
 """
 
 from abc import ABC, abstractmethod
@@ -97,11 +95,7 @@ class R1Penalty(Penalty):
 
 
 def check_image_by_image(discriminator: nn.Module) -> None:
-    """Refuses batch norm, through which ∇C(x) of one image is not a matter of that image alone.
-
-    Raises:
-        InputError: The discriminator has a batch norm.
-    """
+    """Raises InputError for batch norm, through which ∇C(x) of one image depends on the others."""
     if any(isinstance(module, _BatchNorm) for module in discriminator.modules()):
         raise InputError(
             "loss.adversarial.penalty is about the gradient of each image, and the discriminator's batch "

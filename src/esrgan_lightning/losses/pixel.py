@@ -48,12 +48,8 @@ class CharbonnierLoss(nn.Module):
 class ConsistencyLoss(nn.Module):
     """L = ‖↓SR − ↓HR‖₁, ↓ MATLAB's bicubic by 1/scale, in the mean over pixels.
 
-    ↓HR is the LR before its rounding to 8 bits, whatever else a degradation has done to the LR. The loss
-    holds colors and coarse structure, which a perceptual and an adversarial loss hardly feel, and leaves
-    details free: whatever averages out over scale × scale pixels costs nothing.
-
-    Args:
-        scale: Of the generator.
+    The loss holds colors and coarse structure, which a perceptual and an adversarial loss hardly feel, and
+    leaves details free: whatever averages out over scale × scale pixels costs nothing.
 
     Shape:
         sr, hr: (B,3,H,W), [0,1] → scalar, at least float32. Gradient flows to sr alone.

@@ -93,20 +93,22 @@ def checked(sr: Tensor, hr: Tensor, crop: int) -> tuple[Tensor, Tensor]:
     """Both as uint8, without the border."""
     if sr.shape != hr.shape:
         raise InputError(f"the images to compare differ in shape: {tuple(sr.shape)} and {tuple(hr.shape)}")
-    if sr.ndim != 4 or sr.shape[1] not in (1, 3):
-        raise InputError(f"images to compare are (B, 1 or 3, H, W), got {tuple(sr.shape)}")
-    return shave(to_uint8(sr), crop), shave(to_uint8(hr), crop)
+    return _within(sr, crop), _within(hr, crop)
 
 
-def luma_within(image: Tensor, crop: int, metric: str) -> Tensor:
+def luma_within(image: Tensor, crop: int) -> Tensor:
     """Y in whole levels of an 8-bit image, without its border: (B, 1 or 3, H, W) → (B,1,h,w).
 
     Raises:
         InputError: another shape, or no pixel is left.
     """
+    return rgb_to_y(_within(image, crop), rounded=True)
+
+
+def _within(image: Tensor, crop: int) -> Tensor:
     if image.ndim != 4 or image.shape[1] not in (1, 3):
-        raise InputError(f"{metric} takes (B, 1 or 3, H, W), got {tuple(image.shape)}")
-    return rgb_to_y(shave(to_uint8(image), crop), rounded=True)
+        raise InputError(f"images to measure are (B, 1 or 3, H, W), got {tuple(image.shape)}")
+    return shave(to_uint8(image), crop)
 
 
 def _luma(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,30 +35,18 @@ PSNR_CEILING = 100.0
 @final
 @dataclass(frozen=True)
 class Measure:
-    """A figure of quality.
+    """A figure of quality."""
 
-    Attributes:
-        figure: (sr, hr, crop) → (B,), without the HR or with a network as the others say.
-        higher_is_better: As the name says.
-        digits: Behind the point, in tables.
-        squares: Side and number of the squares of pixels that must be left within the border.
-        network: Makes the network (of NIQE: the pristine model; of Ma and PI: the forests) that the figure
-            needs, from a file or None; None for none.
-        with_hr: Whether the figure needs the HR.
-        ceiling: What a figure counts at most in the mean of a validation.
-        root: Of several images the root of the mean square counts, not the mean.
-        convention: What is to be said under a table besides ``CONVENTION``.
-    """
-
-    figure: Callable[..., Tensor]
+    figure: Callable[..., Tensor]  # (sr, hr, crop) → (B,), without the HR or with a network as said below
     higher_is_better: bool = True
-    digits: int = 2
-    squares: tuple[int, int] = (1, 1)
+    digits: int = 2  # behind the point, in tables
+    squares: tuple[int, int] = (1, 1)  # side and number of those that must be left within the border
+    # Makes the network (of NIQE the pristine model, of Ma and PI the forests) from a file or None.
     network: Callable[..., Any] | None = None
     with_hr: bool = True
-    ceiling: float = math.inf
-    root: bool = False
-    convention: str = ""
+    ceiling: float = math.inf  # what a figure counts at most in the mean of a validation
+    root: bool = False  # of several images the root of the mean square counts, not the mean
+    convention: str = ""  # what is to be said under a table besides CONVENTION
 
     def __call__(self, sr: Tensor, hr: Tensor, crop: int, network: Any = None) -> Tensor:
         """The figure of each image, (B,), by a network of :func:`load_networks` where it needs one."""
@@ -125,16 +113,7 @@ def check_metrics(metrics: Sequence[str]) -> None:
 
 
 def check_size(name: object, size: tuple[int, int], metrics: Mapping[str, int]) -> None:
-    """Refuses an image that is too small for a metric.
-
-    Args:
-        name: of the image, for the message.
-        size: its height and width in pixels, as it is measured.
-        metrics: their names, each with the pixels that it leaves out on each side.
-
-    Raises:
-        InputError: the image and the first metric that cannot measure it.
-    """
+    """Raises InputError for an image (H,W) that is too small for a metric, each with its border in pixels."""
     for metric, crop in metrics.items():
         height, width = (max(0, length - 2 * crop) for length in size)
         side, count = METRICS[metric].squares
@@ -219,7 +198,7 @@ class ValidationMetric(Metric):
 
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]
-        """As the measure's."""
+        """Of the figure."""
         return METRICS[self.name].higher_is_better
 
     def update(self, sr: Tensor, hr: Tensor) -> None:

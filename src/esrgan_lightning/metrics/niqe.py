@@ -150,7 +150,7 @@ def load_model(path: str | os.PathLike[str]) -> NaturalModel:
 
 def _blocks(image: Tensor, crop: int) -> tuple[Tensor, Tensor]:
     """Of each image's blocks the features, (B,blocks,36), and the sharpness, (B,blocks)."""
-    y = luma_within(image, crop, "NIQE")[:, 0]  # (B,H,W)
+    y = luma_within(image, crop)[:, 0]  # (B,H,W)
     rows, columns = y.shape[-2] // _BLOCK, y.shape[-1] // _BLOCK
     if rows * columns < 2:
         size = f"{y.shape[-2]}×{y.shape[-1]} (H×W)"

@@ -25,7 +25,7 @@ class MaModel:
     """Ma's regression forests: the package pyiqa (extra ``pi``) and a file with the authors' model.
 
     pyiqa is licensed for noncommercial use only (PolyForm Noncommercial 1.0.0), which is said when it is
-    loaded. It computes on the CPU in float64: of 512×512 pixels in some 35 s, with 3 GB, on one core.
+    loaded. It computes on the CPU in float64: 512×512 pixels take some 35 s and 3 GB on one core.
 
     Args:
         weights: The model, a MATLAB file of numbers, of which nothing is run.
@@ -74,29 +74,20 @@ def ma(image: Tensor, crop: int, model: MaModel) -> Tensor:
     Source:
         See :class:`MaModel`.
     """
-    y = luma_within(image, crop, "Ma's score")
+    y = luma_within(image, crop)
     if min(y.shape[-2:]) < SMALLEST:
         size = f"{y.shape[-2]}×{y.shape[-1]} (H×W)"
         raise InputError(f"Ma's score needs {SMALLEST}×{SMALLEST} pixels within the border, got {size}")
     return model(y).to(image.device)
 
 
-def perceptual_index(ma: Tensor, niqe: Tensor) -> Tensor:
-    """PI = ((10 − Ma) + NIQE) / 2 of tensors of one shape; lower is better.
+def pi(image: Tensor, crop: int, model: MaModel) -> Tensor:
+    """PI = ((10 − Ma) + NIQE) / 2 of each picture; lower is better, NaN where NIQE is.
+
+    Arguments, returned shape and errors are those of ``ma`` and ``niqe``.
 
     Source:
         Blau, Mechrez, Timofte, Michaeli, Zelnik-Manor, "The 2018 PIRM challenge on perceptual image
         super-resolution", ECCV workshops 2018, section 3.
-
-    >>> perceptual_index(torch.tensor([9.0]), torch.tensor([3.0]))
-    tensor([2.])
     """
-    return ((10 - ma) + niqe) / 2
-
-
-def pi(image: Tensor, crop: int, model: MaModel) -> Tensor:
-    """The perceptual index of each picture: :func:`perceptual_index` of ``ma`` and ``niqe``.
-
-    Arguments, returned shape and errors are those of the two; NaN where NIQE is.
-    """
-    return perceptual_index(ma(image, crop, model), niqe(image, crop))
+    return ((10 - ma(image, crop, model)) + niqe(image, crop)) / 2

@@ -33,8 +33,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     Of a .ckpt, as ``stage=material`` writes it, the network that it has trained is read.
 
     Raises:
-        InputError: There is no such file, its ending is unknown, or it holds anything but named float
-        tensors.
+        InputError: No such file, an unknown ending, or anything but named tensors in it.
     """
     file = Path(path)
     if not file.is_file():
@@ -96,15 +95,10 @@ def matching(
 
 
 def read_network(name: str, weights: str | Path | None, *, otherwise: str = "") -> Mapping[str, Tensor]:
-    """A state dict of one of torchvision's networks: from a file, or torchvision's, checked by its hash.
-
-    Args:
-        name: Of the network, such as ``vgg19``.
-        weights: The file; None takes the torch hub cache or the download.
-        otherwise: What else the user could do, at the end of an error message.
+    """A state dict of one of torchvision's networks, as ``vgg19``: a file's, or else torchvision's.
 
     Raises:
-        InputError: It cannot be had.
+        InputError: It cannot be had; ``otherwise`` says at the end what else the user could do.
     """
     if weights is not None:
         return read_tensors(weights)

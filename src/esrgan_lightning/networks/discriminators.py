@@ -26,10 +26,7 @@ class VGGDiscriminator(nn.Module):
 
     Ten convolutions, 3×3 with stride 1 and 4×4 with stride 2 by turns, nf·(1, 2, 4, 8, 8) channels,
     LeakyReLU 0.2, batch norm after all but the first; then fc 100 → LeakyReLU → fc 1, no sigmoid: the sizes
-    of the ESRGAN authors' code. The fully connected layer sees a map of (patch_size/32)² and so fixes the
-    size of the patch.
-
-    14,499,401 parameters with the defaults.
+    of the ESRGAN authors' code, 14,499,401 parameters. The fully connected layer fixes the patch's size.
 
     Args:
         in_channels: Channels of the HR patch.
@@ -82,9 +79,7 @@ class PatchDiscriminator(nn.Module):
 
     4×4 convolutions: ``num_layers`` of stride 2 with nf·(1, 2, 4, 8, 8 …) channels, one of stride 1, then one
     channel of logits. With three layers of stride 2 a logit sees 70×70 pixels. LeakyReLU 0.2, batch norm
-    after all but the first and the last convolution.
-
-    2,765,633 parameters with the defaults.
+    after all but the first and the last convolution. 2,765,633 parameters with the defaults.
 
     Args:
         in_channels: Channels of the image.
@@ -135,9 +130,8 @@ class UNetDiscriminator(nn.Module):
     """Real-ESRGAN's U-Net with spectral norm: one logit per pixel (Wang et al. 2021, §3.4).
 
     Three halvings to 8·nf channels and three bilinear doublings back, each added to the map of its size on
-    the way down; LeakyReLU 0.2; spectral norm on all but the first and the last convolution.
-
-    4,376,897 parameters with the defaults.
+    the way down; LeakyReLU 0.2; spectral norm on all but the first and the last convolution. 4,376,897
+    parameters with the defaults.
 
     Args:
         in_channels: Channels of the image.

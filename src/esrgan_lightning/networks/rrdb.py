@@ -153,14 +153,9 @@ class RRDBNet(nn.Module):
 
 
 def pad_to_fold(x: Tensor, fold: int) -> Tensor:
-    """Fills up the right and bottom to a multiple of the fold, as :class:`RRDBNet` does at scales 2 and 1.
+    """Fills up the right and bottom to a multiple of the fold, (B,C,h,w) → (B,C,⌈h/fold⌉·fold,⌈w/fold⌉·fold).
 
-    Args:
-        x: (B,C,h,w).
-        fold: At least 1.
-
-    Returns:
-        (B,C,⌈h/fold⌉·fold,⌈w/fold⌉·fold): mirrored, or the edge repeated where a side is too small for that.
+    Mirrored, or the edge repeated where a side is too small for that.
     """
     bottom, right = (-length % fold for length in x.shape[-2:])
     mirrors = bottom < x.shape[-2] and right < x.shape[-1]

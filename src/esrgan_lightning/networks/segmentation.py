@@ -60,8 +60,7 @@ class Segmentation(nn.Module):
         (B,3,h,w), RGB in [0,1] → (B,K,h,w) in [0,1], which adds up to 1 over the K classes.
 
     Raises:
-        InputError: An unknown network, weights that do not serve or cannot be downloaded, or groups that
-            name what is not there.
+        InputError: An unknown network, weights that do not serve, or groups that name what is not there.
 
     Source:
         Wang et al. 2018 (SFTGAN), §3.2, and the authors' released tests.

@@ -1,4 +1,4 @@
-"""A generator that is told what it sees: spatial feature transform on maps of classes (Wang et al. 2018)."""
+"""SFTGAN's generator, conditioned on maps of classes (Wang et al., CVPR 2018)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -30,27 +30,19 @@ def conditions_of(generator: nn.Module) -> tuple[str, ...]:
 class SFTLayer(nn.Module):
     """F·(γ + 1) + β, γ and β of the condition: two branches of two 1×1 convolutions each.
 
-    The paper has γ ⊙ F + β. The 1, as in the authors' PyTorch release, makes a layer whose branches
-    give nothing leave the features as they are.
-
-    Args:
-        num_features: Channels of the features, and so of γ and β.
-        num_conditions: Channels of the condition.
-
-    Source:
-        Wang et al., "Recovering Realistic Texture in Image Super-resolution by Deep Spatial Feature
-        Transform", CVPR 2018, §3.1.
+    Wang et al. 2018, §3.1, where it is γ ⊙ F + β. The 1, as in the authors' PyTorch release, makes a layer
+    whose branches give nothing leave the features as they are.
     """
 
-    def __init__(self, num_features: int = 64, num_conditions: int = _CONDITION) -> None:
+    def __init__(self, num_features: int = 64) -> None:
         super().__init__()
-        self.scale_conv0 = nn.Conv2d(num_conditions, num_conditions, 1)
-        self.scale_conv1 = nn.Conv2d(num_conditions, num_features, 1)
-        self.shift_conv0 = nn.Conv2d(num_conditions, num_conditions, 1)
-        self.shift_conv1 = nn.Conv2d(num_conditions, num_features, 1)
+        self.scale_conv0 = nn.Conv2d(_CONDITION, _CONDITION, 1)
+        self.scale_conv1 = nn.Conv2d(_CONDITION, num_features, 1)
+        self.shift_conv0 = nn.Conv2d(_CONDITION, _CONDITION, 1)
+        self.shift_conv1 = nn.Conv2d(_CONDITION, num_features, 1)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """(B,num_features,h,w) and (B,num_conditions,h,w) → (B,num_features,h,w)."""
+        """(B,num_features,h,w) and (B,32,h,w) → (B,num_features,h,w)."""
         gamma: Tensor = self.scale_conv1(F.leaky_relu(self.scale_conv0(condition), _SLOPE))
         beta: Tensor = self.shift_conv1(F.leaky_relu(self.shift_conv0(condition), _SLOPE))
         return features * (gamma + 1) + beta

@@ -46,30 +46,17 @@ _TEXT = 1000  # characters of a text that is shown
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder. Its texts have no control characters, and 1,000 characters at most.
+    """One run's folder. Its texts have no control characters, and 1,000 characters at most."""
 
-    Attributes:
-        name: its path, as short as tells it apart.
-        folder: the path.
-        state: ``running`` (or killed), ``finished``, ``interrupted``, ``diverged``, ``failed``, or
-            ``unknown`` where nothing says.
-        error: the words of what ended it, or "".
-        settings: its configuration by dotted keys; the overrides alone of a job that got no further.
-        overrides: those that the sweep gave it, or none.
-        curves: ``{metric: [(update, value), …]}``.
-        seconds: that training took, or None.
-        samples: its newest picture of crops, or None.
-    """
-
-    name: str
+    name: str  # its path, as short as tells it apart
     folder: Path
-    state: str
-    error: str
-    settings: Mapping[str, Any]
-    overrides: Sequence[str]
-    curves: Mapping[str, Sequence[tuple[int, float]]]
-    seconds: float | None
-    samples: Path | None
+    state: str  # running (or killed), finished, interrupted, diverged, failed or unknown
+    error: str  # the words of what ended it, or ""
+    settings: Mapping[str, Any]  # its configuration by dotted keys
+    overrides: Sequence[str]  # those that a sweep gave it, or none
+    curves: Mapping[str, Sequence[tuple[int, float]]]  # {metric: [(update, value), …]}
+    seconds: float | None  # that training took
+    samples: Path | None  # its newest picture of crops
 
     @property
     def updates(self) -> int:
