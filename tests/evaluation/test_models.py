@@ -75,14 +75,3 @@ def test_every_file_is_looked_for_before_one_is_read(tmp_path):
         load_models([str(broken), str(tmp_path / "missing.pth")], 4)
     with pytest.raises(InputError, match=r"broken\.safetensors"):
         load_models([str(broken)], 4)
-
-
-def test_models_of_another_scale_are_refused(tmp_path):
-    save_generator(tmp_path / "own.safetensors", net())
-    save_file(net(4).state_dict(), tmp_path / "foreign.safetensors")
-    with pytest.raises(
-        InputError, match=r"own\.safetensors: scale=4 was asked for and the file holds scale 2"
-    ):
-        load_models(["bicubic", str(tmp_path / "own.safetensors")], 4)
-    with pytest.raises(InputError, match=r"foreign\.safetensors: scale=2"):
-        load_models([str(tmp_path / "foreign.safetensors")], 2)

@@ -40,15 +40,6 @@ def test_of_two_folders_that_differ_in_case_the_exact_one_counts(root):
     assert [pair.name for pair in find_set(root, "MySet", 2)] == ["a", "b"]
 
 
-def test_lr_files_may_carry_the_suffixes_of_the_field(root):
-    """img_001x4.png, an HR image that is itself called so, and a_HR beside a_bicLRx2."""
-    names = {"boxx2": "boxx2", "man": "manx2", "a_HR": "a_bicLRx2"}
-    for hr, lr in names.items():
-        write_image(root / f"T/HR/{hr}.png", noise(3, 8, 8))
-        write_image(root / f"T/LRbicx2/{lr}.png", noise(3, 4, 4))
-    assert {pair.name: pair.lr.stem for pair in find_set(root, "T", 2)} == names
-
-
 def test_images_in_subfolders_are_told_apart(root):
     """By the stem alone one would take the other's place in the results."""
     write_image(root / "T/HR/x/1.png", noise(3, 8, 8))

@@ -139,12 +139,10 @@ def test_other_files_are_refused(tmp_path):
     save_file(nan._asdict(), tmp_path / "nan.safetensors")
     (tmp_path / "text.safetensors").write_text("no tensors")
     for name, message in (
-        ("part.safetensors", "holds mean"),
+        ("part.safetensors", "holds mean: .*fit-niqe"),
         ("nan.safetensors", "holds covariance, mean"),
-        ("text.safetensors", "cannot be read"),
+        ("text.safetensors", "not a readable file"),
         ("none.safetensors", "no such file"),
     ):
-        with pytest.raises(InputError, match=f"{name}.*{message}.*fit-niqe"):
+        with pytest.raises(InputError, match=f"{name}.*{message}"):
             load_model(tmp_path / name)
-    with pytest.raises(InputError, match="ending"):
-        save_model(tmp_path / "model.npz", shipped())

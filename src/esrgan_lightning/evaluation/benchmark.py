@@ -2,7 +2,7 @@
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -35,7 +35,6 @@ def evaluate(
     device: str | None = None,
     processes: int = 1,
     gallery: Gallery | None = None,
-    progress: bool = True,
 ) -> Results:
     """Metrics of each model on each image, and their means over the images of a set.
 
@@ -53,7 +52,6 @@ def evaluate(
             as many threads (with more, the order of sums moves LPIPS by some 1e-8). Models must then be such
             as can be sent to another process: those of :func:`~esrgan_lightning.evaluation.load_models` can.
         gallery: Takes what is to be seen: the crops in which the models differ most.
-        progress: Show a bar on a terminal.
 
     Returns:
         ``{set: {model: {metric: mean, …, "images": {image: {metric: value}}}}}``. PSNR is infinite where SR
@@ -76,8 +74,7 @@ def evaluate(
     bench.networks  # noqa: B018 (weights that are missing are better told now, and downloaded once)
     tasks = [(name, pair) for name, pairs in sets.items() for pair in pairs]
     rows: dict[str, dict[str, dict[str, dict[str, float]]]] = {s: {m: {} for m in models} for s in sets}
-    outcomes: Iterable[_Outcome] = _measured(bench, tasks, processes)
-    outcomes = tracked(outcomes, "evaluating", len(tasks)) if progress else outcomes
+    outcomes = tracked(_measured(bench, tasks, processes), "evaluating", len(tasks))
     for (name, pair), (figures, view) in zip(tasks, outcomes, strict=True):
         for model_name, values in figures.items():
             rows[name][model_name][pair.name] = values

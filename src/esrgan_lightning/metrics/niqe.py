@@ -12,12 +12,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.metrics.fidelity import luma_within
+from esrgan_lightning.networks._pretrained import read_tensors
 from esrgan_lightning.ops import imresize
 from esrgan_lightning.ops.files import write_whole, writing
 
@@ -119,13 +119,10 @@ def save_model(path: str | os.PathLike[str], model: NaturalModel) -> None:
     """Writes a model as .safetensors; the file appears whole or not at all.
 
     Raises:
-        InputError: another ending, or a folder in which nothing can be written.
+        InputError: a folder in which nothing can be written.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path}: a NIQE model is written as .safetensors: give a name with that ending")
-    with writing(path):
-        write_whole(path, save(model._asdict(), metadata=_FORMAT))
+    with writing(Path(path)):
+        write_whole(Path(path), save(model._asdict(), metadata=_FORMAT))
 
 
 def load_model(path: str | os.PathLike[str]) -> NaturalModel:
@@ -134,18 +131,13 @@ def load_model(path: str | os.PathLike[str]) -> NaturalModel:
     Raises:
         InputError: no such file, or one that holds something else.
     """
-    expected = "expected a file of `esrgan metrics fit-niqe`"
-    if not Path(path).is_file():
-        raise InputError(f"NIQE model {path}: there is no such file; {expected}")
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"NIQE model {path} cannot be read ({error}); {expected}") from error
+    tensors = read_tensors(Path(path))
     shapes = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
     wanted = {"mean": ((FEATURES,), torch.float64), "covariance": ((FEATURES, FEATURES), torch.float64)}
     if shapes != wanted or not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise InputError(f"NIQE model {path} holds {', '.join(sorted(tensors)) or 'nothing'}; {expected}")
-    return NaturalModel(tensors["mean"], tensors["covariance"])
+        found = ", ".join(sorted(tensors)) or "nothing"
+        raise InputError(f"weights={path} holds {found}: expected a file of `esrgan metrics fit-niqe`")
+    return NaturalModel(**tensors)
 
 
 def _blocks(image: Tensor, crop: int) -> tuple[Tensor, Tensor]:
