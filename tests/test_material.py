@@ -119,7 +119,7 @@ def test_a_broken_image_is_told_before_training(tmp_path):
         (("stage=material", "data=photos"), "give data=materials or data=minc"),
         (("stage=psnr", "data=minc", "data.root=x"), "are for stage=material"),
         ((*SMALL, "trainer.monitor=psnr_y"), "none of the metrics: accuracy, loss"),
-        ((*SMALL, "network.arch=vgg11"), "network.arch=vgg11"),
+        ((*SMALL, "network.arch=vgg11"), "arch='vgg11'"),
         ((*SMALL, "+network.depth=3"), "network: .*depth"),
         ((*SMALL, "optimizer.momentum=-1"), "stage, optimizer or schedule: Invalid momentum"),
         ((*SMALL, "init=nowhere.pth"), r"weights=nowhere\.pth: there is no such file"),

@@ -61,9 +61,9 @@ def test_features_alone_start_a_network_with_a_fresh_head(vgg16_file):
 
 def test_wrong_settings_and_files_are_told(tmp_path):
     for settings, words in (
-        ({"arch": "vgg11"}, "network.arch=vgg11: expected one of vgg16, vgg19"),
-        ({"head": "heavy"}, "network.head=heavy"),
-        ({"dropout": 1.0}, r"network.dropout=1.0 must be"),
+        ({"arch": "vgg11"}, "arch='vgg11' must be vgg16 or vgg19"),
+        ({"head": "heavy"}, "head='heavy'"),
+        ({"dropout": 1.0}, "dropout=1.0 must be"),
         ({"num_classes": 1}, "give two or more"),
     ):
         with pytest.raises(InputError, match=words):

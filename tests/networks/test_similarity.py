@@ -154,6 +154,9 @@ def test_wrong_pictures_and_weights_are_refused(untrained, tmp_path):
     with pytest.raises(InputError, match="no such file"):
         DISTSNetwork(weights=tmp_path / "vgg16.pth")
     network = make("squeeze", untrained)
-    for shapes in (((1, 1, 40, 40), (1, 1, 40, 40)), ((1, 3, 40, 40), (1, 3, 40, 44))):
-        with pytest.raises(InputError, match="of one shape"):
+    for shapes, words in (
+        (((1, 1, 40, 40), (1, 1, 40, 40)), "expected RGB"),
+        (((1, 3, 40, 40), (1, 3, 40, 44)), "of one shape"),
+    ):
+        with pytest.raises(InputError, match=words):
             network(*(torch.rand(shape) for shape in shapes))

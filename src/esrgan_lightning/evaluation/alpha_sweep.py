@@ -99,13 +99,7 @@ def alpha_sweep(
 
 
 def strip(sweep: Sweep, *, window: int = WINDOW) -> Tensor:
-    """Each image's window over α, LR before and HR behind; below it the same by image interpolation.
-
-    The window is where the two ends differ most.
-
-    Returns:
-        uint8 (3,H,W).
-    """
+    """(3,H,W) uint8: of each image the window where the ends differ most, over α, by either interpolation."""
     rows = []
     for pictures, mixed, (lr, hr) in zip(sweep.pictures, sweep.mixed, sweep.pairs, strict=True):
         top, left, side, _ = most_different_place([pictures[0], pictures[-1]], window)

@@ -46,7 +46,7 @@ def evaluate(
         scale: s; also the border that the metrics leave out.
         metrics: Names among :data:`~esrgan_lightning.metrics.METRICS`.
         weights: Files for the metrics that need them, as in
-            :func:`~esrgan_lightning.metrics.measures.load_figures`.
+            :func:`~esrgan_lightning.metrics.measures.load_networks`.
         device: Where the metrics' networks compute; by default a GPU if there is one.
         processes: That share the images and the threads, with the same figures to the bit as one process of
             as many threads (with more, the order of sums moves LPIPS by some 1e-8). Models must then be such

@@ -102,10 +102,7 @@ def _path(name: str) -> Path:
 def unique_names(names: Sequence[str]) -> list[str]:
     """A short name for each: its stem, with folders before it where that is shared, or else its suffix.
 
-    A name, or an address on the Hub, stays as it is.
-
-    Raises:
-        InputError: One is given twice.
+    A name, or an address on the Hub, stays as it is. InputError for one that is given twice.
 
     Example:
         >>> unique_names(["bicubic", "runs/psnr/generator.safetensors", "runs/gan/generator.safetensors"])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, final
 
 from esrgan_lightning.errors import InputError
@@ -60,15 +61,6 @@ class Plane:
         found = {name: (float(row[self.x]), float(row[self.y])) for name, row in rows.items()}
         return {name: pair for name, pair in found.items() if all(map(math.isfinite, pair))}
 
-    def marks(self, rows: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-        """Colour and matplotlib's marker of each model that has its own: not of what lies along the curve."""
-        names = [name for name in rows if name != BICUBIC and self.curve.get(name, 0) in (0, 1)]
-        marks = {
-            name: (_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)])
-            for index, name in enumerate(names)
-        }
-        return ({BICUBIC: _REFERENCE} if BICUBIC in rows else {}) | marks
-
     def along(self, points: Mapping[str, tuple[float, float]]) -> list[tuple[float, float, float]]:
         """(α, x, y) along the curve."""
         return sorted((alpha, *points[name]) for name, alpha in self.curve.items() if name in points)
@@ -93,7 +85,11 @@ def plane_png(results: Results, plane: Plane, *, scale: int) -> bytes:
             xs, ys = [p[1] for p in along], [p[2] for p in along]
             (line,) = axes.plot(xs, ys, ".-", color="#444444", lw=1.2, zorder=1)
             handles.setdefault("interpolation over α", line)
-        for name, (colour, marker) in plane.marks(rows).items():
+        styles = cycle(zip(_COLOURS, _MARKERS, strict=True))
+        for name in rows:
+            if plane.curve.get(name, 0) not in (0, 1):  # it lies along the curve
+                continue
+            colour, marker = _REFERENCE if name == BICUBIC else next(styles)
             if name in points:
                 drawn = axes.scatter(*points[name], c=colour, marker=marker, s=60, zorder=2)
                 handles.setdefault(name, drawn)

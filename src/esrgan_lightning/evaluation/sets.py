@@ -53,7 +53,7 @@ class TestPair:
         Without an LR file the LR is MATLAB's bicubic one. Alpha plays no part; 16 bits are rounded to 8.
 
         Raises:
-            InputError: as :meth:`size`, or one is gray and the other in colour.
+            InputError: As :meth:`size`, or one is gray and the other in colour.
         """
         height, width = self.size(scale)
         hr = modcrop(eight_bit(read_image(self.hr)), scale)
@@ -100,16 +100,10 @@ def find_set(root: Path, name: str, scale: int) -> list[TestPair]:
 
 @final
 class Pictures:
-    """A folder of SR pictures, named as the HR images, with one ending that all of a set share or none.
+    """A folder of others' SR pictures, named as the HR images, with one ending for all of a set or none.
 
     A set's pictures lie in ``FOLDER/SET/``, in any case, or in the folder itself: ``img_001.png``, or
     ``img_001_x4.png`` and so on for all.
-
-    Args:
-        folder: That folder.
-
-    Raises:
-        InputError: It is none.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -26,9 +26,6 @@ class SimilarityLoss(NetworkLoss):
 
     Raises:
         InputError: Pictures of different shapes, or smaller than the network needs.
-
-    Source:
-        See :mod:`esrgan_lightning.networks.similarity`.
     """
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:

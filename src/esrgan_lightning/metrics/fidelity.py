@@ -71,8 +71,7 @@ def ssim_rgb(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
 def rmse_y(sr: Tensor, hr: Tensor, crop: int) -> Tensor:
     """Root of the mean squared error of the luma, in levels of 0..255, one figure per image.
 
-    Preparation, arguments and errors as ``psnr_y``, which is 20 log10(255 / rmse_y). Of several images the
-    *squares* are averaged: √(mean over images of rmse_y²).
+    Preparation, arguments and errors as ``psnr_y``. Of several images the *squares* are averaged.
 
     Returns:
         (B,), float64, 0 where the two are identical.

@@ -41,8 +41,8 @@ def niqe(image: Tensor, crop: int = 0, model: NaturalModel | None = None) -> Ten
     96×96: the parameters of asymmetric generalised Gaussians fitted to the locally normalised luma and to the
     products of its neighbours, at full and half size. Lower is better; natural photos lie at about 2 to 7.
 
-    Computed on 8-bit luma (BT.601, rounded), as papers of super-resolution do; the authors' program takes
-    MATLAB's rgb2gray, which gives other figures. Rows and columns beyond whole blocks are left out.
+    Computed on 8-bit luma (BT.601, rounded), as papers of super-resolution do (the authors' program takes
+    rgb2gray, with other figures), of whole blocks alone.
 
     Args:
         image: (B, C, H, W), C = 3 or 1, uint8 or floating in [0,1] (clamped and rounded to 8 bits).
@@ -50,8 +50,8 @@ def niqe(image: Tensor, crop: int = 0, model: NaturalModel | None = None) -> Ten
         model: what natural is; the authors' model by default, see :func:`fit_niqe` for another.
 
     Returns:
-        (B,), float64; NaN for an image with fewer than two blocks that are not flat, where Σ₂ does not exist.
-        With flat areas (skies, drawings) the fit is ill-conditioned and the figure says little.
+        (B,), float64; NaN for an image with fewer than two blocks that are not flat. With flat areas (skies,
+        drawings) the fit is ill-conditioned and the figure says little.
 
     Raises:
         InputError: the shape is none of the above, or less than two blocks (96×192) are left.

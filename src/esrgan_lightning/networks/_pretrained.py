@@ -27,6 +27,15 @@ class Frozen(nn.Module):
         return super().train(False)
 
 
+def check_image(image: Tensor, *, smallest: int) -> None:
+    """Raises InputError where an image is not (B,3,H,W), or a side of it is too small for a network."""
+    if image.ndim != 4 or image.shape[1] != 3:
+        raise InputError(f"an image of shape {tuple(image.shape)}: expected RGB, (B,3,H,W)")
+    if min(image.shape[-2:]) < smallest:
+        size = f"{image.shape[-2]}×{image.shape[-1]} (H×W)"
+        raise InputError(f"an image of {size}: the network needs {smallest} or more")
+
+
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Reads ``{key: tensor}`` from a .safetensors or .pth file, on the CPU, without running its pickle code.
 

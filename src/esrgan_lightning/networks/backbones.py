@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torchvision.models import get_model  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError, needs_extra
-from esrgan_lightning.networks._pretrained import Frozen, matching, read_network, read_tensors
+from esrgan_lightning.networks._pretrained import (
+    Frozen,
+    check_image,
+    matching,
+    read_network,
+    read_tensors,
+)
 from esrgan_lightning.networks.efficientnet_lite import BLOCK_COUNT, EfficientNetLite0
 
 _NO_DOWNLOAD = "; loss/perceptual=efficientnet_lite0 (to train) and lpips (to evaluate) need no download"
@@ -84,7 +90,7 @@ class VGGFeatures(Frozen):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """RGB in [0,1], (B,3,H,W) → the features by name, in the network's order."""
         halvings = sum(isinstance(layer, nn.MaxPool2d) for layer in self.features)
-        _check_image(image, smallest=2**halvings)
+        check_image(image, smallest=2**halvings)
         x = (image.to(self.mean.dtype) - self.mean) / self.std
         x = x.to(next(self.features.parameters()).dtype)
         found: dict[str, Tensor] = {}
@@ -138,7 +144,7 @@ class EfficientNetLite0Features(Frozen):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """RGB in [0,1], (B,3,H,W) → the features by name, in the network's order."""
-        _check_image(image, smallest=1)
+        check_image(image, smallest=1)
         image = image.to(next(self.network.parameters()).dtype)
         found = self.network.features((255 * image - 127) / 128, self._wanted)
         if self.activated:
@@ -171,20 +177,7 @@ def _vgg_names(features: nn.Sequential) -> list[str]:
 
 
 def _chosen(layers: Sequence[str], *, known: tuple[str, ...]) -> tuple[str, ...]:
-    if not layers or isinstance(layers, str):
-        raise InputError(f"layers={layers!r}: expected a list of names out of {', '.join(known)}")
-    for name in layers:
-        if name not in known:
-            raise InputError(f"layer {name}: unknown, expected one of {', '.join(known)}")
-    if len(set(layers)) != len(layers):
-        raise InputError(f"layers={list(layers)}: each may stand only once")
-    return tuple(layers)
-
-
-def _check_image(image: Tensor, *, smallest: int) -> None:
-    if image.ndim != 4 or image.shape[1] != 3:
-        raise InputError(f"an image of shape {tuple(image.shape)}: expected RGB, (B,3,H,W)")
-    if min(image.shape[-2:]) < smallest:
-        raise InputError(
-            f"an image of {image.shape[-2]}×{image.shape[-1]}: the wanted layers need {smallest} or more"
-        )
+    names = () if isinstance(layers, str) else tuple(layers)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+        raise InputError(f"layers={layers!r}: expected a list of different names out of {', '.join(known)}")
+    return names

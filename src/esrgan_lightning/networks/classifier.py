@@ -10,6 +10,7 @@ from torchvision.transforms.v2.functional import normalize  # type: ignore[impor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks._pretrained import matching, read_network
+from esrgan_lightning.networks.blocks import checked_spec
 
 # The fully connected layers before the last one, by torchvision's names.
 _HIDDEN_LAYERS = tuple(f"classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias"))
@@ -26,8 +27,8 @@ class VGGClassifier(nn.Module):
     Args:
         num_classes: how many there are.
         arch: ``vgg19`` or ``vgg16``.
-        head: ``vgg``: features pooled to 7×7, two layers of 4096 (120 M parameters), then the classes;
-            ``light``: features averaged over the picture, then the classes.
+        head: ``vgg``: pooling to 7×7 and two layers of 4096 (120 M parameters) before the classes; ``light``:
+            the mean over the picture.
         dropout: share of the head's inputs that are left out in training.
 
     Shape:
@@ -46,12 +47,9 @@ class VGGClassifier(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        if arch not in ("vgg16", "vgg19"):
-            raise InputError(f"network.arch={arch}: expected one of vgg16, vgg19")
-        if head not in ("vgg", "light"):
-            raise InputError(f"network.head={head}: expected vgg or light")
-        if not 0 <= dropout < 1:
-            raise InputError(f"network.dropout={dropout} must be at least 0 and below 1")
+        checked_spec(VGGClassifier, locals())
+        if dropout >= 1:
+            raise InputError(f"VGGClassifier: dropout={dropout} must be below 1")
         if num_classes < 2:
             raise InputError(f"{num_classes} class: there is nothing to tell apart; give two or more")
         self.arch = arch
@@ -84,14 +82,13 @@ def load_pretrained(network: VGGClassifier, weights: str | Path | None) -> dict[
 
     Args:
         network: whose weights are replaced.
-        weights: None downloads torchvision's ImageNet weights (IMAGENET1K_V1) into the torch hub cache; a
-            path reads a .pth, .safetensors or material .ckpt with torchvision's keys, the features at least.
+        weights: as in :class:`~esrgan_lightning.networks.backbones.VGGFeatures`, or a material .ckpt.
 
     Returns:
         What was loaded, by name.
 
     Raises:
-        InputError: the weights cannot be downloaded or read, or are of another network.
+        InputError: the weights cannot be had, or are of another network.
     """
     source = "the download" if weights is None else f"init={weights}"
     state = read_network(network.arch, weights)

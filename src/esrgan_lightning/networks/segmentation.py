@@ -39,8 +39,7 @@ class Segmentation(nn.Module):
     """Probability maps of LR photos: p_class = Σ softmax over the network's outputs that make the class.
 
     As in the paper the LR photo is enlarged bicubically before the network sees it; the probabilities are
-    then averaged over the pixels of each LR pixel. The network is frozen, computes in float32, and follows
-    the photos to their device.
+    then averaged over the pixels of each LR pixel. The network is frozen, and follows the photos' device.
 
     An output belongs to the class that ``groups`` gives it to, or else to the class of its own name, or else
     to ``background``. torchvision's own weights know the 20 things of Pascal VOC and none of the outdoor

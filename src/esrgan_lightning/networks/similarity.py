@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.image.lpips import _LPIPS
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks._pretrained import Frozen, matching, read_network, read_tensors
+from esrgan_lightning.networks._pretrained import Frozen, check_image, matching, read_network, read_tensors
 from esrgan_lightning.networks.backbones import VGGFeatures
 
 # LPIPS' name of a backbone → torchvision's, and the pixels for which no pooling runs out of them.
@@ -29,8 +29,7 @@ _C1 = _C2 = 1e-6
 class LPIPSNetwork(Frozen):
     """LPIPS: d = Σ_l mean_{h,w} Σ_c w_lc (φ̂_l(sr) − φ̂_l(hr))², φ̂ the features of unit length over channels.
 
-    The network and its heads w (version 0.1) are torchmetrics'. AlexNet comes with this package; the other
-    networks come from a local file or torchvision's download. Everything is frozen, and gradients flow to
+    The network and its heads w (version 0.1) are torchmetrics'. Everything is frozen, and gradients flow to
     both pictures.
 
     Args:
@@ -39,12 +38,11 @@ class LPIPSNetwork(Frozen):
             AlexNet, in float16, and for the others downloads torchvision's into the torch hub cache.
 
     Shape:
-        sr, hr: (B,3,H,W), RGB in [0,1] → (B,), 0 for equal pictures. That range is scaled to [−1,1] and
-        normalised by the authors' constants, which together are ImageNet's mean and deviation.
+        sr, hr: (B,3,H,W), RGB in [0,1] → (B,), 0 for equal pictures.
 
     Raises:
-        InputError: An unknown backbone, weights that cannot be downloaded or do not fit, pictures that are
-            not (B,3,H,W) of one shape, or too small.
+        InputError: An unknown backbone, weights that cannot be had or do not fit, pictures that are not
+            (B,3,H,W) of one shape, or too small.
 
     Source:
         Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR 2018,
@@ -94,8 +92,7 @@ class DISTSNetwork(Frozen):
         sr, hr: (B,3,H,W), RGB in [0,1] → (B,), 0 for equal pictures.
 
     Raises:
-        InputError: Weights that cannot be downloaded or do not fit, or pictures that are not (B,3,H,W) of
-            one shape.
+        InputError: As :class:`LPIPSNetwork`.
 
     Source:
         Ding et al., "Image quality assessment: unifying structure and texture similarity", TPAMI 2020,
@@ -163,9 +160,6 @@ def _bundled(name: str) -> dict[str, Tensor]:
 
 
 def _check_pair(sr: Tensor, hr: Tensor, smallest: int) -> None:
-    if sr.shape != hr.shape or sr.ndim != 4 or sr.shape[1] != 3:
-        raise InputError(f"two images (B,3,H,W) of one shape: got {tuple(sr.shape)} and {tuple(hr.shape)}")
-    if min(sr.shape[-2:]) < smallest:
-        raise InputError(
-            f"an image of {sr.shape[-2]}×{sr.shape[-1]} (H×W): this network needs {smallest} or more"
-        )
+    if sr.shape != hr.shape:
+        raise InputError(f"two images of one shape: got {tuple(sr.shape)} and {tuple(hr.shape)}")
+    check_image(sr, smallest=smallest)

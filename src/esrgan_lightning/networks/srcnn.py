@@ -20,9 +20,8 @@ class SRCNN(nn.Module):
     channels: patch extraction, non-linear mapping and reconstruction. 9-1-5 on one channel has 8,032 weights,
     9-5-5 has 57,184 (the papers' own counts), and 97 biases each; on RGB 20,099 and 69,251 parameters.
 
-    What differs from the papers: it sees RGB in place of Y (the 2016 paper, §4.5, has both); its convolutions
-    are padded with zeros, where theirs shrink the picture by 12 or more pixels; the enlarged image is not
-    rounded to 8 bits; the initialisation is MSRA's, for their Gaussian of 0.001.
+    What differs from the papers: RGB in place of Y (the 2016 paper, §4.5, has both); zero padding, where
+    theirs shrinks the picture; no rounding of the enlarged image; MSRA initialisation.
 
     Args:
         in_channels: Channels of the LR image.
@@ -74,11 +73,7 @@ class SRCNN(nn.Module):
         return sr
 
     def enlarge(self, x: Tensor) -> Tensor:
-        """(B,C,h,w) → (B,C,s·h,s·w), ``imresize(x, s)`` but for rounding.
-
-        As a transposed convolution with imresize's impulse response it has no size in it, and can be
-        compiled and exported.
-        """
+        """(B,C,h,w) → (B,C,s·h,s·w), imresize as a transposed convolution, to be compiled and exported."""
         if self.scale == 1:
             return x
         (height, width), channels, first = x.shape[-2:], x.shape[1], 4 * self.scale

@@ -71,8 +71,7 @@ def run_files(
 ) -> dict[str, bytes]:
     """What a repository of a run's model holds: ``generator.safetensors``, ``config.yaml``, ``README.md``.
 
-    Absolute paths in the settings become the names of their folders: they tell of a machine, and mean nothing
-    on another.
+    Absolute paths in the settings, which tell of a machine, become the names of their folders.
 
     Args:
         folder: The run's.

@@ -20,12 +20,7 @@ _FIRST = [f"train/{name}" for name in ["loss", "loss_g", "loss_d", "pixel", "per
 
 
 def report_page(runs: Sequence[Run], *, title: str) -> str:
-    """The HTML document.
-
-    Args:
-        runs: of :func:`~esrgan_lightning.report.find_runs`.
-        title: a heading.
-    """
+    """The HTML document, of :func:`~esrgan_lightning.report.find_runs`'s runs."""
     heads, body = rows(runs)
     return html_document(
         Path(__file__).with_name("page.html"),
@@ -45,12 +40,7 @@ def _charted(runs: Sequence[Run]) -> list[str]:
 
 
 def chart(name: str, runs: Sequence[Run]) -> Figure:
-    """A curve of each run over updates; of a few updates each is marked, so that one alone is seen.
-
-    Args:
-        name: Of the metric.
-        runs: With their names in the legend, where there are several.
-    """
+    """A metric's curve of each run over updates; of a few updates each is marked: one alone is seen."""
     several = len(runs) > 1
     figure = Figure(figsize=(7, 3.6 + 0.17 * len(runs) * several), layout="constrained")
     axes = figure.add_subplot(xlabel="update", title=plain(name))

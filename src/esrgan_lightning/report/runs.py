@@ -243,11 +243,7 @@ def sample_pictures(folder: Path) -> dict[int, Path]:
 
 
 def read_sample(path: Path) -> Tensor:
-    """(3,H,W) uint8: a grid of crops.
-
-    Raises:
-        InputError: it cannot be read, or has more pixels than a run writes.
-    """
+    """(3,H,W) uint8: a grid of crops; InputError where it cannot be, or is larger than a run writes."""
     height, width = image_size(path)
     if height * width > _PIXELS:
         raise InputError(f"{path} has {width}×{height} pixels: it is not of a run")
