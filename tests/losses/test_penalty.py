@@ -6,7 +6,7 @@ from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import GradientPenalty, R1Penalty
-from esrgan_lightning.losses.penalty import check_image_by_image
+from esrgan_lightning.losses.penalty import _uniform, check_image_by_image
 from esrgan_lightning.networks import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
 from esrgan_lightning.networks.batch_norm import synchronize_batch_norm
 
@@ -24,13 +24,10 @@ def test_a_quadratic_critic_tells_where_it_is_asked():
     assert R1Penalty()(critic, real, 0 * real, numbers=[5, 6, 7], step=0).item() == pytest.approx(
         square.mean().item()
     )
-    drawn = []
-    for number in range(500):
-        one = GradientPenalty(seed=3)(critic, real[:1], 0 * real[:1], numbers=[number], step=0)
-        # √P = |ε‖x‖ − 1|, and ‖x‖ is about 32: hardly any ε lies below 1/32
-        drawn.append((one.sqrt().item() + 1) / square[0].sqrt().item())
-    share = torch.tensor(drawn)
-    assert 0 <= share.min() < 0.07
+    share = torch.tensor([_uniform(3, number, 0) for number in range(500)])
+    one = GradientPenalty(seed=3)(critic, real[:1], 0 * real[:1], numbers=[7], step=0)
+    assert one.item() == pytest.approx((share[7].item() * square[0].sqrt().item() - 1) ** 2, rel=1e-5)
+    assert 0 <= share.min() < 0.02
     assert 0.98 < share.max() <= 1
     assert share.mean().item() == pytest.approx(0.5, abs=0.05)
     assert share.std().item() == pytest.approx(12**-0.5, abs=0.03)
@@ -53,12 +50,7 @@ def test_values_and_gradients_are_those_of_a_loop_over_images(critic):
 
     book = {"gradient": 0.0, "r1": 0.0}
     for index, number in enumerate((4, 5, 6)):
-        alone = GradientPenalty(seed=2)
-        # ε, recovered by a critic whose gradient is the image itself, between 0 and 1 everywhere
-        seen = []
-        alone(lambda x, seen=seen: (seen.append(x), x.sum((1, 2, 3))[:, None])[1], torch.ones_like(real[:1]),
-              torch.zeros_like(real[:1]), numbers=[number], step=1)  # fmt: skip
-        share = seen[0].detach().flatten()[0]
+        share = _uniform(2, number, 1)
         for name, image in (
             ("gradient", share * real[index] + (1 - share) * fake[index]),
             ("r1", real[index]),

@@ -72,12 +72,6 @@ class RelativisticAverageGAN(AdversarialLoss):
 
     Raises:
         InputError: ``label_smoothing`` out of range.
-
-    >>> import torch
-    >>> gan = RelativisticAverageGAN()
-    >>> undecided = torch.zeros(4, 1)
-    >>> round(gan.discriminator_loss(undecided, undecided).item(), 4)  # 2 log 2
-    1.3863
     """
 
     needs_real_in_generator: ClassVar[bool] = True
@@ -152,11 +146,7 @@ class HingeGAN(AdversarialLoss):
 
 @final
 class WassersteinGAN(AdversarialLoss):
-    """Wasserstein GAN (Arjovsky et al. 2017, section 3).
-
-    The critic has to be Lipschitz: by :class:`~esrgan_lightning.losses.GradientPenalty` (WGAN-GP), or by its
-    layers (spectral norm).
-    """
+    """Wasserstein GAN (Arjovsky et al. 2017, section 3), for a critic that a penalty or its layers smooth."""
 
     def generator_loss(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """−E[C(x_f)]."""

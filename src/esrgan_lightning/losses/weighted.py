@@ -73,7 +73,7 @@ class WeightedLoss(nn.Module):
             The total with its graph, and ``{name: value}`` for the log: unweighted, detached, float32.
 
         Raises:
-            InputError: The shapes differ (torch's own losses would broadcast).
+            InputError: The shapes differ.
             TypeError: A given term is missing or was not announced.
         """
         check_same_shape(sr, hr)

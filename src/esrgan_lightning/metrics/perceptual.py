@@ -15,20 +15,13 @@ def lpips(sr: Tensor, hr: Tensor, crop: int, network: LPIPSNetwork | DISTSNetwor
     itself, which neither rounds nor crops, and has gradients.
 
     Args:
-        sr: (B, C, H, W), C = 3 or 1, uint8 or floating in [0,1] (clamped).
-        hr: the truth, of the same shape; the dtype may differ.
-        crop: pixels left out on each side.
+        sr: as in ``psnr_y``, whose errors are raised here, too.
+        hr: likewise.
+        crop: likewise; no less may be left than the network needs.
         network: computes where it lies, in its own precision.
 
     Returns:
         (B,), float64, on the device of ``sr``; 0 where the two are identical.
-
-    Raises:
-        InputError: as ``psnr_y``, or less is left than the network needs.
-        ValueError: a value is NaN.
-
-    Source:
-        See :class:`~esrgan_lightning.networks.similarity.LPIPSNetwork`.
     """
     buffer = next(network.buffers())
     pair = ((image.to(buffer) / 255).expand(-1, 3, -1, -1).contiguous() for image in checked(sr, hr, crop))
@@ -40,8 +33,5 @@ def dists(sr: Tensor, hr: Tensor, crop: int, network: DISTSNetwork) -> Tensor:
     """DISTS of each image, as ``lpips``: structure and texture of deep features; lower is better.
 
     The images are not shrunk, as they are in the authors' program.
-
-    Source:
-        See :class:`~esrgan_lightning.networks.similarity.DISTSNetwork`.
     """
     return lpips(sr, hr, crop, network)

@@ -70,9 +70,6 @@ def ma(image: Tensor, crop: int, model: MaModel) -> Tensor:
 
     Computed on 8-bit luma (BT.601, rounded) without the border, as the PIRM challenge does. Image, border,
     returned shape and errors are those of ``niqe``, but that 48×48 pixels are enough.
-
-    Source:
-        See :class:`MaModel`.
     """
     y = luma_within(image, crop)
     if min(y.shape[-2:]) < SMALLEST:

@@ -26,19 +26,8 @@ class RRDBNet(nn.Module):
     SR = conv_last(LReLU(conv_hr(f))). ``RRDBNet()`` is the paper's x4 network: 16,697,987 parameters.
 
     The keys of the state dict are those which every upscaler reads, N from 0, M 1..3, K 1..5:
-    ``conv_first, body.N.rdbM.convK, conv_body, conv_up1 …, conv_hr, conv_last``, with::
-
-        =====================  =============  ==========================================
-        scale                  steps          convolutions after the body
-        =====================  =============  ==========================================
-        4                      ×2, ×2         conv_up1, conv_up2
-        8                      ×2, ×2, ×2     conv_up1, conv_up2, conv_up3
-        3                      ×3             conv_up1
-        2 (pixel-unshuffle)    ×2, ×2         conv_up1, conv_up2
-        1 (pixel-unshuffle)    ×2, ×2         conv_up1, conv_up2
-        2, unshuffle=False     ×2             conv_up1
-        1, unshuffle=False     none           none
-        =====================  =============  ==========================================
+    ``conv_first, body.N.rdbM.convK, conv_body, conv_up1 …, conv_hr, conv_last``, a conv_up for each step:
+    ×2, ×2 at scale 4; ×2 thrice at 8; ×3 at 3; at 2 and 1 ×2, ×2 behind a pixel-unshuffle, else ×2 and none.
 
     Scales 2 and 1 are Real-ESRGAN's by default (Wang et al. 2021, §3.3): the input is folded by 2 or 4 into
     4 or 16 times the channels, and the x4 network works on that. An input that the fold does not divide goes

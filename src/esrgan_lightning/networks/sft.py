@@ -73,10 +73,7 @@ class SFTNet(nn.Module):
     Layout, widths and slopes are those of the authors' PyTorch release, with one difference: its maps have
     the size of the SR image and its condition network begins with a 4×4 convolution of stride 4; here the
     maps have the LR image's size and all five convolutions are 1×1, so that classes never mix across their
-    borders, which is the paper's reason for 1×1 (§3.2).
-
-    The features of the trunk begin small (``init_scale``); the condition network and the inner halves of the
-    SFT branches do not, or the condition would have vanished behind seven layers.
+    borders (§3.2). The condition network and the inner halves of the SFT branches do not begin small.
 
     Args:
         classes: Names of the classes whose maps it takes, in order.
