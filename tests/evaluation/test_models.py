@@ -63,15 +63,3 @@ def test_models_map_eight_bits_to_eight_bits(tmp_path):
     assert torch.equal(results["own"], results["foreign"])
     tiled = load_models(names[1:2], 2, device="cpu", tile=4, overlap=40)["own"](LR)
     assert (tiled.to(int) - results["own"].to(int)).abs().max() <= 1
-
-
-def test_every_file_is_looked_for_before_one_is_read(tmp_path):
-    """A typing error in the last name must not cost the loading of all the others."""
-    broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(b"no tensors")
-    with pytest.raises(
-        InputError, match=r"missing\.pth is missing; give bicubic, the name of a model, a file"
-    ):
-        load_models([str(broken), str(tmp_path / "missing.pth")], 4)
-    with pytest.raises(InputError, match=r"broken\.safetensors"):
-        load_models([str(broken)], 4)

@@ -103,6 +103,8 @@ def test_a_written_file_is_read_again(tmp_path):
         json.dumps({"set5": {"net": {"images": 3}}}),
         json.dumps({"set5": {"net": {"psnr_y": 1.0}}}),
         json.dumps({"set5": {"net": {"psnr_y": "a", "images": {}}}}),
+        json.dumps({"set5": {"net": {"psnr_y": 10**400, "images": {}}}}),
+        "[" * 100_000,
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path, text):

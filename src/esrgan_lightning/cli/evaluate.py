@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError
 
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
 from esrgan_lightning.config import chosen_metrics, compose, expand_home
@@ -110,14 +111,12 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _check_keys(cfg: DictConfig) -> None:
-    known: Any = OmegaConf.to_container(compose(config="evaluate"))
-    given: Any = OmegaConf.to_container(cfg)
-    for key, value in given.items():
-        below = known.get(key)
-        names = value if isinstance(value, dict) and isinstance(below, dict) else {}
-        wrong = [key] if key not in known else [f"{key}.{name}" for name in names if name not in below]
-        if wrong:
-            raise InputError(f"{wrong[0]}: there is no such key (`esrgan-evaluate --cfg job` shows all)")
+    try:
+        OmegaConf.merge(compose(config="evaluate"), cfg)
+    except ConfigKeyError as error:
+        raise InputError(
+            f"{error.full_key}: there is no such key (`esrgan-evaluate --cfg job` shows all)"
+        ) from error
 
 
 def _check_early(names: list[str], root: Path, against: Path | None) -> None:

@@ -77,13 +77,8 @@ def load_models(names: Sequence[str], scale: int, **settings: Any) -> dict[str, 
         By the names of :func:`unique_names`. They can be sent to other processes.
 
     Raises:
-        InputError: A file that is missing, no generator, given twice, or of another scale. That all files are
-            there is checked before the first is read.
+        InputError: A file that is missing, no generator, given twice, or of another scale.
     """
-    for name in names:
-        if name != BICUBIC and not _path(name).exists():
-            known = f"give {BICUBIC}, the name of a model, a file of weights or a folder of pictures"
-            raise InputError(f"models: {name} is missing; {known}")
     models: dict[str, Model | Pictures] = {}
     for name, unique in zip(names, unique_names(names), strict=True):
         if name == BICUBIC:
