@@ -55,7 +55,6 @@ def photos(
 def folder(
     train_dir: Folders,
     val_dir: Folders | None = None,
-    test_dir: Folders | None = None,
     *,
     val_lr: Folders | None = None,
     val_count: int | None = None,
@@ -68,7 +67,6 @@ def folder(
     Args:
         train_dir: HR photos, searched recursively; with a list, ``weights`` says how they mix.
         val_dir: HR photos for validation; without it some of the training photos are held out.
-        test_dir: HR photos for test.
         val_lr: the LR of those in ``val_dir``, as many folders, paired as by :func:`paired`; by default made.
         val_count: how many to hold out; by default one in twenty, at least 1 and at most 10.
         cache_dir: where the packs are kept.
@@ -76,13 +74,12 @@ def folder(
         **settings: of :class:`SRDataModule`.
     """
     sets = [PhotoSet(packed([each], cache_dir, skip_bad=skip_bad)) for each in folders_of(train_dir)]
-    return _module(sets, val_dir, val_lr, test_dir, val_count, settings)
+    return _module(sets, val_dir, val_lr, val_count, settings)
 
 
 def packs(
     files: Folders,
     val_dir: Folders | None = None,
-    test_dir: Folders | None = None,
     *,
     val_lr: Folders | None = None,
     val_count: int | None = None,
@@ -93,7 +90,7 @@ def packs(
     With several, ``weights`` says how they mix. The rest is as for :func:`folder`.
     """
     sets = [PhotoSet(Pack(each)) for each in folders_of(files)]
-    return _module(sets, val_dir, val_lr, test_dir, val_count, settings)
+    return _module(sets, val_dir, val_lr, val_count, settings)
 
 
 def downloaded(
@@ -103,7 +100,6 @@ def downloaded(
     download: bool = False,
     val_name: str = "div2k_valid",
     val_count: int = 10,
-    test_dir: Folders | None = None,
     cache_dir: str | Path | None = None,
     skip_bad: bool = False,
     **settings: Any,
@@ -116,7 +112,6 @@ def downloaded(
         download: fetch what is not there.
         val_name: the source for validation.
         val_count: how many of its photos, evenly spaced.
-        test_dir: HR photos for test.
         cache_dir: where the packs are kept; ``ROOT/packs`` by default.
         skip_bad: leave damaged images out.
         **settings: of :class:`SRDataModule`.
@@ -130,7 +125,7 @@ def downloaded(
     if val_count < len(val):
         val = hold_out(val, val_count)[1]
     sets = [PhotoSet(packed([each], cache_dir or root / "packs", skip_bad=skip_bad)) for each in folders]
-    return SRDataModule(sets, val, folder_photos(test_dir) if test_dir else (), **settings)
+    return SRDataModule(sets, val, **settings)
 
 
 def paired(
@@ -190,7 +185,6 @@ def paired(
 def streaming(
     url: str | Path,
     val_dir: Folders | None = None,
-    test_dir: Folders | None = None,
     *,
     endpoint: str | None = None,
     cache_dir: str | Path | None = None,
@@ -202,34 +196,30 @@ def streaming(
     Args:
         url: a folder, ``s3://BUCKET/PREFIX`` or ``gs://BUCKET/PREFIX``.
         val_dir: HR photos for validation, in files; without it there is none.
-        test_dir: HR photos for test.
         endpoint: address of an S3-compatible server.
         cache_dir: where downloaded chunks are kept.
         max_cache: the size that litdata keeps these to, in GB.
         **settings: of :class:`SRDataModule`.
     """
     shards = Shards(url, cache_dir, max_cache, endpoint)
-    val, test = (folder_photos(each) if each else () for each in (val_dir, test_dir))
-    return SRDataModule(shards, val, test, **settings)
+    return SRDataModule(shards, folder_photos(val_dir) if val_dir else (), **settings)
 
 
 def _module(
     sets: Sequence[PhotoSet],
     val_dir: Folders | None,
     val_lr: Folders | None,
-    test_dir: Folders | None,
     val_count: int | None,
     settings: dict[str, Any],
 ) -> SRDataModule:
-    test = folder_photos(test_dir) if test_dir else ()
     if val_dir is not None:
         given = None if val_lr is None else paired_photos(val_dir, val_lr, settings.get("scale", 4))
-        return SRDataModule(sets, given or folder_photos(val_dir), test, **settings)
+        return SRDataModule(sets, given or folder_photos(val_dir), **settings)
     if val_lr is not None:
         raise InputError(f"data.val_lr={val_lr} is the LR of data.val_dir: give that, too")
     train, val = _held_out(sets, val_count)
     logger.info("data.val_dir is not given: %d of the training photos are held out", len(val))
-    return SRDataModule(train, val, test, **settings)
+    return SRDataModule(train, val, **settings)
 
 
 def _held_out(sets: Sequence[PhotoSet], count: int | None) -> tuple[list[PhotoSet], list[PackedPhoto]]:

@@ -65,7 +65,6 @@ class MapFolder:
         classes: the names that the generator knows, in its order.
         val_dir: of the validation photos that are files; ``dir`` by default. Photos that are held out of the
             training photos have their maps beside those.
-        test_dir: of the test photos; ``val_dir`` by default.
 
     Raises:
         InputError: a folder is missing, or the generator knows no classes.
@@ -76,7 +75,6 @@ class MapFolder:
         dir: str | Path | Sequence[str | Path] | None,
         classes: Sequence[str] | None,
         val_dir: str | Path | None = None,
-        test_dir: str | Path | None = None,
     ) -> None:
         if not classes:
             raise InputError(
@@ -87,7 +85,6 @@ class MapFolder:
         self.classes = tuple(classes)
         self.dirs = [_folder(each) for each in ([dir] if isinstance(dir, str | Path) else dir)]
         self.val_dir = _folder(self.dirs[0] if val_dir is None else val_dir)
-        self.test_dir = _folder(self.val_dir if test_dir is None else test_dir)
 
     def of_sets(self, sets: Sequence[PhotoSet], scale: int) -> list[PhotoMaps]:
         """The maps of the training photos, set by set.

@@ -166,7 +166,7 @@ class PatchDataset(Dataset[Pair]):
 
 
 class WholeDataset(Dataset[Pair]):
-    """Whole photos for validation and test: the HR cut to a multiple of the scale, the LR made or given."""
+    """Whole photos for validation: the HR cut to a multiple of the scale, the LR made or given."""
 
     def __init__(
         self,

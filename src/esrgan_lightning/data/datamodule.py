@@ -1,9 +1,9 @@
-"""The LightningDataModule: batches of patches for training, whole photos for validation and test."""
+"""The LightningDataModule: batches of patches for training, whole photos for validation."""
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
@@ -28,15 +28,10 @@ if TYPE_CHECKING:
     from esrgan_lightning.data.streamed import StreamedBatches, StreamedPatches
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
-
-
-def _as_it_is(batch: T) -> T:
-    return batch
 
 
 class SRDataModule(pl.LightningDataModule):
-    """Patch pairs for training, whole photos for validation and test.
+    """Patch pairs for training, whole photos for validation.
 
     Crops cross the worker boundary as uint8 and as they were cut; LR, flips, layout and floats in [0,1] are
     made on the device: ``{"lr": (B,C,h,w), "hr": (B,C,s·h,s·w), "name": [str], "number": [int]}``, and with
@@ -45,7 +40,6 @@ class SRDataModule(pl.LightningDataModule):
     Args:
         train: photos to cut patches from: of packs, or the tiles of shards.
         val: photos for validation; none is allowed (no best checkpoint then).
-        test: photos for test; the validation photos where none are given.
         scale: integer factor.
         patch_size: side of the HR patch in pixels.
         batch_size: pairs in a batch, over all processes.
@@ -70,7 +64,6 @@ class SRDataModule(pl.LightningDataModule):
         self,
         train: PhotoSet | Sequence[PhotoSet] | Shards,
         val: Sequence[Photo | PackedPhoto] = (),
-        test: Sequence[Photo | PackedPhoto] = (),
         *,
         scale: int = 4,
         patch_size: int = 128,
@@ -129,17 +122,12 @@ class SRDataModule(pl.LightningDataModule):
                 by_pack = dict(zip((each.pack.path for each in sets), maps.dirs, strict=True))
         if self.train_set.given_lr and not isinstance(self.degradation, Bicubic):
             raise InputError("the LR photos are given: a degradation makes them, take one of the two away")
-
-        def whole(photos: Sequence[Photo | PackedPhoto], folder: Path | None) -> WholeDataset:
-            found = maps.of_photos(photos, scale, folder, by_pack) if maps and folder else None
-            return WholeDataset(
-                photos, scale=scale, degradation=self.degradation, maps=found, channels=channels
-            )
-
         if not val:
             logger.warning("no photos for validation are given: there is none, and no best checkpoint")
-        self.val_set = whole(val, maps and maps.val_dir)
-        self.test_set = whole(test, maps and maps.test_dir) if test else self.val_set
+        val_maps = maps.of_photos(val, scale, maps.val_dir, by_pack) if maps else None
+        self.val_set = WholeDataset(
+            val, scale=scale, degradation=self.degradation, maps=val_maps, channels=channels
+        )
         self.batch_size, self.num_workers = batch_size, num_workers
         self.scale, self.channels = scale, channels
 
@@ -154,20 +142,12 @@ class SRDataModule(pl.LightningDataModule):
                 self.trainer, batch_size=self.batch_size, num_workers=self.num_workers
             )
         return training_loader(
-            self.train_set,
-            self.trainer,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            collate=_as_it_is,
+            self.train_set, self.trainer, batch_size=self.batch_size, num_workers=self.num_workers
         )
 
     def val_dataloader(self) -> DataLoader[Pair]:
         """Whole photos, one a batch, shared out over the processes."""
         return eval_loader(self.val_set, self.trainer)
-
-    def test_dataloader(self) -> DataLoader[Pair]:
-        """Whole photos, one a batch, shared out over the processes."""
-        return eval_loader(self.test_set, self.trainer)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Finishes a training batch where its worker has not; then the precision of the weights, in [0,1]."""

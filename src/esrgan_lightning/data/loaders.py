@@ -122,16 +122,14 @@ def training_loader(
     *,
     batch_size: int,
     num_workers: int,
-    collate: Callable[[Any], Any] | None = None,
 ) -> TimedLoader[T]:
     """The batches that are left of the run, this process's part of each.
 
     Args:
-        dataset: any sample by its number, from 0 without end.
+        dataset: any sample by its number, from 0 without end; or whole batches, by ``__getitems__``.
         trainer: which says how many updates the run has (``Trainer(max_steps=…)``) and has done.
         batch_size: over all processes.
         num_workers: loader processes.
-        collate: from samples to a batch; torch's own by default.
 
     Raises:
         InputError: the trainer has no length in updates, or the batch cannot be shared out.
@@ -141,11 +139,15 @@ def training_loader(
         dataset,
         batch_sampler=sampler,
         num_workers=num_workers,
-        collate_fn=partial(in_shared_memory, collate or default_collate),
+        collate_fn=partial(in_shared_memory, _collated),
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
         worker_init_fn=start_worker,
     )
+
+
+def _collated(samples: Any) -> Any:
+    return default_collate(samples) if isinstance(samples, list) else samples
 
 
 def run_sampler(trainer: pl.Trainer | None, batch_size: int) -> UpdateSampler:

@@ -165,14 +165,9 @@ def materials(
     cache_dir: str | Path | None = None,
     **settings: Any,
 ) -> MaterialDataModule:
-    """``data=materials``: a folder for each class.
+    """``data=materials``: :func:`~esrgan_lightning.data.material_folders.class_folders`, checked.
 
-    Args:
-        root: see :func:`~esrgan_lightning.data.material_folders.class_folders`.
-        val_share: as there.
-        seed: of what is held out, and of the sampling.
-        cache_dir: where it is noted that the images are whole.
-        **settings: of :class:`MaterialDataModule`.
+    ``seed`` is that of what is held out, and of the sampling.
     """
     found = class_folders(root, val_share=val_share, seed=seed)
     check_images(found, cache_dir)
@@ -182,14 +177,7 @@ def materials(
 def minc(
     root: str | Path, *, split: int = 1, cache_dir: str | Path | None = None, **settings: Any
 ) -> MaterialDataModule:
-    """``data=minc``: MINC-2500 as it is unpacked.
-
-    Args:
-        root: see :func:`~esrgan_lightning.data.material_folders.minc_folder`.
-        split: as there.
-        cache_dir: where it is noted that the images are whole.
-        **settings: of :class:`MaterialDataModule`.
-    """
+    """``data=minc``: :func:`~esrgan_lightning.data.material_folders.minc_folder`, checked."""
     found = minc_folder(root, split)
     check_images(found, cache_dir)
     return MaterialDataModule(found, **settings)
