@@ -110,13 +110,7 @@ class MapFolder:
         folder: Path,
         by_pack: Mapping[Path, Path] | None = None,
     ) -> PhotoMaps:
-        """The maps of these photos.
-
-        Args:
-            photos: in packs or in files.
-            scale: s.
-            folder: where they lie.
-            by_pack: where those of packed photos lie, by the pack's path.
+        """The maps of these photos in ``folder``, or in ``by_pack`` by the path of a photo's pack.
 
         Raises:
             InputError: as :class:`PhotoMaps`.

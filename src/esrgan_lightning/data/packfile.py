@@ -3,7 +3,7 @@
 import hashlib
 import json
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -80,16 +80,15 @@ class Pack:
             known.update(f"{name} {height} {width} {self.sha256.get(name)}\n".encode())
         return known.hexdigest()
 
-    def damaged(self, indices: Sequence[int] | None = None) -> Iterator[tuple[str, bool]]:
-        """For each photo (or those asked for) its name, and whether its bytes differ from the hash kept.
+    def damaged(self) -> Iterator[tuple[str, bool]]:
+        """For each photo its name, and whether its bytes differ from the hash kept.
 
         Raises:
             InputError: the file keeps no hashes.
         """
         if not self.sha256:
             raise InputError(f"{self.path} keeps no hashes: it was not made by `esrgan data pack`")
-        for index in range(len(self)) if indices is None else indices:
-            name = self.names[index]
+        for index, name in enumerate(self.names):
             yield name, hashlib.sha256(self.photo(index).data).hexdigest() != self.sha256.get(name)
 
 

@@ -27,16 +27,9 @@ def pair_files(
     """The LR file of each HR file: the same path below its folder, but for what is added to the name.
 
     One addition to all HR names and one to all LR names are tried first, then any for each file. Where files
-    differ in their format alone (``0.jpg``, ``0.png``), the format tells them apart.
-
-    Args:
-        hr_files: below ``hr_folder``.
-        lr_files: below ``lr_folder``; those that no HR file asks for are left over.
-        hr_folder: of the HR files.
-        lr_folder: of the LR files.
-        scale: s.
-        hr_suffix: what each HR name ends in, as ``_HR``; by default one of ``HR_SUFFIXES``.
-        lr_suffix: what each LR name ends in, as ``_bicLRx4``; by default one of ``LR_SUFFIXES``.
+    differ in their format alone (``0.jpg``, ``0.png``), the format tells them apart. LR files that no HR file
+    asks for are left over. ``hr_suffix`` and ``lr_suffix`` are what each name ends in, as ``_HR`` and
+    ``_bicLRx4``; by default one of ``HR_SUFFIXES`` and of ``LR_SUFFIXES``.
 
     Raises:
         InputError: an HR file has no LR file, or two have the same.

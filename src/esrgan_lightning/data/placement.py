@@ -39,13 +39,8 @@ class CropSampler:
     its own. Positions are uniform. Nothing depends on the number of workers, processes or epochs, so any of
     them may change between two runs of the same seed.
 
-    Args:
-        seed: of the run.
-        sizes: for each source, LR height and width of its photos, (N,2).
-        patch: side of the LR patch.
-        weights: share of the samples from each source; None for the number of its photos.
-        flips: mirror half of the samples.
-        rotations: turn by 0, 90, 180 or 270 degrees.
+    ``sizes`` has for each source the LR height and width of its photos, (N,2); ``patch`` is the LR patch's
+    side. ``flips`` mirrors half of the samples, ``rotations`` turns by 0, 90, 180 or 270 degrees.
     """
 
     def __init__(

@@ -140,24 +140,15 @@ T = TypeVar("T")
 Folders = str | Path | Sequence[str | Path]
 
 # Photos inside the scikit-image and scikit-learn wheels: (package, folder, file).
+_SKIMAGE = (
+    "astronaut.png coffee.png rocket.jpg hubble_deep_field.jpg motorcycle_left.png retina.jpg ihc.png "
+    "brick.png grass.png gravel.png camera.png"
+)
 TRAIN_PHOTOS = (
-    ("skimage", "data", "astronaut.png"),
-    ("skimage", "data", "coffee.png"),
-    ("skimage", "data", "rocket.jpg"),
-    ("skimage", "data", "hubble_deep_field.jpg"),
-    ("skimage", "data", "motorcycle_left.png"),
-    ("skimage", "data", "retina.jpg"),
-    ("skimage", "data", "ihc.png"),
-    ("skimage", "data", "brick.png"),
-    ("skimage", "data", "grass.png"),
-    ("skimage", "data", "gravel.png"),
-    ("skimage", "data", "camera.png"),
+    *(("skimage", "data", name) for name in _SKIMAGE.split()),
     ("sklearn", "datasets/images", "china.jpg"),
 )
-HELD_OUT_PHOTOS = (
-    ("skimage", "data", "chelsea.png"),
-    ("sklearn", "datasets/images", "flower.jpg"),
-)
+HELD_OUT_PHOTOS = (("skimage", "data", "chelsea.png"), ("sklearn", "datasets/images", "flower.jpg"))
 
 
 def _inside_package(package: str, folder: str, name: str) -> Path:

@@ -247,9 +247,9 @@ class RealESRGAN:
             plans = [self._plan(n, image.device) for n in numbers.tolist()]
             images = list(image[:, None])
             images = blurred(images, [plan.first.kernel for plan in plans], self.first.kernel_size)
-            images = [_after_first_blur(*pair) for pair in zip(images, plans, strict=True)]
+            images = [_first_file(*pair) for pair in zip(images, plans, strict=True)]
             images = blurred(images, [plan.second.kernel for plan in plans], self.second.kernel_size)
-            images = [_after_second_blur(*pair, size) for pair in zip(images, plans, strict=True)]
+            images = [_second_file(*pair, size) for pair in zip(images, plans, strict=True)]
             image = torch.cat(blurred(images, [plan.sinc for plan in plans], self.final_sinc_size))
             last = [i for i, plan in enumerate(plans) if plan.jpeg_last]
             if last:
@@ -318,28 +318,23 @@ def resize(image: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     return F.interpolate(wide.mT, size=size[0], mode="linear").mT[None]
 
 
-def _after_first_blur(image: Tensor, plan: Plan) -> Tensor:
+def _first_file(image: Tensor, plan: Plan) -> Tensor:
     """Resize relative to the HR, noise, JPEG: (1,3,H,W) → (1,3,H₁,W₁)."""
-    height, width = image.shape[-2:]
-    image = _noisy(_resized(image, (height, width), plan.first), plan.first, plan.noise)
+    image = _resized_noisy(image, image.shape[-2:], plan.first, plan.noise)
     return jpeg_round_trip(image, [plan.first.quality])
 
 
-def _after_second_blur(image: Tensor, plan: Plan, size: tuple[int, int]) -> Tensor:
+def _second_file(image: Tensor, plan: Plan, size: tuple[int, int]) -> Tensor:
     """Resize relative to the LR, noise, JPEG where it is not the last, the LR's size: → (1,3,*size)."""
-    image = _noisy(_resized(image, size, plan.second), plan.second, plan.noise)
+    image = _resized_noisy(image, size, plan.second, plan.noise)
     if not plan.jpeg_last:
         image = jpeg_round_trip(image, [plan.second.quality])
     return resize(image, size, plan.mode)
 
 
-def _resized(image: Tensor, base: tuple[int, int], step: Step) -> Tensor:
-    """(1,3,H,W) to ``base`` times the step's factor, rounded down to whole pixels."""
+def _resized_noisy(image: Tensor, base: Sequence[int], step: Step, source: torch.Generator) -> Tensor:
+    """(1,3,H,W) to ``base`` times the step's factor, rounded down to whole pixels; then the step's noise."""
     height, width = (max(1, int(side * step.factor)) for side in base)
-    return resize(image, (height, width), step.mode)
-
-
-def _noisy(image: Tensor, step: Step, source: torch.Generator) -> Tensor:
-    """(1,3,H,W) with the step's noise."""
     add = gaussian_noise if step.gaussian else poisson_noise
-    return add(image[0], step.strength, gray=step.gray, source=source)[None]
+    resized = resize(image, (height, width), step.mode)
+    return add(resized[0], step.strength, gray=step.gray, source=source)[None]
