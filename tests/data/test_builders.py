@@ -1,7 +1,6 @@
 """What ``data=…`` makes of photos on disk."""
 
 from dataclasses import asdict
-from itertools import product
 
 import numpy as np
 import pytest
@@ -48,23 +47,6 @@ def test_pairs_belong_together_whatever_their_order(tmp_path):
         assert (sample["lr"] == sample["hr"][0, 0, 0]).all()
     held_out = module.val_set[0]
     assert held_out["lr"][0, 0, 0] == held_out["hr"][0, 0, 0]
-
-
-def test_pairs_of_several_trees(tmp_path):
-    """As REDS is laid out: a folder for each scene, the same numbers in all."""
-    for root, scene, name in product(("x", "y"), ("000", "001"), ("0.png", "1.png", "2.jpg")):
-        value = 20 * len(list(tmp_path.rglob("*.*g"))) // 2
-        for kind, side in (("hr", 64), ("lr", 16)):
-            path = tmp_path / root / kind / scene / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full((side, side, 3), value, np.uint8)).save(path)
-    hr, lr = ([tmp_path / root / kind for root in ("x", "y")] for kind in ("hr", "lr"))
-    module = builders.paired(hr, lr, hr, lr, patch_size=32, cache_dir=tmp_path / "cache", weights=[1, 1])
-    assert [len(each) for each in module.train_set.sets] == [6, 6]
-    samples = [*(module.train_set[n] for n in range(60)), *(module.val_set[n] for n in range(12))]
-    for sample in samples:
-        assert abs(int(sample["lr"][0, 0, 0]) - int(sample["hr"][0, 0, 0])) <= 1
-    assert len({int(sample["hr"][0, 0, 0]) for sample in samples}) == 12
 
 
 def test_pairs_with_a_damaged_image_are_left_out(tmp_path):

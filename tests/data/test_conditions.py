@@ -1,12 +1,9 @@
 """Maps go where their photos go: cut, flipped and turned alike, checked before training."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from esrgan_lightning.data import PhotoSet, SRDataModule, folder, packed, paired, write_shards
 from esrgan_lightning.data.conditions import MapFolder
@@ -114,30 +111,10 @@ def test_maps_belong_to_what_a_run_was_trained_on(home):
     assert module(home).index_hash() != before
 
 
-def test_without_maps_nothing_is_read_or_carried(home):
-    """An unconditional generator pays nothing."""
-    data = module(home, conditions=None)
-    assert "conditions" not in data.train_set.__getitems__([0])
-    assert "conditions" not in data.val_set[0]
-    assert "conditions" not in data.on_after_batch_transfer(data.train_set.__getitems__([0]), 0)
-
-
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        ("size", r"sub/photo\.1\.safetensors.*\(3, 110, 83\).*\(3, 27, 20\)"),
-        ("sums", r"sub/photo\.1\.safetensors.*add up to 0, not to 255"),
-    ],
-)
-def test_a_fault_in_any_file_is_named_before_training(home, fault, told):
+def test_a_fault_in_any_file_is_named_before_training(home):
     """Breaks if only the photos that happen to be drawn first are looked at."""
-    path = home / "maps/sub/photo.1.safetensors"
-    if fault == "size":  # of the HR photo
-        write_maps(path, torch.rand(3, 110, 83), CLASSES)
-    else:
-        zeros = {"maps": torch.zeros(3, 27, 20, dtype=torch.uint8)}
-        save_file(zeros, path, {"classes": json.dumps(CLASSES)})
-    with pytest.raises(InputError, match=told):
+    write_maps(home / "maps/sub/photo.1.safetensors", torch.rand(3, 110, 83), CLASSES)  # of the HR's size
+    with pytest.raises(InputError, match=r"sub/photo\.1\.safetensors.*\(3, 110, 83\).*\(3, 27, 20\)"):
         module(home)
 
 

@@ -84,16 +84,6 @@ def test_random_patches_agree_with_the_whole_photos(folder):
     check_against_whole_photos(dataset(folder), 300)
 
 
-def test_a_sample_is_the_same_alone_and_in_any_batch(folder):
-    """Breaks if a batch's other samples touch a sample (its LR is made for the whole batch at once)."""
-    data = dataset(folder, complete=True)
-    batch = data.__getitems__([5, 900, 17])
-    for i, n in enumerate([5, 900, 17]):
-        assert torch.equal(data[n]["lr"], batch["lr"][i])
-        assert torch.equal(data[n]["hr"], batch["hr"][i])
-        assert data[n]["name"] == batch["name"][i]
-
-
 def test_turns_are_those_of_torch():
     """Breaks if mirroring comes after the turn, or the turn goes the other way."""
     image = torch.arange(9).reshape(1, 1, 3, 3)

@@ -175,22 +175,6 @@ def test_index_hash_follows_names_and_sizes(photos):
     assert index_hash() != before
 
 
-def test_folder_holds_out_photos_where_no_validation_folder_is_given(photos):
-    module = builders.folder(photos, scale=4, patch_size=32)
-    assert (len(module.train_set.sets[0]), len(module.val_set)) == (3, 1)
-    trained, held_out = module.train_set.sets[0].photos(), module.val_set.photos
-    assert not {photo.name for photo in trained} & {photo.name for photo in held_out}
-    module = builders.folder(photos, photos, scale=4, patch_size=32)
-    assert (len(module.train_set.sets[0]), len(module.val_set)) == (4, 4)
-
-
 def test_paired_wants_both_validation_folders(photos, tmp_path):
     with pytest.raises(InputError, match="go together"):
         builders.paired(photos, photos, val_hr=photos, scale=1, patch_size=32)
-
-
-def test_whole_photos_come_one_by_one_with_their_names(photos):
-    module = builders.folder(photos, photos, scale=4, patch_size=32)
-    batches = list(module.val_dataloader())
-    assert [batch["name"] for batch in batches] == [["000.png"], ["001.png"], ["002.png"], ["003.png"]]
-    assert tuple(batches[0]["hr"].shape) == (1, 3, 60, 68)

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -50,6 +51,19 @@ def test_a_resumed_run_continues_where_it_stopped():
 def test_a_batch_that_cannot_be_shared_out_is_refused(batch_size, world_size):
     with pytest.raises(InputError, match=f"data.batch_size={batch_size}"):
         UpdateSampler(batch_size=batch_size, batches=1, world_size=world_size)
+
+
+def test_a_script_ends_with_its_loader_processes_still_there():
+    """Breaks if the interpreter waits at its end for processes that ignore its signal."""
+    script = (
+        "from esrgan_lightning.data import UpdateSampler, loaders\n"
+        "sampler = UpdateSampler(batch_size=2, batches=9)\n"
+        "settings = {'num_workers': 1, 'worker_init_fn': loaders.start_worker}\n"
+        "batches = iter(loaders.TimedLoader(range(99), batch_sampler=sampler, **settings))\n"
+        "print(next(batches))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "tensor([0, 1])\n", done.stderr
 
 
 class Large:

@@ -1,5 +1,7 @@
 """Loaders of a run: training batches by their numbers, validation shared out over the processes."""
 
+import atexit
+import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
@@ -208,6 +210,14 @@ def start_worker(_worker: int) -> None:
     for name in IGNORED:
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+@atexit.register
+def _end_loader_processes() -> None:
+    """Those of a loader that is there to the end: multiprocessing would wait, as they ignore its signal."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def in_shared_memory(collate: Callable[[Any], Any], samples: Any) -> Any:

@@ -33,22 +33,11 @@ def table(tmp_path):
 
 def test_the_packaged_sources_are_those_of_the_literature():
     """Number of images: as published with each set."""
-    assert {name: source.images for name, source in sources().items()} == {
-        "div2k_train": 800,
-        "div2k_valid": 100,
-        "flickr2k": 2650,
-        "ost_train": 10324,
-        "ost300": 300,
-        "set5": 5,
-        "set14": 14,
-        "bsd100": 100,
-        "urban100": 100,
-        "manga109": 109,
-        "pirm_valid": 100,
-        "pirm_test": 100,
-        "general100": 100,
-        "t91": 91,
-    }
+    counts = (
+        "div2k_train 800, div2k_valid 100, flickr2k 2650, ost_train 10324, ost300 300, set5 5, set14 14, "
+        "bsd100 100, urban100 100, manga109 109, pirm_valid 100, pirm_test 100, general100 100, t91 91"
+    )
+    assert ", ".join(f"{name} {source.images}" for name, source in sources().items()) == counts
 
 
 def test_each_packaged_source_can_be_had_or_says_how():
@@ -66,25 +55,17 @@ def test_each_packaged_source_can_be_had_or_says_how():
         ("div2k_train", "DIV2K_train_HR/DIV2K_train_HR/0001.png", "HR/0001.png"),
         ("flickr2k", "Flickr2K/Flickr2K/Flickr2K_HR/000001.png", "HR/000001.png"),
         ("flickr2k", "Flickr2K/Flickr2K/Flickr2K_LR_bicubic/X2/000001x2.png", None),
-        ("flickr2k", "Flickr2K/Flickr2K/000001.png", "HR/000001.png"),
-        ("ost_train", "animal/1.png", "HR/animal_1.png"),
         ("ost_train", "sky/OutdoorSceneTrain_v2/sky/1.png", "HR/sky_1.png"),
         ("set5", "Set5_SR/Set5/image_SRF_2/img_001_SRF_2_HR.png", "HR/img_001.png"),
         ("set5", "Set5_SR/Set5/image_SRF_4/img_001_SRF_4_LR.png", "LRbicx4/img_001.png"),
         ("set5", "Set5_SR/Set5/image_SRF_4/img_001_SRF_4_HR.png", None),  # cropped to a multiple of 4
         ("set5", "SelfExSR/SelfExSR-8f6dd8c/data/Set14/image_SRF_2/img_001_SRF_2_HR.png", None),
         ("set14", "SelfExSR/SelfExSR-8f6dd8c/data/Set14/image_SRF_2/img_001_SRF_2_HR.png", "HR/img_001.png"),
-        ("set5", "Set5_HR/Set5_HR/butterfly.png", "HR/butterfly.png"),
         ("set5", "benchmark/benchmark/Set5/LR_bicubic/X4/babyx4.png", "LRbicx4/baby.png"),
         ("bsd100", "BSD100_SR/image_SRF_3/img_001_SRF_3_HR.png", "HR/img_001.png"),  # no folder of its own
-        ("bsd100", "benchmark/benchmark/B100/HR/101085.png", "HR/101085.png"),
         ("urban100", "Urban100_SR/image_SRF_2/img_001_SRF_2_HR.png", None),  # of half the size
         ("urban100", "Urban100_SR/image_SRF_4/img_001_SRF_4_HR.png", "HR/img_001.png"),
-        ("urban100", "Urban100_HR/Urban100_HR/img_001.png", "HR/img_001.png"),
-        ("manga109", "Manga109/Manga109/ARMS.png", "HR/ARMS.png"),
-        ("pirm_test", "PIRM_test_HR/PIRM_test_HR/201.png", "HR/201.png"),
         ("t91", "SR_training_datasets/T91/t1.png", "HR/t1.png"),
-        ("general100", "SR_training_datasets/General100/im_1.png", "HR/im_1.png"),
         ("general100", "SR_training_datasets/__MACOSX/General100/._im_1.png", None),
     ],
 )
@@ -108,16 +89,12 @@ def test_an_unknown_source_is_answered_with_what_there_is():
     ("old", "new", "told"),
     [
         ("images = 2", "images = 'two'", "mine.images"),
-        ("images = 2", "images = 0", "mine.images = 0"),
-        ("images = 2", "", "mine.images: Field required"),
         ("images = 2", "images = 2\nimagse = 3", "mine.imagse"),
-        ('"test"', '"fun"', "mine.purpose"),
         ('"HR"', '"LRx4"', "mine.members.0.to = 'LRx4'"),
         ("(\\w+)", "(\\w+", "mine.members.0.match"),
         ('folder = "Mine"', 'folder = "../Mine"', "mine.folder = '../Mine'"),
         ('"mine.zip"', '"a/mine.zip"', "mine.offers.0.archives.0.file = 'a/mine.zip'"),
         ("https://example.org/mine.zip", "file:///etc/passwd", "file:///etc/passwd"),
-        ('file = "mine.zip"', 'file = "mine.zip", md5 = "12"', "md5"),
         ("[mine]", "[Mine]", "Mine.name"),
         ("[mine]", "[mine", "no TOML"),
     ],

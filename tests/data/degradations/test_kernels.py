@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats
 
 from esrgan_lightning.data.degradations import blur_kernel, sinc_kernel
-from esrgan_lightning.data.degradations.kernels import KINDS, padded, pulse
+from esrgan_lightning.data.degradations.kernels import padded, pulse
 
 
 def moments(kernel):
@@ -20,17 +20,6 @@ def moments(kernel):
 def covariance(sigma_x, sigma_y, angle):
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return turn @ np.diag([sigma_x**2, sigma_y**2]) @ turn.T
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_sums_to_one_and_is_symmetric_about_its_centre(kind):
-    """Breaks if a kernel brightens or shifts the picture."""
-    for size in (7, 13, 21):
-        kernel = blur_kernel(kind, size, 1.3, 2.7, 0.7, 1.6)
-        assert kernel.shape == (size, size)
-        assert kernel.sum() == pytest.approx(1, abs=1e-12)
-        np.testing.assert_allclose(kernel, kernel[::-1, ::-1], atol=1e-15)
-        assert kernel.min() >= 0
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.6, -2.1, math.pi])
@@ -59,16 +48,6 @@ def test_densities_are_those_of_the_book():
         np.testing.assert_allclose(kernel, density / density.sum(), rtol=1e-10)
 
 
-def test_generalised_with_beta_one_is_gaussian_and_larger_betas_are_flatter():
-    gaussian = blur_kernel("iso", 21, 2.0)
-    np.testing.assert_allclose(blur_kernel("generalized_iso", 21, 2.0, beta=1.0), gaussian)
-    for kind in ("generalized_iso", "plateau_iso"):
-        sharp, round_, flat = (blur_kernel(kind, 21, 2.5, beta=beta) for beta in (0.5, 1.0, 4.0))
-        near, far = (10, 12), (10, 20)
-        assert sharp[near] / sharp.max() < round_[near] / round_.max() < flat[near] / flat.max()
-        assert sharp[far] > round_[far] > flat[far]
-
-
 @pytest.mark.parametrize("size", [7, 13, 21])
 def test_sinc_is_the_bessel_function(size):
     cutoff = 1.7
@@ -78,19 +57,6 @@ def test_sinc_is_the_bessel_function(size):
     expected = cutoff * special.j1(cutoff * r) / (2 * math.pi * r)
     # torch's J1 is good to 5e-7.
     np.testing.assert_allclose(sinc_kernel(cutoff, size), expected / expected.sum(), atol=1e-7)
-
-
-@pytest.mark.parametrize("cutoff", [math.pi / 3, math.pi / 2, 0.8 * math.pi])
-def test_sinc_passes_below_its_cutoff_and_stops_above(cutoff):
-    """Breaks if the cutoff is in another unit, or a radius is taken for a diameter."""
-    side = 512
-    gain = np.fft.fft2(sinc_kernel(cutoff, 151), (side, side))
-    frequency = 2 * math.pi * np.abs(np.fft.fftfreq(side))
-    radius = np.hypot(*np.meshgrid(frequency, frequency))
-    assert np.abs(gain[radius < 0.85 * cutoff]).min() > 0.93
-    assert np.abs(gain[(radius > 1.15 * cutoff) & (radius < math.pi)]).max() < 0.07
-    ring = np.abs(gain[np.abs(radius - cutoff) < 0.01])
-    assert ring.mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_padding_keeps_the_centre():

@@ -41,11 +41,6 @@ def through(image, quality):
     return jpeg_round_trip(image, [quality])
 
 
-def test_with_everything_off_only_the_resize_and_two_files_remain(hr):
-    expected = through(F.interpolate(through(to_float(hr), 100), (48, 52), mode="area"), 100)
-    assert torch.equal(run(hr), to_uint8(expected))
-
-
 def test_stages_in_their_order(hr):
     """Breaks if the first blur, resize or JPEG is not before the second, or one of them is left out."""
     kernel = {"blur_prob": 1.0, "sinc_prob": 0.0, "kernel_prob": {"iso": 1}, "kernel_size": (9, 9)}
@@ -159,18 +154,13 @@ def test_the_smallest_images_pass(side):
     ("settings", "message"),
     [
         ({"first": Order(blur_sigma=(3, 0.2))}, r"degradation\.first\.blur_sigma=\[3, 0\.2\] must be"),
-        ({"first": Order(blur_sigma=(0, 1))}, r"degradation\.first\.blur_sigma"),
         ({"second": Order(kernel_size=(6, 21))}, r"degradation\.second\.kernel_size=\[6, 21\] must be odd"),
         ({"second": Order(resize_range=(1.1, 1.5))}, r"degradation\.second\.resize_range=.* must hold 1"),
-        ({"first": Order(betag_range=(2, 4))}, r"degradation\.first\.betag_range=.* must hold 1"),
         ({"first": Order(kernel_prob={"isotropic": 1})}, r"first\.kernel_prob has no isotropic"),
         ({"first": Order(kernel_prob={"iso": 0})}, r"degradation\.first\.kernel_prob=.* not all of them 0"),
-        ({"first": Order(resize_prob={"up": -1, "down": 2})}, r"degradation\.first\.resize_prob"),
         ({"second": Order(jpeg_range=(0, 95))}, r"degradation\.second\.jpeg_range"),
         ({"second": Order(blur_prob=-0.1)}, r"degradation\.second\.blur_prob=-0\.1 is a probability"),
         ({"resize_modes": ["nearest"]}, r"degradation\.resize_modes=\['nearest'\] must be one or more of"),
-        ({"resize_modes": []}, r"degradation\.resize_modes=\[\]"),
-        ({"final_sinc_prob": 2}, r"degradation\.final_sinc_prob=2"),
         ({"margin": -1}, r"degradation\.margin=-1"),
     ],
 )

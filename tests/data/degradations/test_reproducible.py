@@ -11,7 +11,7 @@ from esrgan_lightning.config import compose
 from esrgan_lightning.data.degradations import Bicubic, BicubicJpeg, BicubicNoise, RealESRGAN
 from esrgan_lightning.data.sources import embedded_photos
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import imresize, read_rgb
+from esrgan_lightning.ops import read_rgb
 from esrgan_lightning.run.build import build
 
 KINDS = (Bicubic, BicubicNoise, BicubicJpeg, RealESRGAN)
@@ -90,17 +90,6 @@ def test_seeds_and_numbers_draw_differently(kind, hr):
     assert len({image.numpy().tobytes() for image in torch.cat([one, other])}) > 1.5 * COUNT
     far = kind()(same[:2], torch.tensor([2**62, 2**62 + 1]), 4)
     assert not torch.equal(far[0], far[1])
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_bicubic_is_matlabs(scale, hr):
-    part = hr[..., :96, :96]
-    whole = Bicubic()(part, torch.arange(COUNT), scale)
-    assert torch.equal(whole, imresize(part, 1 / scale))
-    # The margin is enough: with it the LR of a crop is the crop of the LR.
-    cut = Bicubic.margin
-    crop = Bicubic()(part[..., 3 * scale :, 3 * scale :], torch.arange(COUNT), scale)
-    assert torch.equal(crop[..., cut:, cut:], whole[..., 3 + cut :, 3 + cut :])
 
 
 @pytest.mark.parametrize(
