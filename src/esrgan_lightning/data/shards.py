@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -66,11 +66,11 @@ def write_shards(
     _check_settings(tile, overlap, chunk_mb)
     given = [each if isinstance(each, Pack) else Pack(each) for each in packs]
     places = [
-        (pack, photo, *rectangle)
+        (pack, photo, top, left, high, wide)
         for pack in given
         for photo, (height, width) in enumerate(pack.sizes.tolist())
         if min(height, width) >= min_side
-        for rectangle in _rectangles(height, width, tile, overlap)
+        for (top, high), (left, wide) in product(*(_spans(side, tile, overlap) for side in (height, width)))
     ]
     if not places:
         raise InputError(f"no photo is left: all have a side below --min-side={min_side}")
@@ -129,11 +129,6 @@ def _check_folder(folder: Path, need: int, *, overwrite: bool) -> None:
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_room(folder, need)
-
-
-def _rectangles(height: int, width: int, tile: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
-    for (top, high), (left, wide) in product(*(_spans(side, tile, overlap) for side in (height, width))):
-        yield top, left, high, wide
 
 
 def _spans(side: int, tile: int, overlap: int) -> list[tuple[int, int]]:

@@ -9,8 +9,7 @@ from esrgan_lightning.data.degradations.bicubic import (
     jpeg_round_trip,
     poisson_noise,
 )
-from esrgan_lightning.data.degradations.kernels import blur_kernel, sinc_kernel
-from esrgan_lightning.data.degradations.realesrgan import Order, RealESRGAN
+from esrgan_lightning.data.degradations.realesrgan import Order, RealESRGAN, blur_kernel, sinc_kernel
 
 __all__ = [
     "Bicubic",
