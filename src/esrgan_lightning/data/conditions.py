@@ -19,11 +19,6 @@ from esrgan_lightning.errors import InputError
 class PhotoMaps:
     """The maps of a list of photos, by the photos' numbers. All of them are read once, and found in order.
 
-    Args:
-        paths: their files.
-        sizes: height and width of each LR photo.
-        classes: that each file must have, in this order.
-
     Raises:
         InputError: two photos share a file, or a fault of one, as
             :func:`~esrgan_lightning.data.maps.read_maps` has it.

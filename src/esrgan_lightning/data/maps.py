@@ -88,13 +88,7 @@ def read_crop(path: Path, top: int, left: int, side: int) -> Maps:
 
 
 def read_maps(path: Path, classes: Sequence[str], height: int, width: int) -> Maps:
-    """The maps in a file, (K,h,w) uint8.
-
-    Args:
-        path: the file.
-        classes: that it must have, in this order.
-        height: h, of the LR photo.
-        width: w.
+    """The maps in a file, (K,h,w) uint8, of these classes in their order and of the LR photo's size.
 
     Raises:
         InputError: the file is missing or no safetensors; it holds no maps, those of other classes or of

@@ -74,10 +74,6 @@ def check_images(materials: Materials, cache_dir: str | Path | None = None) -> N
     Names, sizes and times of change decide whether the note in the cache still holds. Processes that check
     the same images at the same time wait for the first one.
 
-    Args:
-        materials: the images.
-        cache_dir: see :func:`~esrgan_lightning.ops.files.cache_folder`.
-
     Raises:
         InputError: some cannot be read: the first ones are named.
     """

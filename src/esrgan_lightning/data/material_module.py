@@ -33,15 +33,8 @@ class Sample(TypedDict):
 class TrainingImages(Dataset[Sample]):
     """Pictures by sample number, without end: in shuffled rounds, each cut and mirrored at random.
 
-    Sample n depends on (seed, n) alone. The cut is a share of the picture drawn from ``crop_area``, of a
-    ratio between 3:4 and 4:3, scaled to S×S (Szegedy et al. 2015, section 6).
-
-    Args:
-        materials: where the training images are.
-        size: S.
-        seed: of the run.
-        crop_area: least and largest share of the area.
-        flips: mirror half of the samples.
+    Sample n depends on (seed, n) alone. The cut is a share of the picture's area drawn from ``crop_area``, of
+    a ratio between 3:4 and 4:3, scaled to S×S (Szegedy et al. 2015, section 6).
     """
 
     def __init__(
@@ -68,11 +61,6 @@ class WholeImages(Dataset[Sample]):
     """Pictures one by one, their shorter side scaled to 8/7·S, and the middle S×S of that.
 
     That is 256 and 224, as ImageNet's classifiers are measured (Krizhevsky et al. 2012, section 2).
-
-    Args:
-        root: the folder.
-        images: ``(name, class)`` of each.
-        size: S.
     """
 
     def __init__(self, root: Path, images: Sequence[tuple[str, int]], size: int) -> None:
@@ -97,7 +85,7 @@ class MaterialDataModule(pl.LightningDataModule):
         batch_size: images in a batch, over all processes.
         num_workers: loader processes; 0 loads in the training process.
         seed: of the sampling; sample n depends on (seed, n) alone.
-        crop_area: see :class:`TrainingImages`.
+        crop_area: least and largest share of the area, see :class:`TrainingImages`.
         flips: mirror half of the training samples.
 
     Raises:

@@ -32,16 +32,8 @@ def install(
 
     The folder appears under its name when everything in it has arrived and was checked: number and sizes of
     the images, from their headers. Until then it is ``.FOLDER.unpacking``, which is begun anew after a break.
-    Processes that want sources below the same root at the same time wait for one another.
-
-    Args:
-        source: What is wanted.
-        root: Holds a folder per source.
-        given: Archives that are there already, taken in place of a download.
-        patience: Of the downloads.
-
-    Returns:
-        The archives that were downloaded.
+    Processes that want sources below the same root at the same time wait for one another. ``given`` archives
+    are taken in place of a download. Returns those that were downloaded.
 
     Raises:
         InputError: The folder exists, or no offer delivers the images that the table tells of.
@@ -191,12 +183,7 @@ def installed(root: Path, source: Source) -> Path | None:
 
 
 def require(root: Path, names: Sequence[str], *, download: bool = False) -> list[Path]:
-    """The ``HR`` folders of sources, in the order of their names.
-
-    Args:
-        root: Holds a folder per source.
-        names: Of packaged sources.
-        download: Fetch what is not there, in place of an error.
+    """The ``HR`` folders of packaged sources, in the order of their names; ``download`` fetches the missing.
 
     Raises:
         InputError: A source is unknown, or not there as a whole: the message is the command that fetches it.
@@ -217,12 +204,7 @@ def require(root: Path, names: Sequence[str], *, download: bool = False) -> list
 def verify(source: Source, folder: Path) -> list[str]:
     """Reads every image of a source: its hash, where ``source.json`` tells it, and all its pixels.
 
-    Args:
-        source: What the folder should hold.
-        folder: Of the source, with ``HR/`` in it.
-
-    Returns:
-        A line for each fault, which names the file; none where all is well.
+    Returns a line for each fault, which names the file; none where all is well.
     """
     try:
         record = _recorded(folder)

@@ -290,13 +290,8 @@ def blurred(images: Sequence[Tensor], kernels: Sequence[Kernel], sizes: Range) -
     """Each image (1,3,H,W), of a size of its own, with its own kernel, in one call.
 
     Beyond its border an image goes on with its outermost pixels. The authors mirror it there, which fails
-    when a resized image is smaller than the kernel's reach.
-
-    Args:
-        images: to blur.
-        kernels: square, of odd sides.
-        sizes: the smallest and largest side that the settings allow. Kernels are padded to the largest, not
-            to the largest of the batch: another size might be computed in another way, with other last bits.
+    when a resized image is smaller than the kernel's reach. Kernels are padded to the largest side that the
+    settings allow, not to the batch's: another size might be computed in another way, with other last bits.
     """
     side = int(sizes[1])
     reach = side // 2
