@@ -103,16 +103,6 @@ def test_two_processes_train_and_measure_as_one(tmp_path, textures):
                 assert float(theirs[column]) == pytest.approx(float(mine[column]), rel=1e-4), column
 
 
-def test_a_broken_image_is_told_before_training(tmp_path):
-    """One line that names the file; nothing is written."""
-    root = write_textures(tmp_path / "images", 3)
-    path = root / "dots/dots_000001.jpg"
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(InputError, match=r"1 of 12 images cannot be read: .*dots_000001\.jpg"):
-        train(compose(*SMALL, f"data.root={root}", "init=null"), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

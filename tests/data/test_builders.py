@@ -108,11 +108,6 @@ def test_downloaded_sources_are_packed_beside_them(known):
     assert len([path for path in (known / "packs").iterdir() if path.suffix == ".safetensors"]) == 2
 
 
-def test_what_is_not_there_is_told_with_the_command_that_fetches_it(known):
-    with pytest.raises(InputError, match=f"fetch it by: esrgan data get gone --root {known}"):
-        builders.downloaded(["one", "gone"], known, patch_size=32)
-
-
 def test_fewer_of_the_embedded_photos(tmp_path):
     """Breaks if a ladder's step with less data sees all photos, or other ones to be judged by."""
     few, all_of_them = (builders.photos(train_count=n, cache_dir=tmp_path, patch_size=64) for n in (4, None))

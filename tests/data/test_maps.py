@@ -44,44 +44,38 @@ def test_a_file_is_read_as_it_was_written_and_its_crop_is_the_crop_of_the_whole(
     assert list(load_file(tmp_path / "a.safetensors")) == ["maps"]
 
 
-def damaged(path, fault):
-    content, metadata = {"maps": quantised(probabilities())}, {"classes": json.dumps(CLASSES)}
-    if fault == "missing":
-        return
-    if fault == "cut short":
-        save_file(content, path, metadata)
-        path.write_bytes(path.read_bytes()[:-20])
-        return
-    if fault == "sums":
-        content["maps"][1, 2, 3] ^= 1
-    elif fault == "size":
-        content["maps"] = content["maps"][:, :4]
-    elif fault == "other tensor":
-        content = {"map": content["maps"]}
-    elif fault == "order":
-        metadata["classes"] = json.dumps(CLASSES[::-1])
-    elif fault == "no list":
-        metadata["classes"] = "sky, water"
-    save_file({name: tensor.contiguous() for name, tensor in content.items()}, path, metadata)
+def flipped(maps):
+    maps[1, 2, 3] ^= 1
+    return maps
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("change", "classes", "told"),
     [
-        ("missing", "missing.*esrgan segment"),
-        ("cut short", "not readable"),
-        ("sums", r"row 2, column 3 .* add up to 25[46], not to 255"),
-        ("size", r"\(3, 4, 7\).*\(3, 5, 7\)"),
-        ("other tensor", "no tensor 'maps'"),
-        ("order", r"\['rest', 'water', 'sky'\].*\['sky', 'water', 'rest'\]"),
-        ("no list", "no list of names"),
+        (flipped, CLASSES, r"row 2, column 3 .* add up to 25[46], not to 255"),
+        (lambda maps: maps[:, :4].contiguous(), CLASSES, r"\(3, 4, 7\).*\(3, 5, 7\)"),
+        (lambda maps: maps / 255, CLASSES, "F32.*U8"),
+        (lambda maps: maps, CLASSES[::-1], r"\['rest', 'water', 'sky'\].*\['sky', 'water', 'rest'\]"),
+        (lambda maps: maps, None, "no list of names"),
     ],
 )
-def test_a_fault_is_named_with_its_file(tmp_path, fault, told):
+def test_a_fault_is_named_with_its_file(tmp_path, change, classes, told):
     """Breaks if a wrong file trains, or ends as a traceback."""
-    path = tmp_path / "photo.safetensors"
-    damaged(path, fault)
+    metadata = {"classes": json.dumps(classes) if classes else "sky, water"}
+    save_file({"maps": change(quantised(probabilities()))}, tmp_path / "photo.safetensors", metadata)
     with pytest.raises(InputError, match=rf"photo\.safetensors.*{told}"):
+        read_maps(tmp_path / "photo.safetensors", CLASSES, 5, 7)
+
+
+def test_what_is_no_file_of_maps_is_named(tmp_path):
+    path = tmp_path / "photo.safetensors"
+    with pytest.raises(InputError, match=r"photo\.safetensors is missing.*esrgan segment"):
+        read_maps(path, CLASSES, 5, 7)
+    save_file({"map": quantised(probabilities())}, path)
+    with pytest.raises(InputError, match=r"photo\.safetensors holds no tensor 'maps'"):
+        read_maps(path, CLASSES, 5, 7)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"photo\.safetensors is not readable"):
         read_maps(path, CLASSES, 5, 7)
 
 

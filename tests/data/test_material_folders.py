@@ -5,7 +5,8 @@ import shutil
 import pytest
 from textures import CLASSES, write_minc, write_textures
 
-from esrgan_lightning.data.material_folders import check_images, class_folders, minc_folder
+from esrgan_lightning.data import materials
+from esrgan_lightning.data.material_folders import class_folders, minc_folder
 from esrgan_lightning.errors import InputError
 
 
@@ -150,8 +151,8 @@ def test_a_broken_image_is_named_and_whole_ones_are_read_once(plain, tmp_path, m
     broken.write_bytes(whole[: len(whole) // 2])
     for _ in range(2):  # what was found broken is not noted as whole
         with pytest.raises(InputError, match=r"1 of 20 images cannot be read: .*dots_000002\.jpg"):
-            check_images(class_folders(plain), tmp_path / "cache")
+            materials(plain, cache_dir=tmp_path / "cache")
     broken.write_bytes(whole)
-    check_images(class_folders(plain), tmp_path / "cache")
+    materials(plain, cache_dir=tmp_path / "cache")
     monkeypatch.setattr("esrgan_lightning.data.material_folders.read_rgb", None)
-    check_images(class_folders(plain), tmp_path / "cache")
+    materials(plain, cache_dir=tmp_path / "cache")

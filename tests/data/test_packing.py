@@ -260,14 +260,6 @@ def test_another_folder_of_the_same_name_is_another_pack(folder, tmp_path):
     assert len(kept(tmp_path)) == 2
 
 
-def test_a_damaged_photo_is_refused_or_left_out_with_a_notice(folder, tmp_path, caplog):
-    (folder / "1.png").write_bytes(b"not an image")
-    with pytest.raises(InputError, match=r"1\.png .*data\.skip_bad=true"):
-        packed([folder], tmp_path / "cache")
-    assert len(packed([folder], tmp_path / "cache", skip_bad=True)) == 2
-    assert "left out 1.png: " in caplog.text
-
-
 def test_a_damaged_pack_is_made_anew(folder, tmp_path, caplog):
     path = packed([folder], tmp_path / "cache").path
     whole = path.read_bytes()
