@@ -25,3 +25,17 @@ def batch_normed(x: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
         weights[f"{name}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
     )
     return (x - mean) / (var + 1e-5).sqrt() * weight + bias
+
+
+class Toy(nn.Module):
+    """In place of a network: two features that can be worked out by hand."""
+
+    layers = ("triple", "square")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(3.0))
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return {"triple": image * self.weight, "square": image**2}

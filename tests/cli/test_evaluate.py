@@ -64,14 +64,6 @@ def test_models_of_one_stem_are_told_apart_and_stand_beside_bicubic(root):
     assert json.loads(Path("evaluation.json").read_text()) == results
 
 
-def test_a_home_folder_may_be_abbreviated(root, monkeypatch):
-    """The shell leaves the ~ in the middle of a word as it is, and Hydra cannot read it without quotes."""
-    monkeypatch.setenv("HOME", str(root))
-    model = "~/runs/p/generator.safetensors"
-    evaluate(f"models=[{model}]", "sets=tiny", 'root="~/sets"', "metrics=psnr_y", "out=~/f.json")
-    assert (root / "f.json").exists()
-
-
 def test_a_metrics_file_stands_behind_its_name_or_below_weights(root, monkeypatch):
     """Breaks if the grammar of training is not that of an evaluation."""
     import esrgan_lightning.evaluation

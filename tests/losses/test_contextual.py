@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from by_formula import Toy
+from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import ContextualLoss
@@ -80,17 +81,6 @@ def test_no_square_matrix_is_kept_for_the_backward_pass(block):
     assert x.grad.isfinite().all()
 
 
-class Toy(nn.Module):
-    layers = ("half", "square")
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"half": image * self.weight, "square": image**2}
-
-
 def pictures():
     return torch.rand(2, 2, 3, 6, 6, generator=torch.Generator().manual_seed(0)).unbind()
 
@@ -100,7 +90,7 @@ def test_layers_weights_and_bandwidth_reach_the_sum_and_gradient_goes_to_sr_alon
     sr, hr = (each.requires_grad_() for each in pictures())
     loss = ContextualLoss(Toy(), [2.0, 3.0], bandwidth=0.3, block=7)
     found = loss(sr, hr)
-    expected = 2 * contextual_loss(sr / 2, hr / 2, bandwidth=0.3)
+    expected = 2 * contextual_loss(3 * sr, 3 * hr, bandwidth=0.3)
     expected = expected + 3 * contextual_loss(sr**2, hr**2, bandwidth=0.3)
     torch.testing.assert_close(found, expected)
     found.backward()

@@ -1,35 +1,12 @@
 """Perceptual loss: value, gradient, and a backbone that no optimiser or checkpoint ever sees."""
 
 import pytest
-import skimage.data
 import torch
-from torch import Tensor, nn
+from by_formula import Toy
+from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import PerceptualLoss
-from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
-
-
-class Toy(nn.Module):
-    """Two features that can be worked out by hand."""
-
-    layers = ("triple", "square")
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(3.0))
-        self.norm = nn.BatchNorm2d(3)
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"triple": image * self.weight, "square": image**2}
-
-
-@pytest.fixture(scope="module")
-def photos():
-    """HR and a softened SR, (1,3,64,64) in [0,1]."""
-    pixels = skimage.data.chelsea()[80:144, 100:164].copy()
-    hr = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
-    return nn.functional.avg_pool2d(hr, 3, stride=1, padding=1), hr
 
 
 @pytest.mark.parametrize(
@@ -49,18 +26,6 @@ def test_value_worked_out_by_hand(criterion, relative, expected):
         assert loss(sr, hr).item() == pytest.approx(expected)
 
 
-def test_gradient_goes_to_sr_alone(photos):
-    sr, hr = (x.clone().requires_grad_() for x in photos)
-    backbone = EfficientNetLite0Features([0, 2])
-
-    PerceptualLoss(backbone)(sr, hr).backward()
-
-    assert sr.grad.isfinite().all()
-    assert (sr.grad.abs().amax(dim=1) > 0).float().mean() > 0.9
-    assert hr.grad is None
-    assert all(p.grad is None for p in backbone.parameters())
-
-
 def test_the_backbone_is_no_part_of_the_parents_state_and_follows_its_moves():
     """Breaks where VGG lands in each checkpoint, in an optimiser or in DDP's reducer, or stays on the CPU."""
     loss = PerceptualLoss(Toy())
@@ -69,27 +34,14 @@ def test_the_backbone_is_no_part_of_the_parents_state_and_follows_its_moves():
     assert list(parent.state_dict()) == []
     assert list(parent.parameters()) == []
     assert list(parent.buffers()) == []
+    assert not loss.backbone.weight.requires_grad
+    assert not loss.backbone.norm.training
     parent.to(torch.float64)
     assert loss.backbone.weight.dtype == torch.float64
     assert loss.backbone.norm.running_mean.dtype == torch.float64
     assert loss(torch.rand(1, 3, 2, 2).double(), torch.rand(1, 3, 2, 2).double()).dtype == torch.float64
     parent.to("meta")
     assert loss.backbone.weight.is_meta
-
-
-def test_the_backbone_stays_frozen_in_a_training_parent():
-    loss = PerceptualLoss(Toy())
-    nn.Sequential(loss).train().requires_grad_(True)
-    assert not loss.backbone.weight.requires_grad
-    assert not loss.backbone.norm.training
-
-
-def test_under_autocast_the_distance_is_summed_in_float32(photos):
-    loss = PerceptualLoss(VGGFeatures("vgg16", ["conv1_2"], weights="random"))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = loss(*photos)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, loss(*photos), rtol=0.05, atol=0)
 
 
 @pytest.mark.parametrize(

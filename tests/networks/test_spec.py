@@ -27,6 +27,7 @@ NETWORKS = [
     RRDBNet(num_features=4, num_blocks=1, scale=1),
     SRResNet(1, 2, 5, 2, scale=3, batch_norm=True, init_scale=0.5),
     SRCNN(1, 2, 6, (3, 5, 1), scale=2, init_scale=0.5),
+    SFTNet(["sky", "rest"], 1, 2, 4, 1, scale=2, init_scale=0.5),
 ]
 
 
