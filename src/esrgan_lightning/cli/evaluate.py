@@ -181,17 +181,17 @@ def _output(given: str) -> tuple[Path, bool]:
     return out, False
 
 
-def _count(cfg: DictConfig, key: str, least: int) -> int:
-    if isinstance(cfg[key], float):
-        raise InputError(f"{key}={cfg[key]} must be a whole number, at least {least}")
-    return int(_number(cfg, key, least))
-
-
 def _number(cfg: DictConfig, key: str, least: int) -> float:
     value = OmegaConf.select(cfg, key)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= least:
         raise InputError(f"{key}={value} must be a number, at least {least}")
     return value
+
+
+def _count(cfg: DictConfig, key: str, least: int) -> int:
+    if (value := _number(cfg, key, least)) % 1:
+        raise InputError(f"{key}={value} must be a whole number, at least {least}")
+    return int(value)
 
 
 @hydra.main(config_path="pkg://esrgan_lightning.conf", config_name="evaluate", version_base="1.3")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics.functional.image.dists import L2pooling
 from torchmetrics.functional.image.lpips import _LPIPS
 
 from esrgan_lightning.errors import InputError
@@ -106,9 +106,9 @@ class DISTSNetwork(Frozen):
         super().__init__()
         self.features = VGGFeatures("vgg16", _DISTS_LAYERS, weights=weights)
         layers = self.features.features
-        for index, layer in enumerate(layers):
-            if isinstance(layer, nn.MaxPool2d):
-                layers[index] = _L2Pooling()
+        pools = [index for index, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+        for index, channels in zip(pools, _DISTS_CHANNELS[1:5], strict=True):
+            layers[index] = L2pooling(channels=channels)
         shares = _bundled("dists_models/weights.pt")
         total = shares["alpha"].sum() + shares["beta"].sum()
         self.register_buffer("alpha", shares["alpha"].flatten() / total)
@@ -134,23 +134,6 @@ class DISTSNetwork(Frozen):
             structure = (2 * both + _C2) / (spread + _C2)
             similarity = similarity + (alpha * texture + beta * structure).sum(1)
         return 1 - similarity
-
-
-class _L2Pooling(nn.Module):
-    """√(g ∗ x²) at every second position, g a Hann window of 3×3: pooling without aliasing."""
-
-    window: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        taps = torch.tensor([0.25, 0.5, 0.25])
-        self.register_buffer("window", (taps[:, None] * taps)[None, None])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B,C,H,W) → (B,C,⌈H/2⌉,⌈W/2⌉)."""
-        channels = x.shape[1]
-        power = F.conv2d(x.square(), self.window.expand(channels, -1, -1, -1), None, 2, 1, groups=channels)
-        return (power + 1e-12).sqrt()  # the authors' step: the root has no slope at zero
 
 
 def _bundled(name: str) -> dict[str, Tensor]:
