@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.metrics import NaturalModel, ValidationMetric, fit_niqe, niqe
-from esrgan_lightning.metrics.niqe import _blocks, gaussian_of, load_model, save_model, shipped
+from esrgan_lightning.metrics.niqe import _blocks, load_model, save_model, shipped
 from esrgan_lightning.ops import modcrop, read_image, rgb_to_y, to_float
 
 
@@ -128,7 +128,7 @@ def test_too_few_blocks_are_refused_with_the_least():
     with pytest.raises(InputError, match=r"24 sharp blocks of 96×96 pixels: 37 are the least"):
         fit_niqe([textured(0), textured(1)], sharpness=0)
     with pytest.raises(InputError, match="0 sharp blocks"):
-        gaussian_of([])
+        fit_niqe([])
     with pytest.raises(InputError, match="sharpness=75"):
         fit_niqe([textured(0)], sharpness=75)
 

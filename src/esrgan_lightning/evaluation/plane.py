@@ -66,11 +66,6 @@ class Plane:
         return sorted((alpha, *points[name]) for name, alpha in self.curve.items() if name in points)
 
 
-def label(metric: str) -> str:
-    """An axis' text."""
-    return f"{metric.replace('_', '-').upper()} (lower is better)"
-
-
 def plane_png(results: Results, plane: Plane, *, scale: int) -> bytes:
     """A PNG with a panel for each set; the models' names stand beside them, where they cover nothing."""
     from matplotlib.figure import Figure
@@ -101,7 +96,9 @@ def plane_png(results: Results, plane: Plane, *, scale: int) -> bytes:
                 axes.text(bound, 0.99, f"R{number} ", transform=above, ha="right", va="top", color="gray")
         _alphas(axes, along)
         axes.text(0.02, 0.02, "↙ better", transform=axes.transAxes, color="gray")
-        axes.set(xlabel=label(plane.x), ylabel=label(plane.y), title=plain(f"{set_name} ×{scale}"))
+        for axis, metric in ((axes.xaxis, plane.x), (axes.yaxis, plane.y)):
+            axis.set_label_text(f"{metric.replace('_', '-').upper()} (lower is better)")
+        axes.set_title(plain(f"{set_name} ×{scale}"))
         axes.grid(alpha=0.3)
     if handles:
         figure.legend(list(handles.values()), [plain(name) for name in handles], loc="outside right upper")

@@ -81,9 +81,16 @@ def fit_niqe(images: Iterable[Tensor], *, sharpness: float = 0.75) -> NaturalMod
 
     def chosen(image: Tensor) -> Tensor:
         features, sharp = (each[0] for each in _blocks(image, 0))
-        return features[sharp >= sharpness * sharp.max()]
+        return features[sharp >= sharpness * sharp.max()].cpu()
 
-    return gaussian_of(chosen(image) for image in images)
+    features = torch.cat([torch.empty(0, FEATURES, dtype=torch.float64), *map(chosen, images)])
+    features = features[~features.isnan().any(1)]  # of flat blocks
+    if len(features) <= FEATURES:  # the covariance has no full rank
+        raise InputError(
+            f"{len(features)} sharp blocks of 96×96 pixels: {FEATURES + 1} are the least, hundreds the use; "
+            "give more photos, or larger ones"
+        )
+    return NaturalModel(features.mean(0), features.T.cov())
 
 
 @lru_cache(maxsize=1)
@@ -94,25 +101,6 @@ def shipped() -> NaturalModel:
         np.load(file, allow_pickle=False) as arrays,
     ):
         return NaturalModel(torch.from_numpy(arrays["mean"]), torch.from_numpy(arrays["covariance"]))
-
-
-def gaussian_of(blocks: Iterable[Tensor]) -> NaturalModel:
-    """The model of chosen blocks: their mean and unbiased covariance.
-
-    Args:
-        blocks: features (n,36) of one photo after the other; rows with NaN are left out.
-
-    Raises:
-        InputError: fewer than 37 blocks, for which the covariance has no full rank.
-    """
-    features = torch.cat([torch.empty(0, FEATURES, dtype=torch.float64), *(each.cpu() for each in blocks)])
-    features = features[~features.isnan().any(1)]
-    if len(features) <= FEATURES:
-        raise InputError(
-            f"{len(features)} sharp blocks of 96×96 pixels: {FEATURES + 1} are the least, hundreds the use; "
-            "give more photos, or larger ones"
-        )
-    return NaturalModel(features.mean(0), features.T.cov())
 
 
 def save_model(path: str | os.PathLike[str], model: NaturalModel) -> None:

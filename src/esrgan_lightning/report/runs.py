@@ -23,18 +23,12 @@ logger = logging.getLogger(__name__)
 
 # Where a run lies and how it is watched makes no difference to what it is.
 _ASIDE = ("name", "resume", "overwrite", "logger", "callbacks", "metrics", "objective", "init_settings")
-# These change how fast it is, how it is watched and what it keeps, and nothing that it learns.
-_WAYS = frozenset(
-    {f"data.{key}" for key in ("num_workers", "prepare", "cache_dir")}
-    | {f"generator.{key}" for key in ("memory_efficient", "checkpointing")}
-    | {
-        f"trainer.{key}"
-        for key in (
-            *("accelerator", "num_nodes", "strategy", "channels_last", "compile", "cuda_graphs"),
-            *("gpu_kernels", "val_interval", "checkpoint_interval", "keep_last", "log_interval", "monitor"),
-        )
-    }
+# These change how fast it is and what it keeps, and nothing that it learns; so do most of the trainer's.
+_WAYS = (
+    *("data.num_workers", "data.prepare", "data.cache_dir"),
+    *("generator.memory_efficient", "generator.checkpointing"),
 )
+_TRAINER = tuple(f"trainer.{key}" for key in ("devices", "sync_batchnorm", "precision", "max_updates"))
 # A stranger's file may be as large as it likes; these are some ten times what a long run writes.
 _YAML_BYTES, _CSV_BYTES = 2**16, 2**26
 _COLUMNS, _CELLS = 256, 4_000_000  # of metrics.csv
@@ -132,10 +126,9 @@ def _settings(run: Run, among: Sequence[Run]) -> str:
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:
-    values = {
-        key: [repr(run.settings.get(key)) for run in runs if run.settings]
-        for key in sorted({key for run in runs for key in run.settings} - _WAYS)
-    }
+    keys = {key for run in runs for key in run.settings} - set(_WAYS)
+    keys = {key for key in keys if not key.startswith("trainer.") or key in _TRAINER}
+    values = {key: [repr(run.settings.get(key)) for run in runs if run.settings] for key in sorted(keys)}
     differing = {key: each for key, each in values.items() if len(set(each)) > 1}
     # data.scale says again what scale says.
     return [
