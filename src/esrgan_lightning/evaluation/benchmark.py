@@ -38,7 +38,7 @@ def evaluate(
 ) -> Results:
     """Metrics of each model on each image, and their means over the images of a set.
 
-    Everything that the files' headers tell is checked before a model runs.
+    What the files' headers tell is checked before a model runs.
 
     Args:
         models: From LR to SR, by name, or folders of pictures.
@@ -51,7 +51,7 @@ def evaluate(
         processes: That share the images and the threads, with the same figures to the bit as one process of
             as many threads (with more, the order of sums moves LPIPS by some 1e-8). Models must then be such
             as can be sent to another process: those of :func:`~esrgan_lightning.evaluation.load_models` can.
-        gallery: Takes what is to be seen: the crops in which the models differ most.
+        gallery: Collects the crops in which the models differ most.
 
     Returns:
         ``{set: {model: {metric: mean, …, "images": {image: {metric: value}}}}}``. PSNR is infinite where SR
@@ -100,7 +100,7 @@ def _means(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> d
     return dict(zip(metrics, means.tolist(), strict=True))
 
 
-# {model: {metric: value}} of an image, and what is to be seen of it.
+# {model: {metric: value}} of an image, and its crops for the gallery.
 _Outcome = tuple[dict[str, dict[str, float]], View | None]
 
 

@@ -1,4 +1,4 @@
-"""What is to be seen of an evaluation: the crops in which the models differ most."""
+"""The crops of an evaluation in which the models differ most."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +63,7 @@ class Gallery:
 
 
 def most_different_place(images: Sequence[Tensor], side: int) -> tuple[int, int, int, float]:
-    """The square in which images differ most: where the mean over it of their deviation in luma is largest.
+    """The square in which images differ most: with the largest mean of their deviation in luma.
 
     Args:
         images: (C,H,W) uint8.

@@ -1,4 +1,4 @@
-"""What is compared: interpolation, generators from files, others' pictures, by names that differ."""
+"""The models of an evaluation by unique names: bicubic, generators from files, folders of pictures."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -46,7 +46,7 @@ class Measure:
     with_hr: bool = True
     ceiling: float = math.inf  # what a figure counts at most in the mean of a validation
     root: bool = False  # of several images the root of the mean square counts, not the mean
-    convention: str = ""  # what is to be said under a table besides CONVENTION
+    convention: str = ""  # a sentence under tables, besides CONVENTION
 
     def __call__(self, sr: Tensor, hr: Tensor, crop: int, network: Any = None) -> Tensor:
         """The figure of each image, (B,), by a network of :func:`load_networks` where it needs one."""
@@ -125,7 +125,7 @@ def check_size(name: object, size: tuple[int, int], metrics: Mapping[str, int]) 
 
 
 def convention(metrics: Sequence[str]) -> str:
-    """What figures of these metrics mean, to be printed under a table."""
+    """What figures of these metrics mean: the note under a table."""
     said = dict.fromkeys(METRICS[name].convention for name in metrics if METRICS[name].convention)
     return " ".join([CONVENTION, *said])
 

@@ -1,4 +1,4 @@
-"""Networks: generators and discriminators, and what a file says of a generator.
+"""Networks: generators and discriminators, and the spec from which a file's generator is built.
 
 The frozen feature extractors of the perceptual loss are imported from ``networks.backbones``: they bring
 torchvision along, whose import takes longer than building a generator.
