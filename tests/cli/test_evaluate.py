@@ -231,6 +231,7 @@ def test_bundled_networks_are_compared_by_their_names(root, capsys):
     [
         (["plot=curve"], "plot=curve"),
         (["plane.y=ssim_y"], "plane.y=ssim_y"),
+        (["plane.regions=1"], "plane.regions=1"),
         (["plane.curve=runs/p/generator.safetensors"], "give two of models="),
         (["plane.curve=[bicubic,runs/p/generator.safetensors]"], "give two of models="),
         ([CURVE, "plane.alphas=[0,1.5]"], "plane.alphas"),

@@ -133,7 +133,15 @@ def test_wrong_settings_are_named(network, setting, says):
         network(**setting)
 
 
-def test_a_patch_that_a_discriminator_cannot_judge_is_named():
+@pytest.mark.parametrize(
+    ("network", "size", "says"),
+    [
+        (VGGDiscriminator(num_features=2, patch_size=64), (128, 96), r"64×64 .*128×96.*patch_size"),
+        (PatchDiscriminator(num_features=2), (23, 64), "at least 24×24 .* 23×64"),
+        (UNetDiscriminator(num_features=2), (8, 7), "at least 8×8 .* 8×7"),
+    ],
+)
+def test_images_that_a_discriminator_cannot_judge_are_named(network, size, says):
     """Otherwise the message is about the shapes of a matrix product."""
-    with pytest.raises(InputError, match=r"64×64 .*128×96.*patch_size"):
-        VGGDiscriminator(num_features=2, patch_size=64)(torch.rand(1, 3, 128, 96))
+    with pytest.raises(InputError, match=says):
+        network(torch.rand(1, 3, *size))

@@ -143,9 +143,11 @@ def _asked_plane(cfg: DictConfig, names: Sequence[str]) -> "tuple[Plane | None, 
     if cfg.plot != "plane":
         raise InputError(f"plot={cfg.plot}: known is plane")
     settings = cfg.plane
-    axes, regions = (str(settings.x), str(settings.y)), bool(settings.regions)
+    if not isinstance(settings.regions, bool):
+        raise InputError(f"plane.regions={settings.regions} must be true or false")
+    axes = str(settings.x), str(settings.y)
     if settings.curve is None:
-        return Plane(*axes, regions=regions), []
+        return Plane(*axes, regions=settings.regions), []
     given = settings.curve if isinstance(settings.curve, ListConfig) else [settings.curve]
     short = dict(zip(names, unique_names(names), strict=True))
     shown = {model_path(name): short[name] for name in names if name != BICUBIC}
@@ -155,7 +157,9 @@ def _asked_plane(cfg: DictConfig, names: Sequence[str]) -> "tuple[Plane | None, 
         raise InputError(f"plane.curve=[{asked}]: give two of models= that are networks, by name or file")
     between = {f"α {alpha:g}": alpha for alpha in _alphas(settings.alphas)}
     curve = {shown[ends[0]]: 0.0, **between, shown[ends[1]]: 1.0}
-    return Plane(*axes, curve, regions=regions), ends
+    if len({*shown.values(), *between}) < len(shown) + len(between):
+        raise InputError(f"plane.curve: a model has one of the names {', '.join(between)}: rename its file")
+    return Plane(*axes, curve, regions=settings.regions), ends
 
 
 def _alphas(given: Any) -> list[float]:

@@ -88,11 +88,10 @@ class PatchDiscriminator(nn.Module):
         norm: ``batch``, or ``none`` (then every convolution has a bias).
 
     Shape:
-        (B,in_channels,H,W) in [0,1], H and W at least 3·2ⁿ for n layers → raw logits (B,1,H',W'),
-        H' = ⌊H/2ⁿ⌋ − 2.
+        (B,in_channels,H,W) in [0,1] → raw logits (B,1,H',W'), H' = ⌊H/2ⁿ⌋ − 2 for n layers.
 
     Raises:
-        InputError: A setting out of range.
+        InputError: A setting out of range, or an image too small for a single patch.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class PatchDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         checked_spec(PatchDiscriminator, locals())
-        self.in_channels = in_channels
+        self.in_channels, self.smallest = in_channels, 3 * 2**num_layers
         widths = [num_features * min(2**layer, 8) for layer in range(num_layers + 1)]
         layers = _layer(in_channels, widths[0], 4, 2, "none")
         for layer in range(1, num_layers + 1):
@@ -110,6 +109,12 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,in_channels,H,W) → raw logits (B,1,H',W')."""
+        height, width = x.shape[-2:]
+        if min(height, width) < self.smallest:
+            raise InputError(
+                f"PatchDiscriminator needs at least {self.smallest}×{self.smallest} pixels and was given "
+                f"{height}×{width}: use larger HR patches or fewer num_layers"
+            )
         logits: Tensor = self.layers(x)
         return logits
 
@@ -137,7 +142,7 @@ class UNetDiscriminator(nn.Module):
         (B,in_channels,H,W) in [0,1], H and W at least 8 → raw logits (B,1,H,W).
 
     Raises:
-        InputError: A setting out of range.
+        InputError: A setting out of range, or an image smaller than 8 pixels.
     """
 
     def __init__(self, in_channels: int = 3, num_features: int = 64, skip_connections: bool = True) -> None:
@@ -159,6 +164,9 @@ class UNetDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,in_channels,H,W) → raw logits (B,1,H,W)."""
+        height, width = x.shape[-2:]
+        if min(height, width) < 8:  # three halvings
+            raise InputError(f"UNetDiscriminator needs at least 8×8 pixels and was given {height}×{width}")
         x = self.act(self.first(x))
         skips = []
         for down in self.down:
