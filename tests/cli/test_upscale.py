@@ -316,6 +316,8 @@ def test_opaque_alpha_is_no_reason_to_refuse_jpeg(model, tmp_path):
         "--tile 0",
         "--overlap -1",
         "--precision fp8",
+        "--engine openvino",
+        "--engine onnx --tile exact",
         "--scale nan",
         "--scale 0.5",
         "--model-scale 3",

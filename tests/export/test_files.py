@@ -20,7 +20,7 @@ from esrgan_lightning import Upscaler, load_generator
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.export import export_generator
 from esrgan_lightning.export import files as files_module
-from esrgan_lightning.export.traceable import Traceable
+from esrgan_lightning.inference.traceable import Traceable
 from esrgan_lightning.ops import read_image
 
 SIZES = ((1, 17, 23), (3, 33, 48), (1, 20, 24), (2, 1, 1), (1, 2, 7))

@@ -9,11 +9,13 @@ import pytest
 import torch
 from export_nets import net, pictures
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from esrgan_lightning import Upscaler
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.export import export_generator
-from esrgan_lightning.inference.onnx_model import load_exported
+from esrgan_lightning.inference.onnx_model import OnnxGenerator, load_exported
+from esrgan_lightning.networks import SFTNet
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,59 @@ def test_upscaler_takes_it_as_a_file(tile, exports):
     expected = Upscaler(net("x2 folded"), device="cpu", tile=tile)(image)
     found = Upscaler(exports / "net.onnx", device="cpu", tile=tile)(image)
     assert (found.int() - expected.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("name", ["x4", "x2 folded", "SRResNet", "x1 folded, gray"])
+@pytest.mark.parametrize("settings", [{}, {"tile": 7}, {"tta": True, "pre_pad": 2}])
+def test_the_engine_makes_no_difference(name, settings):
+    """Gray, 16 bits, alpha and several at once; odd sizes; the given generator is left as it is."""
+    generator = net(name)
+    torch_, onnx_ = (Upscaler(generator, device="cpu", engine=each, **settings) for each in ("torch", "onnx"))
+    random = torch.Generator().manual_seed(0)
+    for shape, dtype, peak in (((4, 19, 13), torch.uint8, 255), ((2, 1, 11, 8), torch.uint16, 65535)):
+        image = (torch.rand(shape, generator=random) * peak).to(torch.int32).to(dtype)
+        difference = (torch_.upscale(image).int() - onnx_.upscale(image).int()).abs().max()
+        assert difference <= max(1, peak // 2**12)
+    assert isinstance(onnx_.generator, type(generator))
+
+
+def test_what_does_not_fit_as_a_whole_is_streamed_by_pytorch(monkeypatch):
+    """Rows, not tiles with seams; what fits goes through onnxruntime, also what PyTorch would stream."""
+    upscaler, calls, run = Upscaler(net("x4"), device="cpu", engine="onnx"), [], OnnxGenerator.forward
+    monkeypatch.setattr(OnnxGenerator, "forward", lambda self, x: calls.append(x.shape) or run(self, x))
+    monkeypatch.setattr("esrgan_lightning.inference.plan._SMALL", 0)
+    image = torch.randint(0, 256, (3, 40, 20), dtype=torch.uint8)
+    whole = upscaler.upscale(image)
+    assert [tuple(shape) for shape in calls] == [(1, 3, 40, 20)]
+    needed = upscaler.runner.plan(40, 20).memory
+    monkeypatch.setattr("esrgan_lightning.inference.plan.free_memory", lambda device: needed)
+    assert upscaler.runner.plan(40, 20).mode == "exact"
+    assert (upscaler.upscale(image).int() - whole.int()).abs().max() <= 1
+    assert len(calls) == 1
+
+
+class Odd(nn.Module):
+    """A generator that the exporter takes for another."""
+
+    scale = 1
+
+    def forward(self, x):
+        return x * float(x.shape[-1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"engine": "tensorflow"}, "engine=tensorflow must be torch or onnx"),
+        ({"tile": "exact"}, "tile=exact streams by PyTorch"),
+        ({"precision": "bf16"}, "precision=bf16 is PyTorch's"),
+        ({"model": SFTNet(("sky",), num_features=4, num_blocks=1)}, "SFTNet takes maps beside the image"),
+        ({"model": Odd()}, "Odd computes something else in ONNX"),
+    ],
+)
+def test_what_the_engine_does_not_do_is_one_line(settings, message):
+    with pytest.raises(InputError, match=message):
+        Upscaler(**{"model": net("x4"), "device": "cpu", "engine": "onnx"} | settings)
 
 
 def foreign(nodes, *, shape=(None, 3, None, None), kind=TensorProto.FLOAT, weights=(), functions=()):
@@ -150,5 +205,6 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_a_missing_extra_is_named(exports, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r'pip install "\.\[onnx\]"'):
-        load_exported(exports / "net.onnx")
+    for model in (exports / "net.onnx", net("x4")):
+        with pytest.raises(InputError, match=r'pip install "\.\[onnx\]"'):
+            Upscaler(model, engine="onnx")

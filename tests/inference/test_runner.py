@@ -7,6 +7,7 @@ from torch import nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import Runner, plan
+from esrgan_lightning.inference.pixels import computing
 from esrgan_lightning.networks import RRDBNet, SRResNet
 
 CPU = torch.device("cpu")
@@ -208,16 +209,11 @@ def test_fp32_is_fp32_within_somebody_elses_autocast():
 
 def test_convolutions_on_cuda_do_not_round_to_tf32():
     """PyTorch's default there is ten bits; whoever wants that back has it after the network."""
-    found, before = [], torch.backends.cudnn.conv.fp32_precision
-
-    class Looks(Nearest):
-        def forward(self, x):
-            found.append(torch.backends.cudnn.conv.fp32_precision)
-            return super().forward(x)
-
-    run(Looks(), picture(1, 3, 4, 4))
-    assert found == ["ieee"]
-    assert torch.backends.cudnn.conv.fp32_precision == before
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    with computing(torch.device("cuda"), "fp32"):
+        assert convolutions.fp32_precision == "ieee"
+    assert convolutions.fp32_precision == before
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,9 @@ def upscale(
         int, typer.Option(min=0, help="Pixels by which the edges are repeated while the network works.")
     ] = 8,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    engine: Annotated[
+        str, typer.Option(help="torch, or onnx: ONNX Runtime, on a CPU often faster (extra onnx).")
+    ] = "torch",
     maps: Annotated[
         Path | None, typer.Option(help="Folder of `esrgan segment --lr`, for a model that takes maps.")
     ] = None,
@@ -96,6 +99,7 @@ def upscale(
         "overlap": overlap,
         "tta": tta,
         "precision": precision,
+        "engine": engine,
         "back_projection": back_projection,
         "pre_pad": pre_pad,
         "alpha_rgb": alpha_rgb,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from esrgan_lightning.export.traceable import EXAMPLE, Traceable
+from esrgan_lightning.inference.traceable import EXAMPLE, Traceable
 from esrgan_lightning.weights import LINEAGE_KEY
 
 # The name under which an archive carries its description, as JSON.

@@ -14,8 +14,8 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.export.archives import run_torchscript, write_program, write_torchscript
 from esrgan_lightning.export.ncnn import run_ncnn, write_ncnn
 from esrgan_lightning.export.onnx import write_onnx
-from esrgan_lightning.export.traceable import Traceable, description
 from esrgan_lightning.inference.onnx_model import load_exported, onnx_packages
+from esrgan_lightning.inference.traceable import Traceable, description
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops.files import whole_file, writing
 

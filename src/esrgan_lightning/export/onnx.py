@@ -9,7 +9,7 @@ import torch
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.export.archives import export_program
-from esrgan_lightning.export.traceable import Traceable
+from esrgan_lightning.inference.traceable import Traceable
 from esrgan_lightning.weights import LINEAGE_KEY
 
 OPSETS = range(18, 24)  # those that torch's exporter writes of itself, not by converting
@@ -19,8 +19,8 @@ def write_onnx(network: Traceable, path: Path, *, opset: int, about: dict[str, A
     """Writes a network as ONNX with free batch, height and width.
 
     The input is called ``input``, (batch, C, height, width), the output ``output``; both are float32. What
-    :func:`~esrgan_lightning.export.traceable.description` says stands in the file's metadata, the lineage as
-    JSON under ``esrgan_lightning``.
+    :func:`~esrgan_lightning.inference.traceable.description` says stands in the file's metadata, the lineage
+    as JSON under ``esrgan_lightning``.
 
     Raises:
         InputError: An opset that is not written, or the extra ``onnx`` is not installed.

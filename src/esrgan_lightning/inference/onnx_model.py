@@ -1,14 +1,20 @@
-"""ONNX files as generators, by onnxruntime: other exports are for other programs."""
+"""ONNX networks as generators, by onnxruntime: files, and generators exported in memory."""
 
+import copy
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any, Self, final
 
 import torch
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError, needs_extra
+from esrgan_lightning.inference.traceable import EXAMPLE, Traceable
+from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.weights.formats import EXPORTS
 
 logger = logging.getLogger(__name__)
@@ -29,13 +35,13 @@ def onnx_packages() -> tuple[Any, Any]:
         import onnxruntime
         import onnxscript  # noqa: F401 (torch's exporter needs it)
     except ImportError as error:
-        raise needs_extra("ONNX files need", "onnx") from error
+        raise needs_extra("ONNX needs", "onnx") from error
     return onnx, onnxruntime
 
 
 @final
 class OnnxGenerator(nn.Module):
-    """An ONNX network as a generator; see :func:`load_exported`.
+    """An ONNX network as a generator; see :func:`load_exported` and :func:`in_onnxruntime`.
 
     Attributes:
         scale: s, from the size of what it makes of a small picture.
@@ -50,7 +56,8 @@ class OnnxGenerator(nn.Module):
     def __init__(self, content: bytes, name: str, *, fold: int) -> None:
         super().__init__()
         self._content, self._name = content, name
-        self._sessions: dict[torch.device, Any] = {}
+        self._sessions: dict[tuple[torch.device, int], Any] = {}
+        self._lock = Lock()
         session = self._session(torch.device("cpu"))
         self._input, self._dtype, self._one, self.in_channels = _only_input(session, name)
         self.fold = fold
@@ -85,9 +92,11 @@ class OnnxGenerator(nn.Module):
         return torch.from_numpy(sr).to(x.device, torch.float32)
 
     def _session(self, device: torch.device) -> Any:
-        if device not in self._sessions:
-            self._sessions[device] = _open(self._content, self._name, device)
-        return self._sessions[device]
+        key = device, torch.get_num_threads()  # pictures that go beside one another have few each
+        with self._lock:
+            if key not in self._sessions:
+                self._sessions[key] = _open(self._content, self._name, device)
+            return self._sessions[key]
 
 
 def _open(content: bytes, name: str, device: torch.device) -> Any:
@@ -99,11 +108,57 @@ def _open(content: bytes, name: str, device: torch.device) -> Any:
         logger.warning("%s runs on the CPU: this onnxruntime has nothing for %s", name, device)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Beside other work, threads that wait in a loop take the core that the others need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong comes as an exception
     try:
         return runtime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # see above
         raise InputError(f"{name}: onnxruntime does not take it: {_first_line(error)}") from error
+
+
+def in_onnxruntime(generator: nn.Module) -> OnnxGenerator:
+    """A generator exported in memory, for onnxruntime to run in float32; the generator stays as it is.
+
+    Raises:
+        InputError: It takes maps, ONNX cannot hold it or holds something else, or the extra ``onnx`` is not
+            installed.
+    """
+    if isinstance(generator, OnnxGenerator):
+        return generator
+    name = type(generator).__name__
+    if conditions_of(generator):
+        raise InputError(f"{name} takes maps beside the image: engine=onnx has one input alone")
+    onnx_packages()
+    network = Traceable(copy.deepcopy(generator).to("cpu", torch.float32), half=False).eval()
+    batch, height, width = EXAMPLE
+    x = torch.rand(batch, getattr(generator, "in_channels", 3), height, width)
+    free = {key: {0: "batch", 2: f"{key}_height", 3: f"{key}_width"} for key in ("input", "output")}
+    try:
+        with TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is deprecated: its successor takes 6 to 30 seconds
+            path = Path(folder) / "net.onnx"
+            torch.onnx.export(
+                network,
+                (x,),
+                path,
+                dynamo=False,
+                opset_version=18,
+                input_names=["input"],
+                output_names=["output"],
+                dynamic_axes=free,
+            )
+            found = OnnxGenerator(path.read_bytes(), name, fold=int(getattr(generator, "fold", 1)))
+            x = x[:1, :, : height - 4, : width - 8]  # another size than it was made with
+            expected = network(x)
+            fits = torch.allclose(found(x), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+    except Exception as error:  # the exporter's kinds have no common base
+        raise InputError(
+            f"{name} has no form in ONNX: leave out engine=onnx ({_first_line(error)})"
+        ) from error
+    if not fits:
+        raise InputError(f"{name} computes something else in ONNX: leave out engine=onnx")
+    return found
 
 
 def is_exported(path: Path) -> bool:

@@ -48,7 +48,8 @@ class Planner:
     """Plans for one network on one device; remembers for what the memory did not suffice.
 
     Settings and errors are those of :class:`~esrgan_lightning.inference.Runner`; a value has ``itemsize``
-    bytes, and blocks and bands begin at multiples of ``align``.
+    bytes, and blocks and bands begin at multiples of ``align``. With ``whole`` an image is streamed
+    only where it does not fit as a whole.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Planner:
         overlap: int,
         itemsize: int,
         align: int,
+        whole: bool = False,
     ) -> None:
         valid = tile in ("auto", "exact", None) if not isinstance(tile, int) else tile >= 1
         if not valid or overlap < 0:
@@ -68,6 +70,7 @@ class Planner:
             )
         self.device, self.tile, self.overlap = device, tile, overlap
         self.itemsize, self.align = itemsize, align
+        self.whole = whole or device.type != "cpu"
         streams = tile == "exact" or (not isinstance(tile, int) and not unsupported_layer(generator))
         scale = int(generator.scale)  # type: ignore[arg-type]
         self.costs = costs_of(generator) if streams else Costs(0, 0, _UNKNOWN * scale**2)
@@ -84,7 +87,7 @@ class Planner:
             return whole
         fits = self._most is None and (room is None or whole.memory <= room)
         if self.streams:
-            small = self.device.type != "cpu" or whole.memory <= _SMALL
+            small = self.whole or whole.memory <= _SMALL
             return whole if self.tile == "auto" and fits and small else self._exact(height, width, images)
         if fits:
             return whole

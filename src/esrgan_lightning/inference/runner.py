@@ -3,18 +3,22 @@
 import functools
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference.memory import out_of_memory
+from esrgan_lightning.inference.onnx_model import OnnxGenerator, in_onnxruntime
 from esrgan_lightning.inference.pixels import PixelAdapter, Precision, check_precision, computing
 from esrgan_lightning.inference.plan import Plan, Planner, Tile
 from esrgan_lightning.inference.rows.layers import steps_of
 from esrgan_lightning.inference.rows.stream import Stream
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops.tiling import spans, upscale_tiled
+
+Engine = Literal["torch", "onnx"]
 
 
 class Runner:
@@ -36,12 +40,16 @@ class Runner:
         precision: fp32 computes in the network's own format, bf16 and fp16 by autocast: faster where the
             hardware has them, at an error that can be seen (docs/tiling.md). What comes before and after the
             network stays in fp32.
+        engine: ``torch``, or ``onnx``: ONNX Runtime, in fp32 and by tiles or whole; what is too large for
+            that is still streamed by PyTorch.
         notice: Called with a line of text when memory is too little and pieces become smaller; by default
             that is a warning.
 
     Raises:
         InputError: A generator without ``scale`` or of other channels than 3 or 1, a tile below 1, an overlap
-            below 0, ``exact`` with a network that cannot be streamed, an unknown precision.
+            below 0, ``exact`` with a network that cannot be streamed, an unknown precision or engine;
+            ``onnx`` with ``exact``, with a precision but fp32, without the extra, or for a network that ONNX
+            does not hold.
     """
 
     def __init__(
@@ -52,9 +60,16 @@ class Runner:
         tile: Tile = "auto",
         overlap: int = 32,
         precision: Precision = "fp32",
+        engine: Engine = "torch",
         notice: Callable[[str], None] | None = None,
     ) -> None:
         check_precision(precision)
+        if engine not in ("torch", "onnx"):
+            raise InputError(f"engine={engine} must be torch or onnx")
+        if precision != "fp32" and (engine == "onnx" or isinstance(generator, OnnxGenerator)):
+            raise InputError(f"precision={precision} is PyTorch's: ONNX Runtime computes as its network is")
+        if tile == "exact" and engine == "onnx":
+            raise InputError("tile=exact streams by PyTorch: leave out engine=onnx, or take tile=auto")
         self.scale, self.channels = _sizes(generator)
         self._maps = len(conditions_of(generator))
         self.device, self.tile, self.overlap, self.precision = device, tile, overlap, precision
@@ -64,9 +79,16 @@ class Runner:
         dtype = torch.float32 if parameter is None else parameter.dtype
         self._adapter = PixelAdapter(device, dtype, self.channels)
         self.generator = generator.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._network = in_onnxruntime(self.generator) if engine == "onnx" else self.generator
         self._within = functools.partial(computing, device, precision)
         self._planner = Planner(
-            generator, device, tile=tile, overlap=overlap, itemsize=dtype.itemsize, align=self._align
+            generator,
+            device,
+            tile=tile,
+            overlap=overlap,
+            itemsize=dtype.itemsize,
+            align=self._align,
+            whole=engine == "onnx",
         )
 
     def __call__(self, colors: Tensor) -> Tensor:
@@ -107,7 +129,7 @@ class Runner:
                 x = self._adapter.enter(colors)
                 # One image for each colour where the generator is one of gray.
                 given = [maps.to(x).repeat_interleave(len(x) // len(maps), 0)] if self._maps else []
-                sr = self.generator(x, *given)
+                sr = self._network(x, *given)
             return self._adapter.leave(sr, colors)
 
         tile = None if plan.mode == "whole" else plan.rows

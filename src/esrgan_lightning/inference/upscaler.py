@@ -18,7 +18,7 @@ from esrgan_lightning.inference.images import filled, pil_colors
 from esrgan_lightning.inference.onnx_model import is_exported, load_exported
 from esrgan_lightning.inference.pixels import Precision
 from esrgan_lightning.inference.plan import Tile
-from esrgan_lightning.inference.runner import Runner
+from esrgan_lightning.inference.runner import Engine, Runner
 from esrgan_lightning.inference.sizes import enlargement
 from esrgan_lightning.inference.threads import sharing_cores
 from esrgan_lightning.networks import conditions_of
@@ -63,6 +63,7 @@ class Upscaler:
             stage white paper has an edge from that, which 4 pixels remove. 0 shows what the network itself
             does, as it is evaluated; ``esrgan upscale`` takes 8.
         precision: ``fp32``, ``bf16`` or ``fp16``, as in :class:`~esrgan_lightning.inference.Runner`.
+        engine: ``torch``, or ``onnx`` for ONNX Runtime, as there: within a level, on a CPU often faster.
         model_scale: For a foreign file that does not tell its scale (see ``load_generator``).
         alpha_rgb: ``fill`` as above; ``keep`` leaves the colours under transparency as they are, for textures
             of games, whose alpha is no transparency.
@@ -88,6 +89,7 @@ class Upscaler:
         back_projection: int = 0,
         pre_pad: int = 0,
         precision: Precision = "fp32",
+        engine: Engine = "torch",
         model_scale: int | None = None,
         alpha_rgb: Literal["fill", "keep"] = "fill",
         notice: Callable[[str], None] | None = None,
@@ -99,7 +101,13 @@ class Upscaler:
             path = model_path(model)  # type: ignore[arg-type]
             generator = load_exported(path) if is_exported(path) else load_generator(path, scale=model_scale)
         self.runner = Runner(
-            generator, device=self.device, tile=tile, overlap=overlap, precision=precision, notice=notice
+            generator,
+            device=self.device,
+            tile=tile,
+            overlap=overlap,
+            precision=precision,
+            engine=engine,
+            notice=notice,
         )
         own = self.runner.scale
         if model_scale not in (None, own):
