@@ -1,9 +1,9 @@
 """How fast is a folder of small pictures enlarged, against one file after the other?
 
-Both ways read, enlarge and write the same PNG files, in turn: ``esrgan upscale`` as it is (the next are read
-and the last written while the network works, pictures of one size go through it together), and a loop over
-the files with PNG at zlib's level 6. Times are medians over rounds, the ratio the median of the paired ones.
-The last lines compare PNG's levels on a photo.
+All ways read, enlarge and write the same PNG files, in turn: a loop over the files with PNG at zlib's level
+6, and ``esrgan upscale`` as it is (the next are read and the last written while the network works, small
+pictures go beside one another), by PyTorch and by ONNX Runtime. Times are medians over rounds, the ratio the
+median of the paired ones. The last lines compare PNG's levels on a photo.
 
     python benchmarks/files.py --files 200 --side 64
     python benchmarks/files.py --quick          # eight files, a tiny network
@@ -16,6 +16,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -67,22 +69,21 @@ def crops(photo: Path, folder: Path, files: int, side: int) -> list[Path]:
     return paths
 
 
-def contest(args: argparse.Namespace, upscaler: Upscaler, folder: Path) -> None:
-    """The two ways in turn."""
+def contest(args: argparse.Namespace, ways: Mapping[str, Callable[[Pairs], None]], folder: Path) -> None:
+    """The ways in turn."""
     sources = crops(args.image, folder, args.files, args.side)
-    ways = {"by turns": by_turns, "esrgan upscale": as_it_is}
     pairs = {name: [(path, folder / name / path.name) for path in sources] for name in ways}
     taken: dict[tuple[str, str], list[float]] = {(name, clock): [] for name in ways for clock in CLOCKS}
     for name, way in ways.items():  # not timed
-        way(upscaler, pairs[name][:8])
+        way(pairs[name][:8])
     for number in range(args.rounds):
         for name in list(ways)[:: 1 if number % 2 else -1]:
             before = {clock: read() for clock, read in CLOCKS.items()}
-            ways[name](upscaler, pairs[name])
+            ways[name](pairs[name])
             for clock, read in CLOCKS.items():
                 taken[name, clock].append(read() - before[clock])
-    ours, theirs = ([read_image(target).int() for _, target in pairs[name]] for name in ways)
-    differ = max(int((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
+    first, *others = ([read_image(target).int() for _, target in pairs[name]] for name in ways)
+    differ = max(int((a - b).abs().max()) for each in others for a, b in zip(first, each, strict=True))
     print(
         f"{args.files} files of {args.side}×{args.side}, {torch.get_num_threads()} threads, "
         f"{args.rounds} rounds, results differ by {differ} levels at most"
@@ -128,7 +129,13 @@ def main(argv: list[str]) -> None:
         RRDBNet(num_features=8, growth_channels=4, num_blocks=1) if args.quick else model_path(args.model)
     )
     with tempfile.TemporaryDirectory() as folder:
-        contest(args, Upscaler(network, device="cpu", pre_pad=8), Path(folder))
+        torch_, onnx = (Upscaler(network, device="cpu", pre_pad=8, engine=each) for each in ("torch", "onnx"))
+        ways = {
+            "by turns": partial(by_turns, torch_),
+            "esrgan upscale": partial(as_it_is, torch_),
+            "esrgan upscale --engine onnx": partial(as_it_is, onnx),
+        }
+        contest(args, ways, Path(folder))
     levels(args.image, args.rounds)
 
 

@@ -1,12 +1,14 @@
 """How fast is upscaling, how much memory does it take, and how far from the whole image's result is it?
 
-One image goes through one network by each way in turn, in interleaved rounds: whole, streamed (exact), in
-tiles with their surroundings (side+overlap), in half precision, and through BasicSR's network in eager fp32
-where it is installed (else through the same layers by the book). Errors are 8-bit levels against the whole
-image in fp32; they mean something with real weights and a real picture only. Peak memory is that of a process
-of its own, less that of one which only loads the network.
+One image goes through one network by each way in turn, in interleaved rounds: whole, streamed (exact), as by
+default (auto), by ONNX Runtime, in tiles with their surroundings (side+overlap), in half precision, and
+through BasicSR's network in eager fp32 where it is installed (else through the same layers by the book) and
+spandrel's, which has 32 growth channels. Ratios are medians of the paired ones. Errors are 8-bit levels
+against the first way, the whole image in fp32; they mean something with real weights and a real picture
+only. Peak memory is that of a process of its own, less that of one which only loads the network.
 
     python benchmarks/inference.py --weights net.safetensors --image photo.png --size 128 512
+    python benchmarks/inference.py --weights net.safetensors --ways eager spandrel auto onnx --size 512 512
     python benchmarks/inference.py --weights net.safetensors --ways whole bf16 fp16 --error set5/*.png
     python benchmarks/inference.py --heights 250 1000 --size 0 4000   # is the peak independent of the height?
     python benchmarks/inference.py --quick                            # a tiny network, in seconds
@@ -36,17 +38,19 @@ from esrgan_lightning.weights import load_generator
 Way = Callable[[Tensor], Tensor]  # uint8 (1,3,h,w) → uint8 (1,3,s·h,s·w)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-EAGER = "eager"
+EAGER, SPANDREL = "eager", "spandrel"
 HALOS = [(side, overlap) for side in (48, 128, 256) for overlap in (10, 32)]
 WAYS: dict[str, dict[str, Any]] = {  # name → Runner's settings
     "whole": {"tile": None},
+    "auto": {},
+    "onnx": {"engine": "onnx"},
     "exact": {"tile": "exact"},
     **{f"{side}+{overlap}": {"tile": side, "overlap": overlap} for side, overlap in HALOS},
     "bf16": {"tile": None, "precision": "bf16"},
     "fp16": {"tile": None, "precision": "fp16"},
     "exact bf16": {"tile": "exact", "precision": "bf16"},
 }
-DEFAULT = ["whole", EAGER, "exact", "48+10", "48+32", "128+10", "128+32", "bf16", "exact bf16"]
+DEFAULT = ["whole", EAGER, "onnx", "exact", "48+10", "48+32", "128+10", "128+32", "bf16", "exact bf16"]
 
 
 def network(args: argparse.Namespace) -> nn.Module:
@@ -65,11 +69,19 @@ def eager_network(args: argparse.Namespace) -> tuple[str, nn.Module]:
     return basicsr_network(network(args))
 
 
+def spandrel_network(args: argparse.Namespace) -> nn.Module:
+    """What other upscalers load the weights into."""
+    from spandrel import ModelLoader  # type: ignore[import-untyped]
+
+    net: nn.Module = ModelLoader().load_from_state_dict(dict(network(args).state_dict())).model
+    return net.eval()
+
+
 def way_of(name: str, args: argparse.Namespace) -> Way:
     """One way through the network, that holds the network alone."""
-    if name != EAGER:
+    if name in WAYS:
         return Runner(network(args), device=DEVICE, **WAYS[name])
-    net = eager_network(args)[1].to(DEVICE)
+    net = (spandrel_network(args) if name == SPANDREL else eager_network(args)[1]).to(DEVICE)
 
     def eager(image: Tensor) -> Tensor:
         with torch.no_grad():
@@ -102,32 +114,36 @@ def contest(args: argparse.Namespace, argv: list[str]) -> None:
     pixels = image.shape[-2] * image.shape[-1]
     ways = {name: way_of(name, args) for name in args.ways}
     results = {name: way(image) for name, way in ways.items()}  # the first run of each is not timed
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    clock = CLOCKS[args.clock]
+    taken: dict[tuple[str, str], list[float]] = {(name, clock): [] for name in ways for clock in CLOCKS}
     for number in range(args.rounds):
         for name in list(ways)[:: 1 if number % 2 else -1]:
             synchronize(DEVICE.type)
-            start = clock()
+            before = {clock: read() for clock, read in CLOCKS.items()}
             ways[name](image)
             synchronize(DEVICE.type)
-            seconds[name].append(clock() - start)
+            for clock, read in CLOCKS.items():
+                taken[name, clock].append(read() - before[clock])
     peaks = {name: peak(name, argv) for name in ("nobody", *ways)} if DEVICE.type == "cpu" else {}
     print(
         f"{image.shape[-2]}×{image.shape[-1]} LR pixels (H×W) of {args.image.name}, "
         f"{args.weights.name if args.weights else 'random weights'}, {DEVICE}, "
-        f"{torch.get_num_threads()} threads, {args.rounds} rounds, {args.clock} time"
+        f"{torch.get_num_threads()} threads, {args.rounds} rounds"
     )
     rival = eager_network(args)[0]
     print(f"torch {torch.__version__}; {EAGER}: {rival}, fp32, NCHW")
-    print("| way | µs per LR pixel | time of whole (paired) | peak memory | mean error | largest |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for name, taken in seconds.items():
-        mean, largest = errors(results[name], results["whole"])
-        memory = f"{peaks[name] - peaks['nobody']} MiB" if peaks else "–"
-        print(
-            f"| {name} | {statistics.median(taken) / pixels * 1e6:.1f} "
-            f"| {paired_ratio(taken, seconds['whole']):.2f} | {memory} | {mean:.3f} | {largest} |"
-        )
+    print(
+        "| way | wall µs per LR pixel | × faster | CPU µs | × less | peak memory | mean error | largest |\n"
+        "|---|---:|---:|---:|---:|---:|---:|---:|"
+    )
+    for name in ways:
+        cells = [name]
+        for clock in CLOCKS:
+            own = taken[name, clock]
+            cells.append(f"{statistics.median(own) / pixels * 1e6:.1f}")
+            cells.append(f"{paired_ratio(taken[args.ways[0], clock], own):.2f}")
+        mean, largest = errors(results[name], results[args.ways[0]])
+        cells += [f"{peaks[name] - peaks['nobody']} MiB" if peaks else "–", f"{mean:.3f}", str(largest)]
+        print(f"| {' | '.join(cells)} |")
 
 
 def error_table(args: argparse.Namespace) -> None:
@@ -192,9 +208,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--size", type=int, nargs=2, default=(128, 256), metavar=("H", "W"), help="0: its own"
     )
-    parser.add_argument("--ways", nargs="+", choices=(*WAYS, EAGER), default=DEFAULT)
+    parser.add_argument("--ways", nargs="+", choices=(*WAYS, EAGER, SPANDREL), default=DEFAULT)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
     parser.add_argument("--error", type=Path, nargs="+", help="errors on these images instead")
     parser.add_argument("--heights", type=int, nargs="+", help="memory of streaming at these heights instead")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
