@@ -12,12 +12,11 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from pytorch_lightning.callbacks import Callback
-from torch import nn
 from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from esrgan_lightning.config import chosen_metrics
-from esrgan_lightning.data import MaterialDataModule, Photo, SRDataModule
+from esrgan_lightning.data import Photo, SRDataModule
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.losses import WeightedLoss
 from esrgan_lightning.metrics.measures import METRICS, ValidationMetric, check_size
@@ -60,12 +59,14 @@ def build_data(cfg: DictConfig) -> pl.LightningDataModule:
             for a metric of the validation.
     """
     target = str(cfg.data.get("_target_"))
-    if is_material(cfg) and target.startswith("esrgan_lightning.data.") and target not in _MATERIALS:
-        raise InputError("stage=material learns from images by class: give data=materials or data=minc")
-    if not is_material(cfg) and target in _MATERIALS:
-        raise InputError("data=materials and data=minc are for stage=material: give photos, as data=folder")
+    ours = target.startswith("esrgan_lightning.data.")
+    if ours and is_material(cfg) != (target in _MATERIALS):
+        raise InputError(
+            f"data._target_={target}: stage=material learns from images by class, of data=materials or "
+            "data=minc, and every other stage from photos, as of data=folder"
+        )
     channels = None if is_material(cfg) else _channels(cfg)
-    told = channels and target.startswith("esrgan_lightning.data.") and "channels" not in cfg.data
+    told = channels and ours and "channels" not in cfg.data
     data: pl.LightningDataModule = build(cfg.data, "data", **({"channels": channels} if told else {}))
     if not isinstance(data, pl.LightningDataModule):
         raise InputError(
@@ -107,8 +108,8 @@ def _check_sizes(cfg: DictConfig, data: SRDataModule) -> None:
 
 def data_hash(cfg: DictConfig, data: pl.LightningDataModule) -> str:
     """What the training data are: their ``index_hash()``, and where they have none, their settings."""
-    if isinstance(data, SRDataModule | MaterialDataModule) or hasattr(data, "index_hash"):
-        return str(data.index_hash())
+    if (own := getattr(data, "index_hash", None)) is not None:
+        return str(own())
     return hashlib.sha256(json.dumps(plain(cfg.data), sort_keys=True).encode()).hexdigest()
 
 
@@ -120,9 +121,7 @@ def is_material(cfg: DictConfig) -> bool:
 def build_stage(cfg: DictConfig, classes: Sequence[str] = ()) -> Stage:
     """The stage that ``cfg.stage`` names, with its networks, losses, optimisers and schedules.
 
-    Args:
-        cfg: the run's configuration.
-        classes: what the classifier of ``stage=material`` tells apart.
+    ``classes`` are what the classifier of ``stage=material`` tells apart.
 
     Raises:
         InputError: a part cannot be built, or the parts do not go together.
@@ -131,8 +130,10 @@ def build_stage(cfg: DictConfig, classes: Sequence[str] = ()) -> Stage:
         network = build(cfg.network, "network", num_classes=len(classes))
         parts = {"network": network, "classes": classes}
     else:
+        generator = build(cfg.generator, "generator")
+        check_conditions(generator, given=cfg.conditions is not None)
         parts = {
-            "generator": _build_generator(cfg),
+            "generator": generator,
             "losses": build_losses(cfg.loss, adversarial="discriminator" in cfg),
             "metrics": build_metrics(cfg),
         }
@@ -164,12 +165,6 @@ def build_stage(cfg: DictConfig, classes: Sequence[str] = ()) -> Stage:
                 "no stage offers: choose optimizer=adam, adamw or sgd"
             )
     return stage
-
-
-def _build_generator(cfg: DictConfig) -> nn.Module:
-    generator = cast(nn.Module, build(cfg.generator, "generator"))
-    check_conditions(generator, given=cfg.conditions is not None)
-    return generator
 
 
 def discriminator_optimizer(cfg: DictConfig) -> DictConfig:
@@ -242,7 +237,7 @@ def build_losses(cfg: DictConfig, *, adversarial: bool) -> WeightedLoss:
             "term needs a weight, and each weight a term"
         )
     weights = {name: float(cfg.weights[name]) for name in nodes if cfg.weights[name]}
-    given = [name for name in weights if name == "adversarial"]
+    given = [name for name in weights if name == "adversarial"]  # comes from the stage
     if given and not adversarial:
         raise InputError("loss.weights.adversarial needs a discriminator: stage=gan has one")
     terms = {name: build(nodes[name], f"loss.{name}") for name in weights if name not in given}

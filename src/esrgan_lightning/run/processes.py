@@ -99,7 +99,7 @@ def check_launch(trainer: pl.Trainer, *, spawn: bool) -> None:
     if spawn and count > 1:
         raise InputError(
             f"a multirun (-m) starts the processes of each job itself, and {launcher} has started it {count} "
-            "times: start it once, with trainer.devices, or give each job a start of its own"
+            "times: start it once, with trainer.devices"
         )
     wanted = trainer.num_devices * trainer.num_nodes
     if launcher and count != wanted:
