@@ -58,7 +58,6 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
     from esrgan_lightning.config import words_for_hydra
 
     print_any_name()
-    before = os.environ.get("HYDRA_FULL_ERROR")
     with one_line_errors(command):
         sys.argv[1:] = words_for_hydra(sys.argv[1:])
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then passes errors on instead of printing them
@@ -94,11 +93,6 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
             ) from error
         except KeyboardInterrupt:  # whatever there is to say has been said
             sys.exit(130)
-        finally:
-            if before is None:
-                del os.environ["HYDRA_FULL_ERROR"]
-            else:
-                os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def _nearest(error: Exception) -> str:

@@ -96,13 +96,7 @@ def clear_partial(run_dir: Path) -> None:
 
 @rank_zero_only
 def copy_resume_artifacts(source: Path, run_dir: Path, *, keep_until: int) -> None:
-    """Copies what a run that goes on under another name needs of the old one: its figures and its best.
-
-    Args:
-        source: the old run's folder.
-        run_dir: the new run's folder, which holds no checkpoints.
-        keep_until: the update that the new run goes on from.
-    """
+    """Copies figures and best checkpoint to a run of another name that goes on from update ``keep_until``."""
     wanted = [*source.glob("metrics.csv"), *source.glob("checkpoints/best_update_*.ckpt")]
     for path in wanted:
         number = re.search(r"\d+", path.stem)

@@ -73,11 +73,6 @@ def psnr_model(cfg: DictConfig, *, data_hash: str, train: Callable[..., Any]) ->
     It lies in ``runs/init/KEY``, KEY the hash of everything that decides what comes out. Of several jobs that
     ask for it at the same time one trains, the others wait. A training that was interrupted goes on.
 
-    Args:
-        cfg: the GAN job.
-        data_hash: of its photos' names and sizes.
-        train: :func:`esrgan_lightning.run.train.train`.
-
     Raises:
         InputError: it has to be trained, and torchrun or SLURM has started several processes, each of which
             would do so; or its training failed.
@@ -221,11 +216,7 @@ class TrainedStart(Callback):
         }
 
     def load(self, stage: Stage, config: Mapping[str, Any]) -> None:
-        """The networks; the optimisers follow when the trainer has made them.
-
-        Raises:
-            InputError: the stage has other networks, or optimisers of another class.
-        """
+        """The networks, if they are the stage's; the optimisers follow when the trainer has made them."""
         for key in ("optimizer", "discriminator_optimizer"):
             was, now = ((each.get(key) or {}).get("_target_") for each in (self.saved.config, config))
             if was != now:

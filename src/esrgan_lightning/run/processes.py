@@ -79,11 +79,7 @@ def launched_processes() -> tuple[str, int] | None:
 
 
 def check_shared_name(name: str, *, num_nodes: int) -> None:
-    """Refuses a name with the time in it, ``${now:…}``, where processes are started one by one.
-
-    Raises:
-        InputError: each would read its own clock, and the run would be spread over several folders.
-    """
+    """Refuses a name with the time in it, ``${now:…}``, where processes are started one by one."""
     if "${now:" in name and (num_nodes > 1 or (launched_processes() or ("", 1))[1] > 1):
         raise InputError("name holds the time, which each process reads from its own clock: give name=NAME")
 

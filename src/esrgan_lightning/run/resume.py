@@ -125,15 +125,7 @@ def _read(path: Path) -> Saved:
 def check_continues(
     saved: Saved, state: Mapping[str, Tensor], *, config: Mapping[str, Any], data_hash: str, max_updates: int
 ) -> None:
-    """Raises InputError where nothing is left to do, or a setting, the photos or the networks are others.
-
-    Args:
-        saved: the checkpoint.
-        state: the state dict of the stage that is to be continued.
-        config: the whole configuration, as plain values.
-        data_hash: of the training photos' names and sizes.
-        max_updates: where the run is to end.
-    """
+    """Raises InputError where nothing is left to do, or a setting, the photos or the networks are others."""
     if saved.updates >= max_updates:
         raise InputError(
             f"resume={saved.path} has made {saved.updates} updates already: give a trainer.max_updates "

@@ -69,12 +69,7 @@ class TrainerSettings:
 
     @classmethod
     def of(cls, **given: Any) -> "TrainerSettings":
-        """The settings, checked.
-
-        Raises:
-            InputError: a key that there is not, a value out of range, or a device or precision that the
-                machine lacks.
-        """
+        """The settings; InputError for a wrong key or value, or a device or precision that is not there."""
         others = {key: given.pop(key) for key in SAFE if key in given}
         names = [name for name in cls.__dataclass_fields__ if name != "others"]
         for key in sorted(set(given) - set(names)):
@@ -123,10 +118,6 @@ def resolve_precision(precision: str | int, accelerator: str) -> Precision:
     """``auto`` → bf16-mixed where the hardware multiplies bf16, else fp32.
 
     CUDA multiplies bf16 from Ampere on, a CPU with AMX or AMD's AVX512_BF16.
-
-    Args:
-        precision: auto, 32, bf16, 16 or 64, or Lightning's own spelling.
-        accelerator: ``cuda``, ``cpu`` or ``mps``, already resolved.
 
     Raises:
         InputError: An unknown name, or fp16 on a CPU: Lightning does not train so, and the backward pass of

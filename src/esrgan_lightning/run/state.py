@@ -59,11 +59,7 @@ class RunState(Callback):
         self.restoring = source is not None  # what goes wrong until then is the checkpoint's fault
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """All processes have to continue from one file: each has looked for it by itself.
-
-        Raises:
-            RuntimeError: they have found different ones.
-        """
+        """RuntimeError where the processes, each by itself, have found different files to go on from."""
         first = trainer.strategy.broadcast(self.source)
         if first != self.source:
             raise RuntimeError(

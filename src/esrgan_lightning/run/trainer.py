@@ -41,14 +41,8 @@ def build_trainer(
 ) -> pl.Trainer:
     """Lightning's trainer for one run; the stage is made as fast as the settings say.
 
-    Args:
-        settings: the keys of ``trainer``.
-        stage: what is to be trained.
-        run_dir: where checkpoints, samples and the exported weights go.
-        loggers: what takes the logged values.
-        extra_callbacks: beside the library's own.
-        batch_size: over all processes, for the rate of images.
-        spawn: start further processes by spawning instead of running the script again.
+    ``batch_size`` is over all processes, for the rate of images; ``spawn`` starts further processes by
+    spawning instead of running the script again.
     """
     metrics = {str(name): metric for name, metric in stage.validation.items()}
     if settings.monitor not in metrics:
