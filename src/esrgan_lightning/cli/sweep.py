@@ -57,24 +57,19 @@ def check_objective(cfg: DictConfig, sweeper: DictConfig) -> None:
         better = {"accuracy": True, "accuracy_top5": True, "loss": False}
     if objective not in better:
         raise InputError(f"objective={objective}: say what is optimised, one of {', '.join(better)}")
-    wrong = "minimize" if better[objective] else "maximize"
-    if (
-        direction is not None
-        and better[objective] is not None
-        and str(getattr(direction, "name", direction)) == wrong
-    ):
+    right = {True: "maximize", False: "minimize", None: None}[better[objective]]
+    given = getattr(direction, "name", direction)
+    if None not in (given, right) and given != right:
         what = "higher" if better[objective] else "lower"
-        raise InputError(f"hydra.sweeper.direction={wrong}, but of {objective} {what} is better")
+        raise InputError(f"hydra.sweeper.direction={given}, but of {objective} {what} is better")
 
 
 def _higher(name: str, settings: Mapping[str, Any]) -> bool | None:
-    from esrgan_lightning.metrics.measures import METRICS, check_metrics
+    from esrgan_lightning.metrics.measures import METRICS
 
-    if "_target_" not in settings:
-        check_metrics([name])
-        return METRICS[name].higher_is_better
-    found: bool | None = getattr(get_object(settings["_target_"]), "higher_is_better", None)
-    return found
+    metric = get_object(settings["_target_"]) if "_target_" in settings else METRICS[name]
+    higher: bool | None = getattr(metric, "higher_is_better", None)
+    return higher
 
 
 class SweepTable(Callback):
