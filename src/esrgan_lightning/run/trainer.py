@@ -23,7 +23,7 @@ from esrgan_lightning.run.callbacks import (
 from esrgan_lightning.run.checkpoints import BestCheckpoint, LastCheckpoint, WholeCheckpoints
 from esrgan_lightning.run.cuda_graphs import CudaGraphs
 from esrgan_lightning.run.processes import ManualDDP, check_launch, layer_sync
-from esrgan_lightning.run.progress import progress
+from esrgan_lightning.run.progress import announce, progress
 from esrgan_lightning.run.settings import TrainerSettings
 from esrgan_lightning.run.speed import speed_up
 from esrgan_lightning.stages.base import GeneratorStage, Stage
@@ -96,6 +96,9 @@ def build_trainer(
         raise InputError(f"trainer: {error}") from error
     check_launch(trainer, spawn=spawn)
     speed_up(stage, settings)
+    if trainer.is_global_zero and settings.channels_last == "auto" and settings.device_type == "cpu":
+        chosen = "true" if settings.resolved_channels_last() else "false"
+        announce(f"trainer.channels_last=auto is {chosen} on this processor")
     return trainer
 
 
