@@ -23,8 +23,7 @@ from esrgan_lightning.metrics.fidelity import (
     ssim_y,
 )
 from esrgan_lightning.metrics.niqe import NaturalModel, load_model, niqe
-from esrgan_lightning.metrics.perceptual import dists, lpips
-from esrgan_lightning.metrics.perceptual_index import SMALLEST, MaModel, ma, pi
+from esrgan_lightning.metrics.perceptual import SMALLEST, MaModel, dists, lpips, ma, pi
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
 
 #: What an identical picture counts in a validation's mean of PSNR, in dB: an infinite one could never be
