@@ -13,6 +13,7 @@ from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError
 
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 # Where a checkpoint of stage=material has its network: the attribute's name.
 TRAINED = "network."
 # torchvision's layers after the features: passed over by a network that has none.

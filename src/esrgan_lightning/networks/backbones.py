@@ -10,6 +10,8 @@ from torchvision.models import get_model  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.networks._pretrained import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     Frozen,
     check_image,
     matching,
@@ -79,8 +81,8 @@ class VGGFeatures(Frozen):
             source = f"weights={weights or 'the download'}: not {arch}"
             # assign: the parameters are still on the meta device, there is nothing to copy into
             self.load_state_dict(matching(state, known, needed, source=source), assign=True)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
     def cast_weights(self, dtype: torch.dtype) -> None:

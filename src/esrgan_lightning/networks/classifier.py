@@ -9,12 +9,11 @@ from torchvision.models import get_model  # type: ignore[import-untyped]
 from torchvision.transforms.v2.functional import normalize  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks._pretrained import matching, read_network
+from esrgan_lightning.networks._pretrained import IMAGENET_MEAN, IMAGENET_STD, matching, read_network
 from esrgan_lightning.networks.blocks import checked_spec
 
 # The fully connected layers before the last one, by torchvision's names.
 _HIDDEN_LAYERS = tuple(f"classifier.{index}.{kind}" for index in (0, 3) for kind in ("weight", "bias"))
-_MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of ImageNet
 
 
 @final
@@ -70,7 +69,7 @@ class VGGClassifier(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB in [0,1], (B,3,H,W) → logits, (B,K)."""
-        features = self.features(normalize(image, _MEAN, _STD))  # (B,512,⌊H/32⌋,⌊W/32⌋)
+        features = self.features(normalize(image, IMAGENET_MEAN, IMAGENET_STD))  # (B,512,⌊H/32⌋,⌊W/32⌋)
         logits: Tensor = self.classifier(self.avgpool(features).flatten(1))
         return logits
 

@@ -16,9 +16,10 @@ from torchvision.models import (  # type: ignore[import-untyped]
     list_models,
     segmentation,
 )
+from torchvision.transforms.v2.functional import normalize  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.networks._pretrained import matching, read_network
+from esrgan_lightning.networks._pretrained import IMAGENET_MEAN, IMAGENET_STD, matching, read_network
 from esrgan_lightning.networks.sft import OUTDOOR_CLASSES
 from esrgan_lightning.ops import imresize
 
@@ -65,8 +66,6 @@ class Segmentation(nn.Module):
         Wang et al. 2018 (SFTGAN), §3.2, and the authors' released tests.
     """
 
-    mean: Tensor
-    std: Tensor
     member: Tensor
 
     def __init__(
@@ -98,8 +97,6 @@ class Segmentation(nn.Module):
             logger.warning("no output of %s is %s: these maps are 0 throughout", network, ", ".join(never))
         self.network = _loaded(network, weights, outputs)
         self.register_buffer("member", member)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
         self.requires_grad_(False).eval()
 
     @torch.no_grad()
@@ -108,7 +105,7 @@ class Segmentation(nn.Module):
         self.to(lr.device)
         with torch.autocast(lr.device.type, enabled=False):
             large = imresize(lr.float(), self.enlarge) if self.enlarge > 1 else lr.float()
-            logits = self.network((large - self.mean) / self.std)["out"]
+            logits = self.network(normalize(large, IMAGENET_MEAN, IMAGENET_STD))["out"]
             maps = torch.einsum("kc,bchw->bkhw", self.member, logits.softmax(1))
             return F.avg_pool2d(maps, self.enlarge).to(lr.dtype)
 

@@ -64,18 +64,9 @@ def _convolution_backward(
     grad: Tensor, x: Tensor, weight: Tensor, learns: Sequence[bool]
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Gradients of a 3×3 convolution's input, weight and bias, the last two in the weight's own type."""
+    one = [1, 1]  # stride, padding and dilation
     into, *own = torch.ops.aten.convolution_backward(
-        grad,
-        x,
-        weight.to(x.dtype),
-        [weight.shape[0]],
-        [1, 1],
-        [1, 1],
-        [1, 1],
-        False,
-        [0, 0],
-        1,
-        [True, *learns],
+        grad, x, weight.to(x.dtype), [weight.shape[0]], one, one, one, False, [0, 0], 1, [True, *learns]
     )
     of_weight, of_bias = (None if each is None else each.to(weight.dtype) for each in own)
     return into, of_weight, of_bias
