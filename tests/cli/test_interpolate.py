@@ -30,7 +30,7 @@ def run(*arguments):
     return CliRunner().invoke(app, ["interpolate", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("alpha", [None, 0, 0.3, 1])
+@pytest.mark.parametrize("alpha", [None, 0.3])
 def test_the_blend_lies_between_the_two(files, tmp_path, alpha):
     """0.8 of the GAN by default, as in the paper: the other way round it would be 0.2."""
     out = tmp_path / "new/mid.safetensors"

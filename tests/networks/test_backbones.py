@@ -232,11 +232,6 @@ def test_after_activation_is_the_positive_part_of_the_same_layer(photo):
         assert torch.equal(activated[name], features.clamp(min=0))
 
 
-def test_efficientnet_refuses_the_weights_of_another_network(tiny_file):
-    with pytest.raises(InputError, match="not EfficientNet-Lite0: unexpected key"):
-        EfficientNetLite0Features(weights=tiny_file)
-
-
 @pytest.mark.parametrize(
     "make",
     [

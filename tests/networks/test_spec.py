@@ -109,22 +109,17 @@ def test_a_spec_from_a_strangers_file_is_an_input_error(spec):
         (RRDBNet, {"residual_scaling": 1.5}, "residual_scaling=1.5 must be a number from 0 to 1"),
         (RRDBNet, {"residual_scaling": float("nan")}, "residual_scaling=nan"),
         (RRDBNet, {"init_scale": -1}, "init_scale=-1 must be a number of at least 0"),
-        (RRDBNet, {"init_scale": float("inf")}, "init_scale=inf"),
         (RRDBNet, {"init_scope": "some"}, "init_scope='some' must be all or dense"),
         (RRDBNet, {"scale": 4, "unshuffle": True}, "only scales 1 and 2"),
         (SRResNet, {"batch_norm": "yes"}, "batch_norm='yes' must be true or false"),
         (SRCNN, {"num_features": 5}, "num_features=5 must be even"),
-        *(
-            (SRCNN, {"kernels": kernels}, "kernels=")
-            for kernels in ((9, 1), (9, 2, 5), "915", (9, True, 5), 9)
-        ),
+        *((SRCNN, {"kernels": kernels}, "kernels=") for kernels in ((9, 1), (9, 2, 5), "915", 9)),
         *(
             (SFTNet, {"classes": classes}, "classes=")
             for classes in ([], "sky", ["sky", "sky"], [1, 2], None)
         ),
         (VGGDiscriminator, {"patch_size": 100}, "patch_size=100 must be a multiple of 32"),
         (VGGDiscriminator, {"norm": "layer"}, "norm='layer' must be batch or none"),
-        (PatchDiscriminator, {"norm": None}, "norm=None"),
         (UNetDiscriminator, {"num_features": 0}, "UNetDiscriminator: num_features=0"),
     ],
 )

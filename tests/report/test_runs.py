@@ -103,14 +103,6 @@ def test_one_run_and_runs_of_several_folders(tmp_path):
     assert len(find_runs([one, tmp_path / "link"])) == 2  # as they were asked for, by one name
 
 
-def test_linked_runs_are_found_once(tmp_path):
-    make(tmp_path / "disk/one")
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs/link").symlink_to(tmp_path / "disk")
-    (tmp_path / "disk/loop").symlink_to(tmp_path / "runs")
-    assert len(find_runs([tmp_path / "runs"])) == 1
-
-
 def test_markdown_keeps_its_columns(tmp_path):
     """Breaks if a bar or a line break in an error ends a cell."""
     make(tmp_path / "a", state="failed", error="one | two\nthree")

@@ -58,9 +58,9 @@ def evaluate(
         equals HR, and so is then its mean; NIQE is NaN where an image has no figure, and so is its mean.
 
     Raises:
-        InputError: No model, no set, an empty set or one that names an image twice, an unknown metric,
-            weights that do not serve, files that are no pair, an image too small for a metric, a folder of
-            pictures that lacks one, or a model whose SR is not of the HR's size.
+        InputError: Nothing to evaluate, an image named twice, an unknown metric or weights that do not serve,
+            files that are no pair, an image too small for a metric, a picture that is missing, or a model
+            whose SR is not of the HR's size.
     """
     check_metrics(metrics)
     if not models or not sets:

@@ -78,8 +78,7 @@ def find_set(root: Path, name: str, scale: int) -> list[TestPair]:
         scale: s.
 
     Raises:
-        InputError: No such folder, no ``HR/`` or no image in it, an ``LRbicx…/`` that lacks an image, or an
-            LR file of the wrong size.
+        InputError: A folder, an image or an LR file that is missing, or an LR file of the wrong size.
     """
     folder = inner_folder(root, name)
     if folder is None:

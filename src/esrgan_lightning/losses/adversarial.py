@@ -1,9 +1,9 @@
 """Adversarial losses over raw logits: relativistic average, standard, least squares, hinge, Wasserstein.
 
 C is the discriminator's raw output, with no sigmoid: (B,1), or (B,1,H,W) from a patch or U-Net discriminator.
-E[·] is the mean over the mini-batch and, for a map, over its positions as well. A process of several returns
-the mean over its own share: the mean of these, which is what is minimised, is the loss of the whole batch.
-Only what stands inside a nonlinear function has to be taken over the whole batch at once: :func:`batch_mean`.
+E[·] is the mean over the mini-batch and, for a map, over its positions as well. Each of several processes
+returns the mean over its own share; what stands inside a nonlinear function is taken over the whole batch:
+:func:`batch_mean`.
 
 Only ``needs_real_in_generator`` losses look at ``real`` in the generator's step: for the others the stage may
 pass None and save a pass of the discriminator. The stage adds a loss's ``penalty``, which needs the
@@ -59,8 +59,7 @@ class RelativisticAverageGAN(AdversarialLoss):
         L_G = −E[log(1 − D_Ra(x_r, x_f))]  − E[log D_Ra(x_f, x_r)]
 
     computed as softplus, −log σ(z) = softplus(−z), which stays finite where σ(z) rounds to 0. In the paper's
-    form both inner means carry gradient, the real half of L_G included: through E[C(x_f)] it too moves the
-    generator.
+    form both inner means carry gradient, in both halves of either loss.
 
     Args:
         halved: Halve both losses, as BasicSR does; the weight of the adversarial term is then half as strong.

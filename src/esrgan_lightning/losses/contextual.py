@@ -59,10 +59,8 @@ def contextual_loss(x: Tensor, y: Tensor, *, bandwidth: float = 0.5, block: int 
         d_ij = 1 − cos(x_i − μ, y_j − μ)            d̃_ij = d_ij / (min_k d_ik + ε),  ε = 1e-5
         w_ij = exp((1 − d̃_ij)/h)                    CX_ij = w_ij / Σ_k w_ik
 
-    Between 0, where each y_j is the one match of some x_i, and log N.
-
-    Memory: an (N,N) matrix is never held. Rows are made ``block`` at a time for one image, and made again in
-    the backward pass: about six matrices of (block,N) at their peak, and N·N/block maxima per image.
+    Between 0, where each y_j is the one match of some x_i, and log N. An (N,N) matrix is never held: rows are
+    made ``block`` at a time for one image, and made again in the backward pass.
 
     Args:
         x: features of SR, (B,C,H,W), float32 or float64.

@@ -51,9 +51,8 @@ class Penalty(ABC):
 class GradientPenalty(Penalty):
     """E[(‖∇C(x̂)‖₂ − 1)²], x̂ = ε x_r + (1 − ε) x_f (Gulrajani et al. 2017, eq. 3).
 
-    With :class:`~esrgan_lightning.losses.WassersteinGAN` it is WGAN-GP. Each sample's ε ~ U[0,1] follows from
-    the seed, the sample's number and the discriminator's step: N processes draw what one would, and so
-    does a resumed run.
+    With :class:`~esrgan_lightning.losses.WassersteinGAN` it is WGAN-GP. ε ~ U[0,1] follows from the seed, the
+    sample's number and the discriminator's step, so that several processes and a resumed run draw the same.
 
     Args:
         weight: λ; 10 in the paper.

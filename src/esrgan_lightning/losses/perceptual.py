@@ -28,10 +28,9 @@ class PerceptualLoss(FeatureLoss):
         layer_weights: As there.
         criterion: ``"l1"`` or ``"mse"``.
         relative: Divide each layer's distance by the size of the HR features.
-        shift: Compare sample i of a batch from pixel (i mod shift, ⌊i/shift⌋ mod shift) on. A generator of
-            scale s draws each s×s pixels from one, and the strides of the features meet these always in the
-            same place, so that errors which they do not see become a grid; with ``shift=s`` they see all.
-            1 compares whole pictures.
+        shift: Compare sample i of a batch from pixel (i mod shift, ⌊i/shift⌋ mod shift) on. The strides of
+            the features always meet the s×s pixels that come of one LR pixel in the same place, so that
+            errors which they do not see become a grid; with ``shift=s`` they see all. 1: whole pictures.
 
     Raises:
         InputError: As there; an unknown criterion, or a shift below 1.

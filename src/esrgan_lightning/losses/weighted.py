@@ -13,9 +13,8 @@ from esrgan_lightning.losses._common import at_least_float32, check_same_shape, 
 class WeightedLoss(nn.Module):
     """L = Σ_name weights[name] · term[name], ESRGAN's L_G = L_percep + λ L_G^Ra + η L_1 (section 3.3).
 
-    One map of weights names every term of the total. Image terms are computed here from (sr, hr); *given*
-    terms are computed by the caller, as the stage computes the adversarial one from the discriminator's
-    logits. A term of weight 0 is not computed and costs nothing.
+    Image terms are computed here from (sr, hr); *given* terms by the caller, as the stage computes the
+    adversarial one from the discriminator's logits. A term of weight 0 is not computed.
 
     Args:
         terms: Image terms: modules that map (sr, hr) to a scalar.
@@ -23,8 +22,7 @@ class WeightedLoss(nn.Module):
         given: Names of the terms whose value is handed to ``forward``.
 
     Raises:
-        InputError: A weight without term, a term without weight, a weight that is negative or not finite, or
-            nothing to minimise.
+        InputError: A weight without term, a term without weight, or a weight out of range.
 
     >>> import torch
     >>> weights = {"pixel": 1e-2, "adversarial": 5e-3}
@@ -65,7 +63,7 @@ class WeightedLoss(nn.Module):
         """The total and each term's own value.
 
         Args:
-            sr: Super-resolved picture, (B,3,H,W), [0,1], with its graph.
+            sr: (B,3,H,W), [0,1], with its graph.
             hr: The truth, of the same shape.
             **given: Scalars of the given terms whose weight is above 0.
 

@@ -18,9 +18,8 @@ class SynchronizedBatchNorm(_BatchNorm):
         μ = mean(x),  σ² = mean((x − μ)²),  y = γ (x − μ)/√(σ² + ε) + β
 
     and the running statistics follow μ and the unbiased n/(n−1)·σ². The means carry gradient across the
-    processes. Two passes over x, one collective each: nothing is lost to cancellation, as it is in
-    mean(x²) − μ². In evaluation, and on one process, it is torch's own layer; the state-dict keys are the
-    same, too. torch.nn.SyncBatchNorm does this with fused kernels, but for GPUs alone.
+    processes. In evaluation, and on one process, it is torch's own layer; the state-dict keys are the same,
+    too. torch.nn.SyncBatchNorm does this for GPUs alone.
     """
 
     @classmethod

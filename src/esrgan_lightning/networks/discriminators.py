@@ -25,8 +25,8 @@ class VGGDiscriminator(nn.Module):
     """The paper's discriminator: VGG-style, one logit per patch (SRGAN §2.1.1, used by ESRGAN §3.2).
 
     Ten convolutions, 3×3 with stride 1 and 4×4 with stride 2 by turns, nf·(1, 2, 4, 8, 8) channels,
-    LeakyReLU 0.2, batch norm after all but the first; then fc 100 → LeakyReLU → fc 1, no sigmoid: the sizes
-    of the ESRGAN authors' code, 14,499,401 parameters. The fully connected layer fixes the patch's size.
+    LeakyReLU 0.2, batch norm after all but the first; then fc 100 → LeakyReLU → fc 1, as the authors have it:
+    14,499,401 parameters. The fully connected layer fixes the patch's size.
 
     Args:
         in_channels: Channels of the HR patch.

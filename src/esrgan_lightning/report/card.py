@@ -80,7 +80,7 @@ def run_files(
         picture: Whether the newest sample, which shows photos of the validation set, goes with it.
 
     Raises:
-        InputError: There is no generator, or no configuration, or one of them is damaged.
+        InputError: The generator or the configuration is missing or damaged.
     """
     model, config = folder / "generator.safetensors", folder / "config.yaml"
     for file in (model, config):

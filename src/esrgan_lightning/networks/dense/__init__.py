@@ -23,8 +23,7 @@ def dense_block(
     """What :class:`~esrgan_lightning.networks.blocks.DenseBlock` computes.
 
     The plain form keeps num_features·5 + growth_channels·14 channels for backward. Here the maps x, x1 … x4
-    are kept once, num_features + growth_channels·4 channels, and put together again in backward: what
-    memory-efficient DenseNets save (Pleiss et al. 2017, §3), without their second run of the activations.
+    are kept once, num_features + growth_channels·4 channels (as Pleiss et al. 2017, §3).
 
     Args:
         x: (B,num_features,h,w).
