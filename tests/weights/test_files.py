@@ -20,7 +20,7 @@ from esrgan_lightning.weights import (
     read_generator_file,
     save_generator,
 )
-from esrgan_lightning.weights.layouts import from_canonical
+from esrgan_lightning.weights.layouts import to_2018
 
 SMALL = {"num_features": 4, "num_blocks": 1, "growth_channels": 2}
 
@@ -200,10 +200,10 @@ def test_a_trainers_options_beside_the_tensors(tmp_path, zipped):
 
 @pytest.mark.parametrize("key", ["model_state_dict", "net_g", "params-ema", "generator"])
 @pytest.mark.parametrize("prefix", ["", "netG.", "model."])
-@pytest.mark.parametrize("layout", [None, "esrgan2018"])
+@pytest.mark.parametrize("layout", ["today", "esrgan2018"])
 def test_keys_of_other_trainers(tmp_path, key, prefix, layout):
     net = RRDBNet(**SMALL)
-    state = from_canonical(net.state_dict(), layout) if layout else net.state_dict()
+    state = to_2018(net.state_dict()) if layout == "esrgan2018" else net.state_dict()
     torch.save({key: {f"{prefix}{name}": x for name, x in state.items()}, "epoch": 3}, tmp_path / "g.pth")
     assert load_generator(tmp_path / "g.pth").state_dict().keys() == net.state_dict().keys()
     assert describe_file(tmp_path / "g.pth")["arguments"]["num_features"] == 4

@@ -12,7 +12,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import whole_file, writing
 from esrgan_lightning.weights.checkpoint import empty_network, resolve_spec, write_generator_file
 from esrgan_lightning.weights.files import LINEAGE_KEY, read_contents
-from esrgan_lightning.weights.layouts import from_canonical
+from esrgan_lightning.weights.layouts import to_2018
 from esrgan_lightning.weights.names import model_path
 
 #: What is written, by name → the endings of its files.
@@ -98,7 +98,7 @@ def convert_file(
             **lineage,
         }
     else:
-        content = dict(from_canonical(state, "esrgan2018"))
+        content = to_2018(state)
     with writing(out), whole_file(out) as partial:
         torch.save(content, partial)
     return notes

@@ -1,9 +1,9 @@
 """Files of other tools: the names of their tensors, where these lie, and the network that they are of."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, NamedTuple, final
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
 
 from torch import Tensor
 
@@ -18,58 +18,15 @@ EXPECTED = (
 )
 
 
-@final
-class Layout(NamedTuple):
-    """How the convolutions are called, with {n}, {m}, {k} for RRDB n (from 0), dense block m, convolution k.
-
-    {s} is the upsampling step from 1; {blocks} and {steps} are their numbers.
-    """
-
-    conv_first: str
-    block: str
-    conv_body: str
-    conv_up: str
-    conv_hr: str
-    conv_last: str
-
-    def names(self, blocks: int, steps: int) -> Iterator[str]:
-        """Every convolution's name, in the same order in all layouts."""
-        yield self.conv_first
-        for n in range(blocks):
-            for m in (1, 2, 3):
-                for k in range(1, 6):
-                    yield self.block.format(n=n, m=m, k=k)
-        yield self.conv_body.format(blocks=blocks)
-        for s in range(1, steps + 1):
-            yield self.conv_up.format(s=s, triple=3 * s)
-        yield self.conv_hr.format(index=3 * steps + 2)
-        yield self.conv_last.format(index=3 * steps + 4)
-
-
-CANONICAL = Layout("conv_first", "body.{n}.rdb{m}.conv{k}", "conv_body", "conv_up{s}", "conv_hr", "conv_last")
-
-#: The ESRGAN authors' two releases. That of 2018 is a Sequential: after the body, at 1, each step takes three
-#: places (enlargement, convolution, activation), conv_hr and its activation two.
-LAYOUTS: Mapping[str, Layout] = MappingProxyType(
-    {
-        "esrgan2018": Layout(
-            "model.0",
-            "model.1.sub.{n}.RDB{m}.conv{k}.0",
-            "model.1.sub.{blocks}",
-            "model.{triple}",
-            "model.{index}",
-            "model.{index}",
-        ),
-        "esrgan2019": Layout(
-            "conv_first", "RRDB_trunk.{n}.RDB{m}.conv{k}", "trunk_conv", "upconv{s}", "HRconv", "conv_last"
-        ),
-    }
+# The ESRGAN authors' names of 2019, and today's.
+_OF_2019 = (
+    ("RRDB_trunk.", "body."),
+    (".RDB", ".rdb"),
+    ("trunk_conv.", "conv_body."),
+    ("upconv", "conv_up"),
+    ("HRconv.", "conv_hr."),
 )
-_BLOCK = {
-    "esrgan2018": re.compile(r"model\.1\.sub\.(\d{1,6})\.RDB"),
-    "esrgan2019": re.compile(r"RRDB_trunk\.(\d{1,6})\."),
-}
-_TODAYS_BLOCK = re.compile(r"body\.(\d{1,6})\.")
+_BLOCK = re.compile(r"(?:body|RRDB_trunk|model\.1\.sub)\.(\d{1,6})\.(?:rdb|RDB)")
 
 
 def layout_of(state: Mapping[str, Tensor]) -> str:
@@ -81,8 +38,7 @@ def layout_of(state: Mapping[str, Tensor]) -> str:
 
 def count_blocks(state: Mapping[str, Tensor]) -> int:
     """How many RRDBs the names speak of, in any layout."""
-    pattern = _BLOCK.get(layout_of(state), _TODAYS_BLOCK)
-    return len({match[1] for name in state if (match := pattern.match(name))})
+    return len({match[1] for name in state if (match := _BLOCK.match(name))})
 
 
 def count_steps(state: Mapping[str, Tensor]) -> int:
@@ -93,29 +49,41 @@ def count_steps(state: Mapping[str, Tensor]) -> int:
     return sum(re.fullmatch(r"(conv_up|upconv)\d\.weight", name) is not None for name in state)
 
 
+def _names_of_2018(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Today's name of each convolution → that of the authors' first release, a Sequential.
+
+    After the body, at 1, each step takes three places (enlargement, convolution, activation), conv_hr and
+    its activation two.
+    """
+    blocks, steps = count_blocks(state), count_steps(state)
+    names = {"conv_first": "model.0", "conv_body": f"model.1.sub.{blocks}"}
+    for n, m, k in product(range(blocks), (1, 2, 3), range(1, 6)):
+        names[f"body.{n}.rdb{m}.conv{k}"] = f"model.1.sub.{n}.RDB{m}.conv{k}.0"
+    names |= {f"conv_up{s}": f"model.{3 * s}" for s in range(1, steps + 1)}
+    return names | {"conv_hr": f"model.{3 * steps + 2}", "conv_last": f"model.{3 * steps + 4}"}
+
+
 def to_canonical(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Today's names for a state dict of any layout.
 
     Names that the layout does not have stay, for the comparison with the network to tell.
     """
-    layout = LAYOUTS.get(layout_of(state))
-    if layout is None:
-        return dict(state)
-    sizes = count_blocks(state), count_steps(state)
-    todays = dict(zip(layout.names(*sizes), CANONICAL.names(*sizes), strict=True))
-    return {_renamed(name, todays): tensor for name, tensor in state.items()}
+    layout, renamed = layout_of(state), dict(state)
+    if layout == "esrgan2018":
+        return _renamed(state, {old: new for new, old in _names_of_2018(state).items()})
+    for old, new in _OF_2019 if layout == "esrgan2019" else ():
+        renamed = {name.replace(old, new): tensor for name, tensor in renamed.items()}
+    return renamed
 
 
-def from_canonical(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """The names of :data:`LAYOUTS` for today's; nothing but the names changes."""
-    sizes = count_blocks(state), count_steps(state)
-    theirs = dict(zip(CANONICAL.names(*sizes), LAYOUTS[layout].names(*sizes), strict=True))
-    return {_renamed(name, theirs): tensor for name, tensor in state.items()}
+def to_2018(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The names of 2018 for today's."""
+    return _renamed(state, _names_of_2018(state))
 
 
-def _renamed(name: str, names: Mapping[str, str]) -> str:
-    module, _, kind = name.rpartition(".")
-    return f"{names.get(module, module)}.{kind}" if module else name
+def _renamed(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    parts = ((name.rpartition("."), tensor) for name, tensor in state.items())
+    return {f"{names.get(module, module)}{dot}{kind}": tensor for (module, dot, kind), tensor in parts}
 
 
 # Left by DistributedDataParallel and torch.compile, and by modules that hold the network as one attribute.
@@ -192,12 +160,8 @@ _NEEDED = (
 def possible_scales(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     """The scales that an RRDB network of these shapes can have: one, or 2 and 3; none for other tensors.
 
-    conv_first tells the input channels, and by 4 or 16 times those of the output that a pixel-unshuffle comes
-    first (x2, x1); the number of conv_up tells the other scales: none x1, two x4, three x8. One is x2 as well
-    as x3.
-
-    Args:
-        state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_canonical`).
+    Input channels 4 or 16 times those of the output tell of a pixel-unshuffle (x2, x1); else the number of
+    conv_up tells the scale: none x1, one x2 or x3, two x4, three x8. ``state`` has today's keys.
     """
     if any(key not in state or state[key].ndim != 4 for key in _NEEDED):
         return ()
@@ -221,12 +185,11 @@ def infer_spec(
 ) -> dict[str, Any]:
     """Reads from the shapes which RRDB network a state dict belongs to.
 
-    The scale is the one of :func:`possible_scales`; where that leaves two, it has to be given. β is not in a
-    file: it is 0.2, as everywhere.
+    β is not in a file: it is 0.2, as everywhere.
 
     Args:
-        state: Today's keys (see :func:`~esrgan_lightning.weights.layouts.to_canonical`).
-        scale: What the scale is, where it cannot be told or is to be checked.
+        state: Today's keys.
+        scale: What the scale is, where it cannot be told (x2 or x3) or is to be checked.
         source: The file, for the message.
 
     Raises:
