@@ -10,8 +10,7 @@ import typer
 from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights
 from esrgan_lightning.ops.tables import print_table
 from esrgan_lightning.weights.formats import format_of
-from esrgan_lightning.weights.names import model_names, model_path
-from esrgan_lightning.weights.public import PUBLIC, public_file
+from esrgan_lightning.weights.names import PUBLIC, model_names, model_path, public_file
 
 MODEL_HELP = (
     "a name that `esrgan models` lists, hf:USER/REPO[@REVISION], or a file (.safetensors, .ckpt, .pth)"
@@ -54,7 +53,7 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """List the models that have a name, which works wherever a model is asked for."""
-    from esrgan_lightning.weights.description import describe_file
+    from esrgan_lightning.weights.checkpoint import describe_file
 
     figures = json.loads((FOLDER / "figures.json").read_text("utf-8"))  # as esrgan-evaluate wrote it
     found = []
@@ -169,7 +168,7 @@ def inspect(
 ) -> None:
     """Tell what a file of weights is: layout, network, size, and where it came from."""
     existing_model(model)
-    from esrgan_lightning.weights.description import describe_file
+    from esrgan_lightning.weights.checkpoint import describe_file
 
     described = describe_file(model, scale=scale)
     if as_json:
@@ -179,7 +178,7 @@ def inspect(
 
 
 def _rows(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    from esrgan_lightning.weights.description import LAYOUT_NAMES
+    from esrgan_lightning.weights.checkpoint import LAYOUT_NAMES
 
     arguments = described["arguments"]
     told = "stated in the file" if described["stated"] else "told by the shapes"

@@ -10,7 +10,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import as_text
 from esrgan_lightning.ops.tables import markdown, markdown_table
 from esrgan_lightning.report.runs import read_run
-from esrgan_lightning.weights.description import describe_file
+from esrgan_lightning.weights.checkpoint import describe_file
 
 _CARD = """\
 ---

@@ -13,7 +13,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import build_network, network_spec
 from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.weights.files import LINEAGE_KEY, checksum, read_contents, widened
-from esrgan_lightning.weights.layouts import infer_spec
+from esrgan_lightning.weights.layouts import infer_spec, possible_scales
 from esrgan_lightning.weights.names import model_path
 from esrgan_lightning.weights.state import differences, require_finite, state_hash
 
@@ -125,7 +125,7 @@ def resolve_spec(
     stated, blocks = spec["arguments"].get("scale"), spec["arguments"].get("num_blocks")
     if scale is not None and stated != scale:
         raise InputError(f"{source}: scale={scale} was asked for and the file holds scale {stated}")
-    # Before a stranger's file has us build a million blocks.
+    # Before a million blocks are built for a stranger's file.
     if isinstance(blocks, int) and blocks > len(state):
         raise InputError(f"{source}: states {blocks} blocks and holds {len(state)} tensors: it is damaged")
     return dict(spec)
@@ -171,3 +171,50 @@ def different_settings(expected: Mapping[str, Any], found: Mapping[str, Any]) ->
         for name in ours
         if name in theirs and theirs[name] != ours[name] and not name.startswith("init_")
     )
+
+
+#: What the ``layout`` of :func:`describe_file` means.
+LAYOUT_NAMES = {
+    "today": "today's (conv_first, body.N.rdbM.convK, …)",
+    "esrgan2018": "ESRGAN's first release, 2018 (model.N)",
+    "esrgan2019": "ESRGAN's release of 2019 (RRDB_trunk)",
+    "own": "the network's own names",
+}
+
+
+def describe_file(path: str | Path, *, scale: int | None = None) -> dict[str, Any]:
+    """Layout, network, size and provenance of a generator's file, as plain values.
+
+    Args:
+        path: Any file that :func:`read_generator_file` knows.
+        scale: For foreign files whose scale cannot be told; without it that is ``"2 or 3"``.
+
+    Returns:
+        ``{"file", "bytes", "layout", "within", "dtypes", "parameters", "sha256", "architecture",
+        "arguments", "stated", "updates", "provenance"}``; ``layout`` is a key of ``LAYOUT_NAMES``; ``stated``
+        is false where the shapes have told the network; ``sha256`` is of the float32 tensors.
+
+    Raises:
+        InputError: Not a generator's file, or one that :func:`load_generator` refuses.
+    """
+    path = model_path(path)
+    contents = read_contents(path)
+    state, stated = contents.state, contents.spec is not None
+    two_scales = scale is None and not stated and possible_scales(state) == (2, 3)
+    spec = resolve_spec(state, contents.spec, scale=2 if two_scales else scale, source=path)
+    empty_network(state, spec, path)
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        # The layouts are names of RRDBNet's tensors.
+        "layout": contents.layout if spec["architecture"] == "RRDBNet" else "own",
+        "within": contents.within,
+        "dtypes": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in state.values()}),
+        "parameters": sum(tensor.numel() for tensor in state.values() if tensor.is_floating_point()),
+        "sha256": state_hash(widened(state)),
+        "updates": contents.updates,
+        "provenance": contents.provenance,
+        "stated": stated,
+        "architecture": spec["architecture"],
+        "arguments": dict(spec["arguments"]) | ({"scale": "2 or 3"} if two_scales else {}),
+    }

@@ -17,9 +17,8 @@ from esrgan_lightning.cli.app import app
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation import load_models
 from esrgan_lightning.ops import image_size
-from esrgan_lightning.weights import names, public
-from esrgan_lightning.weights.names import model_path
-from esrgan_lightning.weights.public import PUBLIC, PublicModel, public_file
+from esrgan_lightning.weights import names
+from esrgan_lightning.weights.names import PUBLIC, PublicModel, model_path, public_file
 
 # Name → blocks, channels that the first layer sees, names of the tensors, and where in the file they lie.
 FORMS = {
@@ -107,8 +106,7 @@ def theirs(server, tmp_path, monkeypatch):
     def serve(sha256=SHA256, **faults):
         url = server.serve("theirs.pth", DATA, **faults)
         table = {"theirs": PublicModel([url], sha256, 4, 4, "MIT", "example.org", "tests")}
-        for module in (public, names):
-            monkeypatch.setattr(module, "PUBLIC", table)
+        monkeypatch.setattr(names, "PUBLIC", table)
         return url
 
     return serve
