@@ -63,12 +63,9 @@ def write_generator_file(
 def read_generator_file(path: str | Path) -> GeneratorFile:
     """Reads a generator's tensors, spec and provenance from any of the files that this library knows.
 
-    - .safetensors of :func:`save_generator`; .ckpt of a training run, where the moving average is preferred;
-    - RRDB networks of other tools as .safetensors or .pth: BasicSR, Real-ESRGAN and mmagic (the averaged
-      weights are preferred), the ESRGAN authors' layouts of 2018 and 2019. They state no spec: ``infer_spec``
-      tells it from the shapes.
-
-    Nothing in the file is run: .ckpt and .pth are read with ``weights_only=True``.
+    .safetensors of :func:`save_generator`; .ckpt of a training run; RRDB networks of BasicSR, Real-ESRGAN,
+    mmagic and the ESRGAN authors as .safetensors or .pth, which state no spec: ``infer_spec`` tells it from
+    the shapes. Averaged weights are preferred. Nothing in a file is run.
 
     Raises:
         InputError: Not a readable file of tensors.
@@ -100,11 +97,7 @@ def load_generator(
 
 
 def empty_network(state: Mapping[str, Tensor], spec: Mapping[str, Any], source: object) -> nn.Module:
-    """The network of a file on the meta device: no memory and no random numbers for what is replaced at once.
-
-    Raises:
-        InputError: ``state`` does not fit it whole, or holds what is not finite.
-    """
+    """The network of a file, on the meta device; InputError where ``state`` does not fit."""
     require_finite(state, source)
     try:
         with torch.device("meta"):

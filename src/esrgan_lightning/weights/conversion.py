@@ -41,18 +41,16 @@ def convert_file(
 ) -> list[str]:
     """Writes a generator's file in another layout, for the programs that read it.
 
-    ``safetensors`` is this library's, with spec and provenance, under names that all tools below read.
-    What the readers of the others take for granted is brought about exactly, but for rounding: a residual
-    scaling β other than 0.2 goes into the weights, and for ``chainner`` zeros fill the growth channels up to
-    32. ``chainner`` has the names of 2018 and is for chaiNNer and whatever else loads by spandrel.
-    ``basicsr`` is ``{"params": …}`` for BasicSR and Real-ESRGAN, ``mmagic`` a checkpoint with
-    ``generator.…``; both carry spec and provenance under a key that the tools pass over. ``esrgan2018`` is
-    the bare Sequential of the ESRGAN authors' first release.
+    What the readers take for granted is brought about exactly, but for rounding: a residual scaling β other
+    than 0.2 goes into the weights, and for ``chainner`` zeros fill the growth channels up to 32.
 
     Args:
         path: Any file that ``read_generator_file`` knows.
         out: The file to write, whole or not at all; missing folders are made.
-        to: Among :data:`TARGETS`.
+        to: ``safetensors``, this library's, with spec and provenance; ``basicsr``, ``{"params": …}``, and
+            ``mmagic``, ``{"state_dict": {"generator.…"}}``, with both under a key that the tools pass over;
+            ``esrgan2018``, the bare Sequential of the authors' first release; ``chainner``, the same for what
+            loads by spandrel.
         scale: For foreign files whose scale cannot be told.
         overwrite: Replace ``out`` where it exists.
         half: Round to float16: half the size, pictures that differ by a level here and there.
@@ -61,8 +59,8 @@ def convert_file(
         What whoever uses the file has to know, in sentences; mostly nothing.
 
     Raises:
-        InputError: An unknown layout, an ending that is not its, a file that is no generator or that the
-            layout cannot hold, or an ``out`` that exists or cannot be written.
+        InputError: No generator, one that the layout cannot hold, or an ``out`` that does not go with the
+            layout, exists or cannot be written.
     """
     path, out = model_path(path), Path(out)
     if to not in TARGETS:
@@ -87,16 +85,11 @@ def convert_file(
     if to == "safetensors":
         write_generator_file(out, state, spec, provenance)
         return notes
-    lineage = {LINEAGE_KEY: {"spec": spec, "provenance": provenance}}
-    content: dict[str, Any]
+    content: dict[str, Any] = {LINEAGE_KEY: {"spec": spec, "provenance": provenance}}
     if to == "basicsr":
-        content = {"params": state, **lineage}
+        content |= {"params": state}
     elif to == "mmagic":
-        content = {
-            "meta": {},
-            "state_dict": {f"generator.{name}": tensor for name, tensor in state.items()},
-            **lineage,
-        }
+        content |= {"meta": {}, "state_dict": {f"generator.{name}": each for name, each in state.items()}}
     else:
         content = to_2018(state)
     with writing(out), whole_file(out) as partial:

@@ -40,11 +40,7 @@ class Contents(NamedTuple):
 
 
 def read_contents(path: str | Path) -> Contents:
-    """Reads a file as :func:`read_generator_file` does, and tells how it is laid out.
-
-    Raises:
-        InputError: Not a readable file of tensors.
-    """
+    """Reads a file as :func:`read_generator_file` does, and tells how it is laid out."""
     path = model_path(path)
     content, lineage = read_file(path)
     spec, provenance = lineage.get("spec"), lineage.get("provenance", {})
@@ -84,14 +80,10 @@ def _is_spec(value: object) -> bool:
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Reads a file's content, and what the file says under ``LINEAGE_KEY`` ({} where it says nothing).
+    """The state dict of a safetensors file, or the object in a pickled one, and its lineage ({} for none).
 
-    Its first bytes tell the format, whatever its name ends in. What a file claims is held against its size
-    before anything is believed: memory is used for what is there alone. A pickled file is checked against
-    the checksums inside, which PyTorch's format before 1.6 does not have.
-
-    Returns:
-        The state dict of a safetensors file, or the object inside a pickled file; and the lineage.
+    What a file claims is held against its size before anything is believed: memory is used for what is there
+    alone. A pickled file is checked against the checksums inside, which PyTorch's format before 1.6 lacks.
 
     Raises:
         InputError: No such file, another format, or not readable as tensors and plain values.
@@ -187,12 +179,7 @@ def _plain(lineage: object) -> Any:
 
 
 def plain_tensors(state: Mapping[str, Any], source: Path) -> dict[str, Tensor]:
-    """The values as plain tensors on the CPU.
-
-    Raises:
-        InputError: Anything else than dense tensors that hold all of their values, or more of them than the
-            file has bytes for.
-    """
+    """The values as dense tensors on the CPU that hold all of their values; InputError for anything else."""
     odd = [f"{name} ({type(value).__name__})" for name, value in state.items() if not _is_plain(value)]
     if odd or not state:
         raise InputError(f"{source}: found {first_few(odd) or 'nothing'} where tensors belong; {EXPECTED}")

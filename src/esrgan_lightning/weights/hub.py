@@ -20,11 +20,8 @@ _LARGEST = 2**31  # bytes; ESRGAN's generator has 67 million
 def fetch_hub(model: str) -> Path:
     """The file of a model on the Hub: ``generator.safetensors``, or the only .safetensors file at the top.
 
-    It lies in huggingface_hub's own cache. Its digest is held to the one that the Hub states. Without a
-    network, what the cache has of that revision is taken.
-
-    Args:
-        model: ``hf:USER/REPO``, with ``@`` and a branch, tag or commit where it is not the main one.
+    It lies in huggingface_hub's own cache, which serves where there is no network. Its digest is held to the
+    one that the Hub states.
 
     Raises:
         InputError: The extra ``hub`` is missing, or there is no such model, or not one .safetensors file, or

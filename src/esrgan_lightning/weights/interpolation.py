@@ -22,12 +22,7 @@ def interpolate(a: Mapping[str, Tensor], b: Mapping[str, Tensor], alpha: float) 
     """θ = (1−α)·θ_a + α·θ_b over all parameters and floating buffers (ESRGAN §3.4).
 
     Computed in float32 at least, returned in the wider type of the two. Counters (num_batches_tracked) are
-    b's.
-
-    Args:
-        a: The PSNR-oriented network's state dict.
-        b: The GAN-trained network's.
-        alpha: α in [0,1]; 0 is exactly a, 1 is exactly b.
+    b's. ``a`` and ``b`` are state dicts; α = 0 is exactly a, 1 exactly b.
 
     Raises:
         InputError: α outside [0,1], or names or shapes that differ.
@@ -59,12 +54,11 @@ def blend(states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> d
     """θ = Σ_i w_i·θ_i over several networks; :func:`interpolate` is the case of two.
 
     Args:
-        states: State dicts of networks of one kind, at least two.
+        states: State dicts of two or more networks of one kind.
         weights: w_i, from 0 to 1 each, 1 together.
 
     Raises:
-        InputError: Weights that are not such, another number of them than networks, or networks that differ
-            in names or shapes.
+        InputError: Other weights, or networks that differ in names or shapes.
     """
     shown = ", ".join(f"{weight:g}" for weight in weights)
     if len(weights) != len(states) or len(states) < 2:
@@ -118,21 +112,7 @@ def blend_files(
 def interpolate_files(
     path_a: str | Path, path_b: str | Path, alpha: float, out: str | Path, *, scale: int | None = None
 ) -> dict[str, Any]:
-    """Interpolates two generators' files: :func:`blend_files` with the weights 1 − α and α.
-
-    Args:
-        path_a: The PSNR-oriented generator.
-        path_b: The GAN-trained generator.
-        alpha: α in [0,1].
-        out: Ends in .safetensors.
-        scale: For foreign files whose scale cannot be told.
-
-    Returns:
-        The provenance written: ``{"interpolation": {"alpha": …, "parents": […, …]}}``.
-
-    Raises:
-        InputError: α outside [0,1], files that cannot be read or are not of the same network.
-    """
+    """Interpolates two generators' files: :func:`blend_files` with the weights 1 − α and α in [0,1]."""
     check_alpha(alpha)
     return blend_files([path_a, path_b], [1 - alpha, alpha], out, scale=scale)
 
@@ -140,11 +120,7 @@ def interpolate_files(
 def load_compatible(
     paths: Sequence[Path], *, scale: int | None = None
 ) -> tuple[list[dict[str, Tensor]], dict[str, Any], list[dict[str, Any]]]:
-    """Generators of one kind: their state dicts, the spec of them all, and a record of each for provenance.
-
-    Raises:
-        InputError: Files that cannot be read, or are not of the same network.
-    """
+    """Generators of one network: state dicts, the spec of them all, a record of each for provenance."""
     files = [read_generator_file(path) for path in paths]
     # A foreign file states no scale or residual scaling: its partner's spec then speaks for both.
     stated = [(path, file.spec) for path, file in zip(paths, files, strict=True) if file.spec is not None]
@@ -163,17 +139,14 @@ def load_compatible(
 
 
 def ancestry_warning(psnr: Mapping[str, Any], gan: Mapping[str, Any]) -> str | None:
-    """Whether the second network was trained from the first, as network interpolation presumes.
+    """A sentence where the second network was not trained from the first, as interpolation presumes.
 
-    Networks that have not the same start lie in different valleys, and what is between them is worse than
-    both (ESRGAN §3.4 interpolates a GAN with the PSNR network that it was fine-tuned from).
+    What lies between networks of different starts is worse than both (ESRGAN §3.4 interpolates a GAN with the
+    PSNR network that it was fine-tuned from). None where it was, or where either is a blend itself.
 
     Args:
         psnr: Record of the first: ``{"file", "sha256", "metadata"}``, as :func:`load_compatible` gives it.
         gan: Of the second; its provenance names what its training began from, and that one's what before.
-
-    Returns:
-        None where it was, or where either is a blend itself; else a sentence that says what is known.
     """
     if any("interpolation" in each["metadata"] for each in (psnr, gan)) or psnr["sha256"] == gan["sha256"]:
         return None
@@ -192,7 +165,7 @@ def ancestry_warning(psnr: Mapping[str, Any], gan: Mapping[str, Any]) -> str | N
 
 
 def _ancestors(metadata: object) -> Iterator[Mapping[str, Any]]:
-    """What a training began from, what that one began from, and so on; a file may say anything here."""
+    """What a training began from, and so on; a file may say anything here."""
     while isinstance(metadata, Mapping) and isinstance(origin := metadata.get("init"), Mapping):
         yield origin
         metadata = origin.get("metadata")

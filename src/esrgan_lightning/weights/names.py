@@ -46,12 +46,8 @@ def public_file(name: str) -> Path:
 def fetch_public(name: str) -> Path:
     """The file of a public network, downloaded where it is not there yet, and held to its SHA-256.
 
-    Args:
-        name: Among :data:`PUBLIC`.
-
     Raises:
-        InputError: It cannot be had, and the message says where to put the file by hand; or the file that
-            is there is another one.
+        InputError: It cannot be had (the message says where to put it by hand), or is another file.
     """
     from filelock import FileLock
 
@@ -101,12 +97,11 @@ def is_name(model: str) -> bool:
 def model_path(model: str | os.PathLike[str], *, key: str = "", also: Sequence[str] = ()) -> Path:
     """The file that a model argument means: a network by its name or address, else a path.
 
-    A name comes before a file or folder of that very name, which is ``./psnr``: what a command does depends
-    on no file that happens to lie beside it.
+    A name comes before a file or folder of that very name, which is ``./psnr``.
 
     Args:
-        model: A string may be a bundled network's name, that of a public one (:data:`PUBLIC`, downloaded at
-            first use) or ``hf:USER/REPO[@REVISION]`` (likewise); a ``Path`` is a path always.
+        model: A string may be a bundled network's name, that of a public one (:data:`PUBLIC`) or
+            ``hf:USER/REPO[@REVISION]``, downloaded at first use; a ``Path`` is a path always.
         key: How an error message begins, as ``init=``.
         also: Further words that are known where the model is asked for, as ``auto``.
 

@@ -47,8 +47,7 @@ def warm_start(generator: nn.Module, path: str | Path) -> WarmStart:
         path: A file that ``read_generator_file`` knows.
 
     Raises:
-        InputError: Not a readable file of tensors, another architecture, or less than a tenth of the
-            generator's parameters would be loaded.
+        InputError: Another architecture, or less than a tenth of the generator's parameters would be loaded.
     """
     path = model_path(path)
     state, spec, metadata = read_generator_file(path)
