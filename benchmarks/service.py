@@ -25,7 +25,8 @@ import torch
 from esrgan_lightning import Upscaler
 from esrgan_lightning.data import embedded_photos
 from esrgan_lightning.ops import read_rgb
-from esrgan_lightning.ops.image import encode_image, read_photo
+from esrgan_lightning.ops.encode import encode_image
+from esrgan_lightning.ops.image import read_photo
 
 
 def started(model: str, workers: int) -> tuple[subprocess.Popen[bytes], str]:

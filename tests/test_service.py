@@ -17,7 +17,8 @@ from served import Service
 
 from esrgan_lightning import Upscaler
 from esrgan_lightning.networks import RRDBNet
-from esrgan_lightning.ops.image import encode_image, read_photo
+from esrgan_lightning.ops.encode import encode_image
+from esrgan_lightning.ops.image import read_photo
 from esrgan_lightning.weights import save_generator
 
 pytest.importorskip("litserve", reason="the extra [serve]")

@@ -21,8 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import Upscaler
+from esrgan_lightning.ops.encode import encode_image
 from esrgan_lightning.ops.hosts import OwnHosts
-from esrgan_lightning.ops.image import Photo, encode_image, read_photo
+from esrgan_lightning.ops.image import Photo, read_photo
 
 PATH = "/upscale"
 #: The form's field that holds the file.

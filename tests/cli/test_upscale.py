@@ -20,7 +20,8 @@ from esrgan_lightning.cli.targets import targets
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
 from esrgan_lightning.ops import read_image, write_image
-from esrgan_lightning.ops.image import encode_image, read_photo
+from esrgan_lightning.ops.encode import encode_image
+from esrgan_lightning.ops.image import read_photo
 from esrgan_lightning.weights import bundled_weights, save_generator
 
 

@@ -34,9 +34,9 @@ from esrgan_lightning.inference.upscaler import TOGETHER
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops import to_uint8
 from esrgan_lightning.ops.codecs import SRGB_CHUNKS
-from esrgan_lightning.ops.encode import DEEP, OPAQUE, RGB_ONLY, check_format
+from esrgan_lightning.ops.encode import DEEP, OPAQUE, RGB_ONLY, check_format, encode_image
 from esrgan_lightning.ops.files import FORMATS, write_whole, writing
-from esrgan_lightning.ops.image import Photo, encode_image, read_photo
+from esrgan_lightning.ops.image import Photo, read_photo
 
 COMMAND = "esrgan upscale"
 #: The most bytes that are taken from standard input.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import to_float
-from esrgan_lightning.ops.modes import Colors, colors_of
+from esrgan_lightning.ops.codecs import Colors, colors_of
 
 
 def pil_colors(image: Image.Image) -> Colors:

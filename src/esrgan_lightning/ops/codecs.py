@@ -1,4 +1,4 @@
-"""Below ``ops.image``: opening a file with care, its orientation, and what Pillow does not decode well."""
+"""Below ``ops.image``: files opened with care, their pixels, orientation and colour profile."""
 
 import struct
 import warnings
@@ -6,25 +6,26 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 import tifffile
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.modes import Pixels, with_key
 
 #: The most pixels of a file: a few kilobytes can claim to be terabytes (a decompression bomb).
 MAX_PIXELS = 2**27
 #: The most pixels of a file that has bytes for them, as a photo has: Pillow's own limit.
 MAX_LARGE, _PER_BYTE = 178_956_970, 64
 
-#: A file on the disk, or one in memory.
-Source = Path | BinaryIO
+Source = Path | BinaryIO  # a file on the disk, or one in memory
+Pixels = NDArray[Any]  # (H, W) or (H, W, C), uint8 or uint16
 
 # What the decoders raise on a damaged or hostile file.
 _BROKEN = (
@@ -54,6 +55,15 @@ SRGB_CHUNKS = MappingProxyType(
 _PLANAR = 2  # PlanarConfiguration
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
 _CHANNELS = MappingProxyType({0: 1, 1: 1, 2: 3})  # PhotometricInterpretation → channels
+# Pillow's modes of 8 bits and less → what they are read as, without and with transparency.
+_MODES = MappingProxyType(
+    dict.fromkeys(("1", "L", "LA", "La"), ("L", "LA"))
+    | dict.fromkeys(
+        ("P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV", "LAB"), ("RGB", "RGBA")
+    )
+)
+# Bytes of an ICC header (ICC.1, section 7.2): all of it; where the colour space and the signature stand.
+_HEADER, _SPACE, _SIGNATURE = 128, slice(16, 20), slice(36, 40)
 
 
 @cache
@@ -211,7 +221,7 @@ def _by_opencv(image: Image.Image, file: BinaryIO) -> Pixels:
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("its 16-bit samples cannot be decoded")
-    return swap_red_blue(pixels)
+    return pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
 
 
 def _stretched(pixels: Pixels, peak: int) -> Pixels:
@@ -224,13 +234,6 @@ def _ppm_peak(image: Image.Image) -> int:
     tiles = getattr(image, "tile", None)
     args = tiles[0].args if tiles else ()
     return args[1] if isinstance(args, tuple) and len(args) > 1 and isinstance(args[1], int) else 255
-
-
-def swap_red_blue(pixels: Pixels) -> Pixels:
-    """RGB(A) ↔ BGR(A); gray stays."""
-    if pixels.ndim == 2 or pixels.shape[2] == 1:
-        return pixels
-    return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
 
 
 def _png_header(file: BinaryIO) -> tuple[int, int]:
@@ -293,3 +296,73 @@ def _exif_follows(file: BinaryIO) -> bool:
 
 def _tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
     return image.tag_v2.get(tag, default)  # type: ignore[attr-defined]
+
+
+class Colors(NamedTuple):
+    """Pixels, the ICC profile that describes them, and what a person should know of how they were made."""
+
+    pixels: Pixels
+    profile: bytes | None
+    notes: tuple[str, ...]
+
+
+def colors_of(image: Image.Image) -> Colors:
+    """The pixels of a PIL image: uint8 (H,W) or (H,W,C), or uint16 (H,W) for the modes I;16.
+
+    A palette becomes RGB or RGBA, bilevel becomes gray. CMYK becomes sRGB through its profile where it has
+    one, else by Pillow's plain formula.
+
+    Raises:
+        InputError: A mode of other samples (32-bit, floating).
+    """
+    icc = image.info.get("icc_profile")
+    if image.mode.startswith("I;16"):
+        return with_profile(
+            with_key(np.asarray(image).astype(np.uint16), image.info.get("transparency")), icc
+        )
+    if image.mode not in _MODES:
+        raise InputError(f"samples of mode {image.mode!r}; convert it to 8 or 16 bits")
+    if image.mode == "CMYK":
+        return _from_cmyk(image, icc)
+    return with_profile(np.asarray(image.convert(_MODES[image.mode][image.has_transparency_data])), icc)
+
+
+def with_key(gray: Pixels, key: object) -> Pixels:
+    """(H,W) as it is, or with alpha (H,W,2) where one level, the key, stands for transparency."""
+    if not isinstance(key, int):
+        return gray
+    alpha = np.where(gray == key, 0, np.iinfo(gray.dtype).max).astype(gray.dtype)
+    return np.stack([gray, alpha], 2)
+
+
+def with_profile(pixels: Pixels, icc: object) -> Colors:
+    """Keeps a profile that belongs to such pixels; another is left out, with a note."""
+    if not icc:
+        return Colors(pixels, None, ())
+    if not isinstance(icc, bytes) or not _is_profile(icc):
+        return Colors(pixels, None, ("its colour profile is damaged and was left out",))
+    gray = pixels.ndim == 2 or pixels.shape[2] < 3
+    if icc[_SPACE] != (b"GRAY" if gray else b"RGB "):
+        space = icc[_SPACE].decode("ascii", "replace").strip()
+        kind = "gray" if gray else "RGB"
+        return Colors(pixels, None, (f"its colour profile is for {space}, not {kind}, and was left out",))
+    return Colors(pixels, icc, ())
+
+
+def _from_cmyk(image: Image.Image, icc: bytes | None) -> Colors:
+    if not icc or not _is_profile(icc) or icc[_SPACE] != b"CMYK":
+        note = "its CMYK colours became RGB without a profile: they may look different"
+        return Colors(np.asarray(image.convert("RGB")), None, (note,))
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        rgb = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(BytesIO(icc)), srgb, outputMode="RGB")
+    except (OSError, ImageCms.PyCMSError) as error:
+        raise InputError(f"its CMYK profile is not readable ({error}); convert it to RGB first") from error
+    if rgb is None:
+        raise RuntimeError("Pillow returned no image")
+    return Colors(np.asarray(rgb), None, ("its CMYK colours became sRGB through its profile",))
+
+
+def _is_profile(icc: bytes) -> bool:
+    stated = int.from_bytes(icc[:4], "big")
+    return len(icc) >= _HEADER and icc[_SIGNATURE] == b"acsp" and _HEADER <= stated <= len(icc)

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import codecs
-from esrgan_lightning.ops.encode import check_format, encode
-from esrgan_lightning.ops.files import SUFFIXES, write_whole
-from esrgan_lightning.ops.modes import colors_of, with_profile
+from esrgan_lightning.ops.encode import encode_image
+from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.ops.pixels import to_uint8
 
 
@@ -55,7 +54,7 @@ def read_photo(source: codecs.Source) -> Photo:
         try:
             apart = codecs.decoded_apart(image, file)
             icc = image.info.get("icc_profile")
-            colors = colors_of(image) if apart is None else with_profile(apart, icc)
+            colors = codecs.colors_of(image) if apart is None else codecs.with_profile(apart, icc)
         except InputError as error:
             raise InputError(f"{codecs.name_of(source)}: {error}") from error
     pixels = codecs.upright(colors.pixels.reshape(*colors.pixels.shape[:2], -1), turn)
@@ -117,32 +116,3 @@ def write_image(
     path = Path(path)
     data = encode_image(image, path.suffix.lower(), name=str(path), profile=profile, quality=quality, dpi=dpi)
     write_whole(path, data)
-
-
-def encode_image(
-    image: Tensor,
-    suffix: str,
-    *,
-    name: str = "",
-    profile: bytes | None = None,
-    quality: int | None = None,
-    dpi: tuple[float, float] | None = None,
-    color_chunks: Mapping[bytes, bytes] = MappingProxyType({}),
-) -> bytes:
-    """The bytes that ``write_image`` would write; ``name`` is for its messages, chunks are for PNG."""
-    name = name or f"the {suffix}"
-    if suffix not in SUFFIXES:
-        raise InputError(f"{name} has no known suffix; use one of {', '.join(SUFFIXES)}")
-    if image.dtype not in (torch.uint8, torch.uint16):
-        raise TypeError(f"image is {image.dtype}; round it with to_uint8 or to_uint16 first")
-    if image.ndim != 3 or image.shape[0] not in (1, 2, 3, 4) or 0 in image.shape:
-        raise InputError(
-            f"cannot write {tuple(image.shape)} to {name}: an image is (C, H, W) with C from 1 to 4"
-        )
-    channels, height, width = image.shape
-    try:
-        check_format(suffix, height, width, channels, deep=image.dtype is torch.uint16)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    pixels = np.ascontiguousarray(image.detach().cpu().numpy().transpose(1, 2, 0))
-    return encode(pixels, suffix, profile=profile, quality=quality, dpi=dpi, color_chunks=color_chunks)

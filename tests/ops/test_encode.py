@@ -10,8 +10,8 @@ from PIL import Image, ImageCms
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import read_image, write_image
-from esrgan_lightning.ops.encode import check_format
-from esrgan_lightning.ops.image import encode_image, read_photo
+from esrgan_lightning.ops.encode import check_format, encode_image
+from esrgan_lightning.ops.image import read_photo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
