@@ -107,7 +107,7 @@ def test_two_processes_train_and_measure_as_one(tmp_path, textures):
     ("overrides", "words"),
     [
         (("stage=material", "data=photos"), "give data=materials or data=minc"),
-        (("stage=psnr", "data=minc", "data.root=x"), "every other stage from photos"),
+        (("stage=psnr", "data=minc", "data.root=x"), "give photos, as data=folder"),
         ((*SMALL, "trainer.monitor=psnr_y"), "none of the metrics: accuracy, loss"),
         ((*SMALL, "network.arch=vgg11"), "arch='vgg11'"),
         ((*SMALL, "+network.depth=3"), "network: .*depth"),

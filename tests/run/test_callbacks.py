@@ -12,9 +12,9 @@ from esrgan_lightning.ops import imresize, read_image, to_uint8
 from esrgan_lightning.ops.picture import GAP
 from esrgan_lightning.run.callbacks import (
     Export,
+    Forecast,
     RankAgreement,
     SampleGrid,
-    SizeReport,
     Throughput,
     ValidateAtEnd,
 )
@@ -158,12 +158,20 @@ def test_throughput_counts_images_and_the_time_spent_waiting(monkeypatch):
     assert trainer.callback_metrics["train/lr"] == pytest.approx(1e-3)
 
 
-def test_a_run_says_what_it_takes(tmp_path, caplog):
+def test_a_run_says_what_it_takes_and_how_long(tmp_path, monkeypatch, caplog):
+    """Breaks if the time is that of the first update, told too often, or days on a processor go unsaid."""
+    clock = iter(range(0, 10**9, 3600))  # an hour for each update
+    monkeypatch.setattr("esrgan_lightning.run.callbacks.time.monotonic", lambda: next(clock))
     stage = gan_stage()
     with caplog.at_level("INFO"):
-        fit(stage, batches(1), callbacks=[SizeReport(tmp_path, keep=3)])
-    (told,) = [each for each in caplog.messages if "memory" in each]
+        for smaller in ("give preset=demo", ""):
+            fit(stage, batches(4), callbacks=[Forecast(tmp_path, keep=3, smaller=smaller)], max_steps=100)
+    first, told, _, again = [each for each in caplog.messages if "memory" in each or "to go" in each]
     for name in ("generator", "discriminator"):
         learnt = sum(p.numel() for p in getattr(stage, name).parameters()) / 1e6
-        assert f"{name}: {learnt:.3g} M parameters · " in told
-    assert "up to 4 checkpoints of" in told
+        assert f"{name}: {learnt:.3g} M parameters · " in first
+    assert "up to 4 checkpoints of" in first
+    assert told == (
+        "98 updates to go at 3.6e+03 s each: 4 days 2 h without validations on cpu; give preset=demo"
+    )
+    assert again.endswith("on cpu")

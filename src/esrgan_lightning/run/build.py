@@ -60,11 +60,10 @@ def build_data(cfg: DictConfig) -> pl.LightningDataModule:
     """
     target = str(cfg.data.get("_target_"))
     ours = target.startswith("esrgan_lightning.data.")
-    if ours and is_material(cfg) != (target in _MATERIALS):
-        raise InputError(
-            f"data._target_={target}: stage=material learns from images by class, of data=materials or "
-            "data=minc, and every other stage from photos, as of data=folder"
-        )
+    if ours and is_material(cfg) and target not in _MATERIALS:
+        raise InputError("stage=material learns from images by class: give data=materials or data=minc")
+    if not is_material(cfg) and target in _MATERIALS:
+        raise InputError("data=materials and data=minc are for stage=material: give photos, as data=folder")
     channels = None if is_material(cfg) else _channels(cfg)
     told = channels and ours and "channels" not in cfg.data
     data: pl.LightningDataModule = build(cfg.data, "data", **({"channels": channels} if told else {}))

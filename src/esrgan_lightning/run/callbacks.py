@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 import time
 from pathlib import Path
@@ -18,12 +19,14 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import imresize, to_uint8, write_image
 from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.ops.picture import comparison
-from esrgan_lightning.run.progress import announce
+from esrgan_lightning.run.progress import announce, duration
 from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.stages.faults import Fault
 from esrgan_lightning.weights.state import state_hash
 
 logger = logging.getLogger(__name__)
+_WARM_UP = 5  # batches on a GPU: cuDNN chooses its algorithms, a graph is recorded
+_TIMED, _WORTH_TELLING, _DAY = 5.0, 600.0, 86400.0  # seconds
 
 
 class Throughput(Callback):
@@ -63,19 +66,22 @@ def _waited(trainer: pl.Trainer) -> float:
     return float(getattr(trainer.train_dataloader, "waited_seconds", 0.0))
 
 
-class SizeReport(Callback):
-    """Tells what is trained, and what it takes in memory and on the disk.
+class Forecast(Callback):
+    """Tells what is trained, what it takes on the disk and, after the first updates, how long it takes.
 
     Args:
         run_dir: where the checkpoints go.
         keep: how many of them are kept, beside the best.
+        smaller: what to advise where a processor would need days, or "".
     """
 
-    def __init__(self, run_dir: Path, *, keep: int) -> None:
-        self.run_dir, self.keep = run_dir, keep
+    def __init__(self, run_dir: Path, *, keep: int, smaller: str = "") -> None:
+        self.run_dir, self.keep, self.smaller = run_dir, keep, smaller
+        self._batches, self._start = 0, (0.0, 0)  # of the clock, and updates until then
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Parameters, the memory that they take, and the checkpoints."""
+        self._batches = 0
         if not trainer.is_global_zero:
             return
         learnt = {
@@ -91,6 +97,27 @@ class SizeReport(Callback):
             f"{shown} · {_size(weights + 3 * gradients)} of memory before what a batch takes · up to "
             f"{self.keep + 1} checkpoints of {_size(checkpoint)}, {_size(free)} free"
             + (": make room, or lower trainer.keep_last" if need > free else "")
+        )
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Starts the clock when the first updates, which are slow, are done; tells once."""
+        self._batches += 1
+        cuda = pl_module.device.type == "cuda"
+        if self._batches <= (_WARM_UP if cuda else 1):
+            self._start = (time.monotonic(), trainer.global_step)
+            return
+        seconds, done = time.monotonic() - self._start[0], trainer.global_step - self._start[1]
+        if not trainer.is_global_zero or seconds < _TIMED or done < 1:
+            return
+        self._start = (math.inf, 0)
+        to_go = trainer.max_steps - trainer.global_step
+        if (left := seconds / done * to_go) < _WORTH_TELLING:
+            return
+        memory = f", {_size(torch.cuda.max_memory_allocated(pl_module.device))} of its memory" if cuda else ""
+        smaller = f"; {self.smaller}" if self.smaller and not cuda and left > _DAY else ""
+        announce(
+            f"{to_go:,} updates to go at {seconds / done:.2g} s each: {duration(left)} without validations "
+            f"on {pl_module.device}{memory}{smaller}"
         )
 
 

@@ -23,7 +23,8 @@ Switch = Annotated[bool, Field(strict=True)]
 # Other options of Lightning's Trainer that change nothing of what is trained.
 SAFE = ("profiler", "limit_val_batches", "detect_anomaly", "inference_mode", "enable_model_summary")
 _COUNTED = "a run is counted in updates: give trainer.max_updates"
-# What a user of Lightning may look for.
+_SHARED_OUT = "samples are shared out by their numbers, so that a run resumes exactly"
+# What a user of Lightning may look for, and what there is instead.
 _INSTEAD = {
     **dict.fromkeys(("max_steps", "min_steps", "max_epochs", "min_epochs", "limit_train_batches"), _COUNTED),
     "fast_dev_run": "give debug=fast",
@@ -31,11 +32,16 @@ _INSTEAD = {
     **dict.fromkeys(("val_check_interval", "check_val_every_n_epoch"), "give trainer.val_interval"),
     "log_every_n_steps": "give trainer.log_interval",
     "accumulate_grad_batches": "give stage.accumulate",
-    "gradient_clip_val": "give stage.clip_norm",
+    **dict.fromkeys(("gradient_clip_val", "gradient_clip_algorithm"), "give stage.clip_norm"),
     "logger": "give logger=[tensorboard,wandb]",
     "callbacks": "give +callbacks.NAME._target_=…",
     "enable_checkpointing": "give trainer.checkpoint_interval and trainer.keep_last",
     "default_root_dir": "give name=, the run's folder below runs",
+    "plugins": "checkpoints are written by the library's own",
+    "benchmark": "it follows trainer.deterministic",
+    "num_sanity_val_steps": "give a small trainer.val_interval to try validation out",
+    **dict.fromkeys(("use_distributed_sampler", "reload_dataloaders_every_n_epochs"), _SHARED_OUT),
+    "enable_progress_bar": "there is a bar on a terminal, and lines elsewhere",
 }
 
 

@@ -28,6 +28,7 @@ from esrgan_lightning.run.build import (
     is_material,
     plain,
 )
+from esrgan_lightning.run.callbacks import Forecast
 from esrgan_lightning.run.checkpoints import LAST
 from esrgan_lightning.run.initial import AUTO, TrainedStart, psnr_model, start_classifier, start_from
 from esrgan_lightning.run.metrics_csv import MetricsCSV
@@ -125,6 +126,7 @@ def train(
     loggers = [log, *_extra_loggers(cfg, run_dir, saved if goes_on_here else None)]
     state = RunState(config, saved.path if saved else None)
     stop = GracefulShutdown(str(cfg.name), run_dir / "checkpoints" / LAST, max_minutes=settings.max_time)
+    small = "Ctrl-C saves and ends; preset=demo takes minutes" if "preset" in cfg else ""
     trainer = build_trainer(
         settings,
         stage,
@@ -133,6 +135,7 @@ def train(
         [
             state,
             stop,
+            Forecast(run_dir, keep=settings.keep_last, smaller=small),
             *([trained] if trained else []),
             *build_callbacks(cfg, dict(stage.validation.items())),
             *callbacks,

@@ -16,7 +16,6 @@ from esrgan_lightning.run.callbacks import (
     NonFiniteBatch,
     RankAgreement,
     SampleGrid,
-    SizeReport,
     Throughput,
     ValidateAtEnd,
 )
@@ -61,7 +60,6 @@ def build_trainer(
         RankAgreement(),
         ValidateAtEnd(),
         FinishLoggers(),
-        SizeReport(run_dir, keep=settings.keep_last),
         shown := progress(),
         *extra_callbacks,
     ]
