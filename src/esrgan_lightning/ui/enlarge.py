@@ -2,20 +2,26 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import wraps
+from html import escape
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ParamSpec, TypeVar, final
 
 import gradio as gr
 from torch import Tensor
 
+from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.ops import READABLE, write_image
 from esrgan_lightning.ops.picture import pillow
 from esrgan_lightning.ui import view
-from esrgan_lightning.ui.session import Limits, Visit, show_errors
+from esrgan_lightning.ui.view import Part, Picture
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _SCREEN = 768  # pixels of a compared part on the screen
 _LARGE = 2048  # of the whole result; the file has them all
@@ -23,14 +29,43 @@ _MAP = 360  # of the small picture on which a part is chosen
 _PROGRESS = gr.Progress()  # as a default it makes Gradio show what it is told
 _FIGURES = "PSNR, SSIM: close to the original (higher is better). NIQE: looks natural (lower is better)."
 _SIDES = (32, 64, 128, 256)
+_PHOTO_PIXELS = 24_000_000  # that a photo may have
+_WHOLE_PIXELS = 4_000_000  # that are enlarged as a whole
+
+
+def show_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Wraps an answer of the page: what a visitor got wrong is shown in words, and stays until closed."""
+
+    @wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            # Gradio shows markup in it, and a file may be called anything.
+            raise gr.Error(escape(str(error)), duration=None, print_exception=False) from error
+
+    return inner
+
+
+@final
+@dataclass(frozen=True)
+class Visit:
+    """A visitor's photo; ``folder`` holds the last result, and goes with the visit."""
+
+    photo: Tensor
+    name: str
+    picture: Picture
+    small: Tensor  # made once: to shrink a large photo takes longer than to enlarge a part of it
+    part: Part
+    folder: tempfile.TemporaryDirectory[str]
 
 
 @final
 class EnlargeTab:
     """Drop a photo or take an example, look at a part of it, move α, take the whole home."""
 
-    def __init__(self, pair: NetworkPair, examples: Mapping[str, Path], limits: Limits) -> None:
-        self.pair, self.examples, self.limits = pair, examples, limits
+    def __init__(self, pair: NetworkPair, examples: Mapping[str, Path]) -> None:
+        self.pair, self.examples = pair, examples
         self._pace: float | None = None  # seconds for an LR pixel, the last time
 
     @show_errors
@@ -38,7 +73,7 @@ class EnlargeTab:
         """Opens a visitor's file, which is then deleted: its pixels stay for as long as the visit."""
         file = Path(path)
         try:
-            photo = view.read_photo(file, self.limits.photo_pixels)
+            photo = view.read_photo(file, _PHOTO_PIXELS)
         finally:
             file.unlink(missing_ok=True)
         return self._visit(photo, file.stem, False, side), False, None
@@ -46,7 +81,7 @@ class EnlargeTab:
     @show_errors
     def example(self, name: str, side: int) -> tuple[Visit, bool, None]:
         """Opens one of ours, as an original to measure against."""
-        photo = view.read_photo(self.examples[name], self.limits.photo_pixels)
+        photo = view.read_photo(self.examples[name], _PHOTO_PIXELS)
         return self._visit(photo, self.examples[name].stem, True, side), True, None
 
     def _visit(self, photo: Tensor, name: str, is_hr: bool, side: int) -> Visit:
@@ -93,19 +128,14 @@ class EnlargeTab:
         return small, both, self._table(bicubic, sr, hr, alpha, "part"), gr.update(interactive=True)
 
     @show_errors
-    def whole(
-        self,
-        visit: Visit | None,
-        alpha: float,
-        progress: gr.Progress = _PROGRESS,
-    ) -> tuple[Any, ...]:
+    def whole(self, visit: Visit | None, alpha: float, progress: gr.Progress = _PROGRESS) -> tuple[Any, ...]:
         """The whole under the divider, its file, its figures; meanwhile how long it will take."""
         if visit is None:
             return gr.skip(), gr.skip(), gr.skip()
         height, width = visit.picture.lr.shape[-2:]
         begin, likely = time.monotonic(), max((self._pace or 0) * height * width, 1)
         with ThreadPoolExecutor(1) as pool:
-            work = pool.submit(view.enlarge, visit.picture, self.pair, alpha, self.limits.pixels)
+            work = pool.submit(view.enlarge, visit.picture, self.pair, alpha, _WHOLE_PIXELS)
             while not wait([work], timeout=0.5).done:
                 passed = time.monotonic() - begin
                 told = f"{width}×{height} pixels: {passed:.0f} s of about {max(likely, passed):.0f} s"
@@ -133,25 +163,11 @@ class EnlargeTab:
             with gr.Column(scale=1, min_width=300):
                 types = list(READABLE)
                 file = gr.File(label="Drop a photo here", file_types=types, height=160, elem_id="photo")
-                example = gr.Dropdown(
-                    list(self.examples),
-                    value=next(iter(self.examples)),
-                    label="or an example",
-                    elem_id="example",
-                )
-                is_hr = gr.Checkbox(
-                    True,
-                    label=f"It is the original: shrink it ×{self.pair.scale} first",
-                    elem_id="is-hr",
-                )
-                alpha = gr.Slider(
-                    0,
-                    1,
-                    value=1,
-                    step=0.05,
-                    label="α: PSNR (0) to GAN (1)",
-                    elem_id="alpha",
-                )
+                names = list(self.examples)
+                example = gr.Dropdown(names, value=names[0], label="or an example", elem_id="example")
+                shrink = f"It is the original: shrink it ×{self.pair.scale} first"
+                is_hr = gr.Checkbox(True, label=shrink, elem_id="is-hr")
+                alpha = gr.Slider(0, 1, value=1, step=0.05, label="α: PSNR (0) to GAN (1)", elem_id="alpha")
                 side = gr.Dropdown(
                     list(_SIDES), value=128, label="Part, in pixels before enlarging", elem_id="side"
                 )
@@ -185,12 +201,8 @@ class EnlargeTab:
                 download = gr.DownloadButton("Download at full size", visible=False, elem_id="download")
 
         # One picture at a time goes through the networks, and of one visitor's wishes the last one counts.
-        asked: dict[str, Any] = {
-            "concurrency_id": "networks",
-            "concurrency_limit": 1,
-            "api_visibility": "private",
-            "show_progress": "minimal",
-        }
+        alone = {"concurrency_id": "networks", "concurrency_limit": 1}
+        asked: dict[str, Any] = {**alone, "api_visibility": "private", "show_progress": "minimal"}
         last: dict[str, Any] = {**asked, "trigger_mode": "always_last"}
         shown = (self.show, [visit, alpha], [small, part, table, button])
         opened = [

@@ -8,7 +8,7 @@ import gradio as gr
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.report.page import chart
 from esrgan_lightning.report.runs import Run, read_run, read_sample, sample_pictures
-from esrgan_lightning.ui.session import show_errors
+from esrgan_lightning.ui.enlarge import show_errors
 
 _RUNS = 500
 _SECONDS = 5.0  # between two looks

@@ -14,6 +14,11 @@ from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.ops.hosts import OwnHosts
 
+_UPLOAD = 32 * 2**20  # bytes of a file
+_QUOTA = 2 * 2**30  # bytes of all uploads and results; above it the oldest go
+_WAITING = 20  # requests of all visitors that wait for their turn; one more is refused
+_VISITORS = 16  # whose pictures are kept; of more, the oldest is forgotten
+
 
 def serve(
     pair: NetworkPair,
@@ -48,10 +53,8 @@ def serve(
             from esrgan_lightning.ui.enlarge import EnlargeTab
             from esrgan_lightning.ui.follow import FollowTab
             from esrgan_lightning.ui.guard import Guard
-            from esrgan_lightning.ui.session import Limits
         except ImportError as error:
             raise needs_extra("esrgan ui needs", "ui") from error
-        limits = Limits()
         # Files are removed an hour after they were made.
         with gr.Blocks(title="ESRGAN", analytics_enabled=False, delete_cache=(600, 3600)) as page:
             gr.Markdown(f"# ESRGAN ×{pair.scale}")
@@ -66,10 +69,11 @@ def serve(
             if pair.warning:
                 gr.HTML(f"<strong>Note:</strong> {escape(pair.warning)}", padding=False)
             with gr.Tab("Enlarge"):
-                EnlargeTab(pair, examples, limits).build(page)
+                EnlargeTab(pair, examples).build(page)
             with gr.Tab("Follow a run"):
                 FollowTab(runs).build(page)
-        page.queue(max_size=limits.waiting, default_concurrency_limit=4, api_open=False)
+        guard = Middleware(Guard, hosts=hosts, folder=folder, upload_bytes=_UPLOAD + 2**16, quota=_QUOTA)
+        page.queue(max_size=_WAITING, default_concurrency_limit=4, api_open=False)
         _, address, _ = page.launch(
             server_name=host,
             server_port=port or None,
@@ -78,19 +82,9 @@ def serve(
             prevent_thread_lock=True,
             quiet=True,
             footer_links=[],
-            max_file_size=limits.upload_bytes,
-            state_session_capacity=limits.visitors,
-            app_kwargs={
-                "middleware": [
-                    Middleware(
-                        Guard,
-                        hosts=hosts,
-                        folder=folder,
-                        upload_bytes=limits.upload_bytes + 2**16,
-                        quota=limits.quota_bytes,
-                    )
-                ]
-            },
+            max_file_size=_UPLOAD,
+            state_session_capacity=_VISITORS,
+            app_kwargs={"middleware": [guard]},
             enable_monitoring=False,
             ssr_mode=False,
             # Gradio's own theme asks the network for its fonts.
