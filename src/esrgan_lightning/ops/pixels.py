@@ -1,4 +1,4 @@
-"""Depth and framing of pixels: integers to [0,1] and back, and the crops of the literature."""
+"""Depth, luma and framing of pixels: integers to [0,1] and back, Y and the crops of the literature."""
 
 import torch
 from torch import Tensor
@@ -10,18 +10,13 @@ PEAK = {torch.uint8: 255, torch.uint16: 65535}
 
 
 def to_float(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Integers to [0,1]: uint8 / 255, uint16 / 65535; a floating image only changes its dtype.
-
-    Args:
-        image: any shape, uint8, uint16, or floating, which is taken to be in [0,1] already.
-        dtype: the floating dtype of the result.
+    """To [0,1] in a floating ``dtype``: uint8 / 255, uint16 / 65535; floating images lie in it already.
 
     Raises:
         TypeError: another dtype.
 
-    Example:
-        >>> to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
-        tensor([0.0000, 0.2000, 1.0000])
+    >>> to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
+    tensor([0.0000, 0.2000, 1.0000])
     """
     if image.is_floating_point():
         return image.to(dtype)
@@ -31,12 +26,7 @@ def to_float(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def divide(x: Tensor, by: float) -> Tensor:
-    """Divides to the same bits on every device: by a plain number CUDA multiplies by its reciprocal.
-
-    Example:
-        >>> divide(torch.tensor([51.0]), 255)
-        tensor([0.2000])
-    """
+    """Divides to the same bits on every device: by a plain number CUDA multiplies by its reciprocal."""
     return x / x.new_full((), by)
 
 
@@ -68,20 +58,14 @@ def to_uint8(image: Tensor) -> Tensor:
         ValueError: a value is NaN. Infinities are clamped.
         TypeError: another integer dtype.
 
-    Example:
-        >>> to_uint8(torch.tensor([-0.1, 0.5, 1.2]))
-        tensor([  0, 128, 255], dtype=torch.uint8)
+    >>> to_uint8(torch.tensor([-0.1, 0.5, 1.2]))
+    tensor([  0, 128, 255], dtype=torch.uint8)
     """
     return from_float(image, torch.uint8)
 
 
 def to_uint16(image: Tensor) -> Tensor:
-    """[0,1] to 0..65535: clamp, then floor(65535 x + 0.5); uint8 is multiplied by 257; uint16 stays.
-
-    Raises:
-        ValueError: a value is NaN. Infinities are clamped.
-        TypeError: another integer dtype.
-    """
+    """[0,1] to 0..65535 as ``to_uint8``: floor(65535 x + 0.5); uint8 is multiplied by 257; uint16 stays."""
     return from_float(image, torch.uint16)
 
 
@@ -107,6 +91,53 @@ def shave(image: Tensor, border: int) -> Tensor:
     if border < 0 or min(height, width) <= 2 * border:
         raise InputError(f"a border of {border} cannot be cut from each side of {height}×{width} (H×W)")
     return image[..., border : height - border, border : width - border]
+
+
+def rgb_to_y(image: Tensor, *, rounded: bool) -> Tensor:
+    """BT.601 luma of studio range, MATLAB's ``rgb2ycbcr``: Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255.
+
+    R, G, B are on 0..255 here, so Y lies in 16..235. A gray image is not mapped: it is returned on 0..255.
+
+    Args:
+        image: (…, C, H, W), C = 3 (RGB) or 1 (gray); uint8, uint16 or floating in [0,1].
+        rounded: round half up to whole levels, as MATLAB does for uint8 and as published PSNR and SSIM
+            have it; False keeps the fraction, and gradients.
+
+    Returns:
+        (…, 1, H, W) on the scale 0..255; float64 for integer images, else the dtype of ``image``.
+
+    Raises:
+        InputError: C is neither 1 nor 3.
+        TypeError: the dtype is none of the above.
+
+    Source:
+        ITU-R BT.601-7, section 2.5.
+
+    >>> rgb_to_y(torch.ones(3, 1, 1), rounded=True).item()
+    235.0
+    """
+    channels = image.shape[-3] if image.ndim >= 3 else 0
+    if channels not in (1, 3):
+        raise InputError(f"luma needs (…, 3, H, W) or (…, 1, H, W), got {tuple(image.shape)}")
+    if image.dtype is torch.uint8:
+        x, full = image.to(torch.float64), 255
+    else:
+        x, full = to_float(image, image.dtype if image.is_floating_point() else torch.float64), 1
+    if channels == 1:
+        y = x * (255 / full)
+    else:
+        red, green, blue = x.unbind(-3)
+        # Whole coefficients keep the sum of uint8 pixels exact, so that a tie is a tie in the division too.
+        y = (65481 * red + 128553 * green + 24966 * blue) / (1000 * full) + 16
+        y = y.unsqueeze(-3)
+    return (y + 0.5).floor() if rounded else y
+
+
+def rgb_to_gray(image: Tensor) -> Tensor:
+    """(…,3,H,W) → (…,1,H,W) uint8: Pillow's ``convert("L")``, 0.299 R + 0.587 G + 0.114 B (BT.601)."""
+    red, green, blue = image.to(torch.int32).unbind(-3)
+    gray = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+    return gray.to(torch.uint8).unsqueeze(-3)
 
 
 def _quantised(image: Tensor, peak: int) -> Tensor:
