@@ -5,7 +5,7 @@ second version for one process. All processes have to call in the same order, as
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -24,33 +24,25 @@ def process_number() -> int:
 
 
 def mean_over_processes(x: Tensor) -> Tensor:
-    """(1/W) Σ_r x_r, the same on all W processes, differentiable across them.
+    """The mean m = (1/W) Σ_r x_r, the same on all W processes, differentiable (twice) across them.
 
-    Each process r has a loss l_r of its own, and :func:`average_gradients` averages the parameters'
-    gradients over the processes, so that what is minimised is L = (1/W) Σ_r l_r. A mean
-    m = (1/W) Σ_r x_r enters every l_r, hence process q has to send back, through its x_q::
-
-        Σ_r ∂l_r/∂x_q = (1/W) Σ_r ∂l_r/∂m
-
-    a sum over all processes, taken here in the backward pass. The average then makes ∂L/∂θ of it, the
-    gradient that a single process would find. Differentiable twice.
+    m enters the loss l_r of every process, so x_q gets Σ_r ∂l_r/∂x_q = (1/W) Σ_r ∂l_r/∂m: the backward pass
+    sums over the processes. :func:`average_gradients` then makes of it the gradient of L = (1/W) Σ_r l_r,
+    which a single process would find.
 
     Args:
         x: of the same shape on all processes, each from an equal share of the batch.
     """
     count = process_count()
-    return x if count == 1 else _sum(x) / count
+    return x if count == 1 else cast("Tensor", _Sum.apply(x)) / count
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Replaces each gradient by its mean over the processes, with one all-reduce of them all.
 
-    A parameter that no loss has reached counts as one with a gradient of 0, so that all processes send as
-    much. The new gradients are parts of one flat tensor, in memory as their parameters are; these have to
-    lie alike on all processes, which :class:`~esrgan_lightning.run.processes.ManualDDP` sees to.
-
-    Args:
-        parameters: of one dtype; those that ask for no gradient are left alone.
+    A parameter that no loss has reached counts as one with a gradient of 0. The new gradients are parts of
+    one flat tensor; parameters, of one dtype, have to lie alike in memory on all processes, which
+    :class:`~esrgan_lightning.run.processes.ManualDDP` sees to.
     """
     learning = [p for p in parameters if p.requires_grad]
     if process_count() == 1 or not learning:
@@ -73,11 +65,6 @@ def logged_means(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(values, means, strict=True))
 
 
-def _sum(x: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(x)
-    return total
-
-
 class _Sum(Function):
     """Σ_r x_r; the gradient is the sum of the gradients."""
 
@@ -89,4 +76,4 @@ class _Sum(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _sum(gradients[0])
+        return cast("Tensor", _Sum.apply(gradients[0]))

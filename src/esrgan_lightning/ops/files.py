@@ -33,12 +33,8 @@ READABLE = (*SUFFIXES, ".jfif", ".jpe", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
 def whole_file(path: Path, check: Callable[[Path], str | None] | None = None) -> Iterator[Path]:
     """A name beside ``path`` to write to; it becomes ``path`` at the end, or goes where an error ends it.
 
-    Whoever looks at ``path``, at any moment, finds the old file or the new one, also after a power cut.
-    Missing parent folders are made.
-
-    Args:
-        path: An existing file is replaced.
-        check: What is wrong with the file, once it is on the disk; None where nothing is.
+    At any moment ``path`` is the old file or the new one, also after a power cut. Missing folders are made.
+    ``check`` says what is wrong with the file once it is on the disk.
 
     Raises:
         OSError: The disk is full or fails, or the check found a fault; ``path`` is as it was.
@@ -115,10 +111,7 @@ def rename(old: Path, new: Path) -> None:
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
-    """What can be made or fetched again lies here: ``given``, or ``esrgan-lightning`` in the user's cache.
-
-    That is $XDG_CACHE_HOME, or ~/.cache.
-    """
+    """``given``, or ``esrgan-lightning`` in $XDG_CACHE_HOME, or ~/.cache: for what can be made again."""
     if given is not None:
         return Path(given)
     home = os.environ.get("XDG_CACHE_HOME")
@@ -128,8 +121,7 @@ def cache_folder(given: str | Path | None = None) -> Path:
 def files_below(folder: Path) -> list[Path]:
     """All that lies under ``folder`` and is no folder, sorted, except what is hidden or in a hidden folder.
 
-    Links to folders are followed. Each folder is listed once, under its own path where it has one here: a
-    link to a folder that has been listed, as in a loop, adds nothing.
+    Links to folders are followed. Each folder is listed once, under its own path where it has one here.
 
     Raises:
         InputError: a subfolder may not be read.
@@ -137,19 +129,16 @@ def files_below(folder: Path) -> list[Path]:
     found: list[Path] = []
     seen: set[str] = set()
     pending = [folder]
-    while pending:
-        links: list[Path] = []
-        for top in pending:
-            for place, inner, names in os.walk(top, onerror=_unreadable):
-                inner[:] = sorted(name for name in inner if not name.startswith("."))
-                real = os.path.realpath(place)
-                if real in seen:
-                    inner.clear()
-                    continue
-                seen.add(real)
-                links += filter(Path.is_symlink, (Path(place, name) for name in inner))
-                found += (Path(place, name) for name in names if not name.startswith("."))
-        pending = links
+    for top in pending:  # which grows by the links
+        for place, inner, names in os.walk(top, onerror=_unreadable):
+            inner[:] = sorted(name for name in inner if not name.startswith("."))
+            real = os.path.realpath(place)
+            if real in seen:
+                inner.clear()
+                continue
+            seen.add(real)
+            pending += filter(Path.is_symlink, (Path(place, name) for name in inner))
+            found += (Path(place, name) for name in names if not name.startswith("."))
     return sorted(found)
 
 
@@ -158,10 +147,7 @@ def _unreadable(error: OSError) -> NoReturn:
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The image files under ``folder`` and its subfolders by known suffix, sorted; hidden ones are left out.
-
-    Links are followed, see :func:`files_below`. A warning counts files of other
-    kinds, suffix by suffix.
+    """The files of :func:`files_below` with a suffix of images; a warning counts those of other kinds.
 
     Raises:
         InputError: ``folder`` is missing, is a file, or holds no image; a subfolder may not be read.

@@ -14,8 +14,8 @@ class OwnHosts:
     """Tells requests that other sites send, also by DNS rebinding, from those of a server's own users.
 
     Args:
-        host: That is listened at. Clients call the server by it or by 127.0.0.1, localhost or ::1; where it
-            is every address of the machine, by any address, but no other name.
+        host: That is listened at: the server's name besides 127.0.0.1, localhost and ::1. Where it is every
+            address of the machine, any address is.
         allowed: Further hosts, as a browser's address shows them: ``photos.example.org``, or with a port.
 
     Raises:

@@ -7,11 +7,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
 def html_document(template: Path, **values: object) -> str:
-    """A page out of its Jinja template, which fills the blocks of ``base.html``.
+    """A page out of its Jinja template, which fills the blocks of ``base.html``; all values are escaped.
 
-    Args:
-        template: Its file. ``picture|data_url("webp")`` in it is a picture, given as bytes.
-        **values: Of its variables. Texts may be anybody's: all of them are escaped.
+    ``picture|data_url("webp")`` in it is a picture, given as bytes.
     """
     folders = [template.parent, Path(__file__).parent]
     page = Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined)

@@ -35,9 +35,8 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
     colour profiles are not. Of many frames the first is read.
 
     Raises:
-        InputError: the file is missing, damaged, truncated, not a PNG, JPEG, BMP, WebP, TIFF or (where Pillow
-            has it) AVIF, has more than ``codecs.MAX_PIXELS`` pixels or samples of another kind (32-bit,
-            floating).
+        InputError: the file is missing, damaged, of an unknown format, has more than ``codecs.MAX_PIXELS``
+            pixels or samples of another kind (32-bit, floating).
     """
     return read_photo(Path(path)).pixels
 
@@ -96,10 +95,10 @@ def write_image(
     quality: int | None = None,
     dpi: tuple[float, float] | None = None,
 ) -> None:
-    """Write (C, H, W) in the format of the suffix; under the final name there is only ever a whole file.
+    """Write (C, H, W) in the format of the suffix, whole or not at all; missing parent folders are made.
 
     PNG and TIFF keep 8 and 16 bits and alpha (TIFF not gray with alpha at 16 bits); WebP and AVIF have 8 bits
-    and make gray RGB; JPEG (4:4:4) and BMP take 8 bits without alpha. Missing parent folders are made.
+    and make gray RGB; JPEG (4:4:4) and BMP take 8 bits without alpha.
 
     Args:
         path: where to; an existing file is replaced.

@@ -22,14 +22,10 @@ _SPELT = str.maketrans({"α": "alpha", "β": "beta", "η": "eta", "λ": "lambda"
 
 
 def comparison(rows: Sequence[Sequence[Tensor]], labels: Sequence[str]) -> Tensor:
-    """Rows of tiles under one line of labels.
-
-    All columns are as wide as the widest tile, or as the widest label where that is wider in the smallest
-    font that can be read; narrower tiles and labels stand in the middle of their column.
+    """Rows of tiles under one line of labels, columns as wide as the widest tile or label.
 
     Args:
-        rows: Tiles (3,h,w) or (1,h,w), uint8; in each row one for each label, all of one size. Rows may
-            differ in size.
+        rows: Tiles (3,h,w) or (1,h,w), uint8; in each row one for each label, all of one size.
         labels: ASCII, one for each column. A few Greek letters and signs that the font lacks are spelt out.
 
     Returns:
@@ -101,14 +97,7 @@ def plain(text: str) -> str:
 
 
 def columns(picture: Tensor, labels: Sequence[str]) -> list[Tensor]:
-    """The columns of a :func:`comparison` with these labels, without the labels.
-
-    Args:
-        picture: uint8 (3,H,W).
-        labels: as it was made with; no wider than its tiles.
-
-    Returns:
-        One uint8 (3,h,w) for each label.
+    """The columns, uint8 (3,h,w), of a :func:`comparison` whose labels are no wider than its tiles.
 
     Raises:
         InputError: the picture is no comparison of so many columns.

@@ -20,16 +20,10 @@ def print_table(
     console: "Console | None" = None,
     **style: Any,
 ) -> None:
-    """Prints a table; long texts are folded, never cut.
+    """Prints rows of strings or ``rich.text.Text``; long ones are folded, never cut.
 
-    Args:
-        heads: Of the columns.
-        rows: Of strings, or of ``rich.text.Text``.
-        title: Above it.
-        figures: Heads of the columns that stand to the right, unbroken.
-        whole: Of further columns that are not broken.
-        console: By default standard output.
-        **style: As of ``rich.table.Table``.
+    ``figures`` are the heads of columns that stand to the right, unbroken, ``whole`` those of others that are
+    not broken; ``style`` is of ``rich.table.Table``.
     """
     from rich.console import Console
     from rich.table import Table

@@ -21,12 +21,11 @@ def upscale_tiled(
 ) -> Tensor:
     """Runs a network on tiles with their surroundings, and keeps the middles.
 
-    Equal to the network on the whole image where ``overlap`` covers its receptive field; the seams that
-    remain below that are the network's. ``network`` decides where it runs: only tiles are handed to it.
+    Equal to the network on the whole image where ``overlap`` covers its receptive field.
 
     Args:
-        network: (B,C,h,w) → (B,C',s·h,s·w); called once per tile, left to right, then downwards. Its outputs
-            are copied, so that it may reuse its memory.
+        network: (B,C,h,w) → (B,C',s·h,s·w); called once per tile, left to right, then downwards, on whatever
+            device it likes. Its outputs are copied, so that it may reuse its memory.
         image: (B,C,H,W).
         scale: s.
         tile: Side of a tile in LR pixels; None for the whole image at once.
@@ -34,16 +33,10 @@ def upscale_tiled(
         align: What is read begins and ends at multiples of this, for networks that fold pixels first.
 
     Returns:
-        (B,C',s·H,s·W) of the dtype that the network returns, on the device of ``image``; every pixel is
-        written exactly once.
+        (B,C',s·H,s·W) of the dtype that the network returns, on the device of ``image``.
 
     Raises:
         InputError: A network whose output is not ``scale`` times its input.
-
-    Example:
-        >>> image = torch.arange(6.0).reshape(1, 1, 2, 3)
-        >>> torch.equal(upscale_tiled(lambda x: -x, image, scale=1, tile=2, overlap=0), -image)
-        True
     """
     height, width = image.shape[-2:]
     tile = max(height, width) if tile is None else tile
@@ -69,14 +62,7 @@ def upscale_tiled(
 
 
 def spans(length: int, tile: int, overlap: int, align: int) -> Iterator[Span]:
-    """Along one side: (read from, read to, keep from, keep to) of each tile.
-
-    Args:
-        length: Of the side in LR pixels.
-        tile: What is kept of each.
-        overlap: What is read around that, less at the image's border.
-        align: What is read begins and ends at multiples of this, or at the image's border.
-    """
+    """Along a side of ``length`` LR pixels: (read from, read to, keep from, keep to) of each tile."""
     for start in range(0, length, tile):
         end = min(start + tile, length)
         read_from = max(0, start - overlap) // align * align
