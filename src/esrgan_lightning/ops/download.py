@@ -60,12 +60,16 @@ class Expected:
         if self.size is not None and length != self.size:
             raise InputError(f"{length} bytes where {self.size} are expected")
         digest = _hash(file, "sha256")
-        for kind, wanted in (("sha256", self.sha256), ("md5", self.md5)):
-            if wanted is not None and (found := _hash(file, kind)) != wanted:
-                raise InputError(f"{kind} {found} where {wanted} is expected")
+        if self.sha256 not in (None, digest):
+            raise InputError(f"sha256 {digest} where {self.sha256} is expected")
+        if self.md5 is not None and (found := _hash(file, "md5")) != self.md5:
+            raise InputError(f"md5 {found} where {self.md5} is expected")
         if self.check is not None:
             self.check(file)
         return digest
+
+
+ANYTHING = Expected()
 
 
 class _RefusedError(Exception):
@@ -75,7 +79,7 @@ class _RefusedError(Exception):
 def download(
     urls: Sequence[str],
     target: Path,
-    expected: Expected | None = None,
+    expected: Expected = ANYTHING,
     *,
     progress: Progress | None = None,
     patience: Patience = PATIENT,
@@ -83,8 +87,8 @@ def download(
     """Fetches a file from the first mirror that delivers it; a file that is there is checked and taken.
 
     What has arrived stays in ``NAME.partial`` when the process ends, and ``NAME.partial.json`` says of which
-    address and version it is. It is continued by a range request (RFC 9110, section 14) that holds only while
-    the version is the same (``If-Range``, section 13.1.5), else the file starts anew.
+    address and version it is. A range request (RFC 9110, section 14) continues it while the version is the
+    same (``If-Range``, section 13.1.5), else the file starts anew.
 
     Args:
         urls: The same bytes at several addresses, http or https, in the order in which they are tried; that
@@ -94,21 +98,15 @@ def download(
         progress: Called with the bytes that are there and those of the whole.
         patience: Time limits and attempts.
 
-    Returns:
-        The file with its SHA-256 and the address that it came from.
-
     Raises:
         InputError: The file that is there is a wrong one, the disk is too small, or no mirror delivers; the
             message tells what each said and which file to put where by hand.
     """
-    expected = expected or Expected()
     if target.exists():
         try:
             return Downloaded(target, expected.verify(target))
         except InputError as error:
-            raise InputError(
-                f"{target} is not the right file ({error}): take it away and try again"
-            ) from error
+            raise InputError(f"{target} is not the right file ({error}): take it away, try again") from error
     target.parent.mkdir(parents=True, exist_ok=True)
     partial, faults = _Partial(target, expected, progress, patience), []
     for url in sorted(urls, key=lambda url: url != partial.url):
@@ -186,10 +184,8 @@ class _Partial:
             if answer.status_code == 416:
                 self.begin("", "")
             if answer.status_code not in (200, 206):
-                reason = f"HTTP {answer.status_code} {answer.reason}"
-                if answer.status_code in _PASSING:
-                    raise requests.HTTPError(reason)
-                raise _RefusedError(reason)
+                kind = requests.HTTPError if answer.status_code in _PASSING else _RefusedError
+                raise kind(f"HTTP {answer.status_code} {answer.reason}")
             # What If-Range may name: a strong ETag, or the date of the last change.
             etag = answer.headers.get("ETag", "")
             version = etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified", "")
@@ -199,15 +195,15 @@ class _Partial:
             ):
                 self.begin("", "")
                 raise requests.HTTPError("the server sent another part than it was asked for")
-            expected = self.expected
-            if expected.size is not None and total not in (None, expected.size):
-                raise _RefusedError(f"offers {total} bytes where {expected.size} are expected")
-            if (total or 0) > expected.limit:
-                raise _RefusedError(f"offers {total} bytes, more than the limit of {expected.limit}")
+            size, limit = self.expected.size, self.expected.limit
+            if size is not None and total not in (None, size):
+                raise _RefusedError(f"offers {total} bytes where {size} are expected")
+            if (total or 0) > limit:
+                raise _RefusedError(f"offers {total} bytes, more than the limit of {limit}")
             if answer.status_code == 200:
                 start = 0
                 self.begin(url, version)
-            _need_room(self.file.parent, (total or expected.size or 0) - start)
+            _need_room(self.file.parent, (total or size or 0) - start)
             self._receive(answer, start, total)
         return start > 0
 
