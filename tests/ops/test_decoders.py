@@ -210,13 +210,6 @@ def _other(kind, mode, turn, **options):
     return file.getvalue(), TURNS[turn](shown(truth)) if lossless else None, TURNS[turn](shown(second)), icc
 
 
-KINDS = [*tiffs(), *pngs(), *others()]
-
-
-def test_there_are_300_kinds():
-    assert len(KINDS) >= 300
-
-
 @pytest.mark.parametrize("kinds", [tiffs, pngs, others])
 def test_every_kind_is_read_as_a_second_decoder_reads_it(kinds):
     """One level of 8 bits is allowed for rounding; for colours under alpha where alpha shows something."""

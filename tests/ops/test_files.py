@@ -6,7 +6,7 @@ import os
 import pytest
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import cache_folder, files_below, whole_file, write_whole
+from esrgan_lightning.ops.files import cache_folder, files_below, list_images, whole_file, write_whole
 
 
 def test_the_name_is_given_at_the_end(tmp_path):
@@ -90,3 +90,34 @@ def test_the_folder_follows_the_settings(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache/esrgan-lightning"
+
+
+def test_images_are_listed_sorted_and_without_hidden_ones(tmp_path):
+    """Only what is hidden *below* the given folder is left out."""
+    names = ["b.png", "a.JPG", "sub/c.tiff", "sub/deep/d.webp", "notes.txt", ".hidden.png", ".cache/e.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    assert found == ["a.JPG", "b.png", "sub/c.tiff", "sub/deep/d.webp"]
+    assert len(list_images(tmp_path / ".cache")) == 1
+    for name, reason in (("missing", "missing"), ("b.png", "not a folder"), ("folder.png", "no image")):
+        with pytest.raises(InputError, match=reason):
+            list_images(tmp_path / name)
+
+
+def test_a_list_tells_what_it_leaves_out_with_counts(tmp_path, caplog):
+    """A folder of seven kinds gave one picture, without a word."""
+    for name in ("a.png", "b.JFIF", "c.gif", "d.ppm", "e.tga", "f.TGA", "g.jp2", "README"):
+        (tmp_path / name).touch()
+    (tmp_path / "g.png").symlink_to(tmp_path / "nowhere.png")
+    for _ in range(2):
+        assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JFIF", "c.gif", "d.ppm"]
+    (told,) = caplog.messages  # once
+    left_out = "1 .jp2, 2 .tga, 1 broken links or devices, 1 without suffix"
+    assert told.endswith(f"left out: {left_out}")
+    for name in ("a.png", "b.JFIF", "c.gif", "d.ppm"):
+        (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=f"no image; it holds {left_out}"):
+        list_images(tmp_path)

@@ -10,7 +10,7 @@ from PIL import Image
 from raw_images import TURNS
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import codecs, image_size, list_images, read_image, read_rgb, write_image
+from esrgan_lightning.ops import codecs, image_size, read_image, read_rgb, write_image
 
 
 def pixels(channels, dtype, height=9, width=13):
@@ -137,66 +137,6 @@ def test_a_large_photo_below_the_limit_gives_no_warning(tmp_path, monkeypatch):
     write_image(tmp_path / "bomb.png", torch.zeros(1, 44, 44, dtype=torch.uint8))
     with pytest.raises(InputError, match=r"the limit is .* for a file of its bytes"):
         read_image(tmp_path / "bomb.png")
-
-
-def test_list_is_sorted_recursive_and_without_hidden_files(tmp_path):
-    names = ["b.png", "a.JPG", "sub/c.tiff", "sub/deep/d.webp", "notes.txt", ".hidden.png", ".cache/e.png"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
-    assert found == ["a.JPG", "b.png", "sub/c.tiff", "sub/deep/d.webp"]
-
-
-def test_list_under_a_hidden_folder_works(tmp_path):
-    """Only what is hidden *below* the given folder is left out."""
-    (tmp_path / ".cache").mkdir()
-    (tmp_path / ".cache" / "x.png").touch()
-    assert len(list_images(tmp_path / ".cache")) == 1
-
-
-def test_list_of_nothing_is_an_error(tmp_path):
-    (tmp_path / "file.png").touch()
-    (tmp_path / "empty").mkdir()
-    for name, reason in (("missing", "missing"), ("file.png", "not a folder"), ("empty", "no image")):
-        with pytest.raises(InputError, match=reason):
-            list_images(tmp_path / name)
-
-
-def test_list_tells_what_it_leaves_out_with_counts(tmp_path, caplog):
-    """A folder of seven kinds gave one picture, without a word."""
-    for name in ("a.png", "b.JFIF", "c.gif", "d.ppm", "e.tga", "f.TGA", "g.jp2", "README"):
-        (tmp_path / name).touch()
-    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JFIF", "c.gif", "d.ppm"]
-    (tmp_path / "g.png").symlink_to(tmp_path / "nowhere.png")
-    caplog.clear()
-    list_images(tmp_path)
-    list_images(tmp_path)
-    (told,) = caplog.messages  # once
-    assert told.endswith("left out: 1 .jp2, 2 .tga, 1 broken links or devices, 1 without suffix")
-    (tmp_path / "g.png").unlink()
-    for name in ("a.png", "b.JFIF", "c.gif", "d.ppm"):
-        (tmp_path / name).unlink()
-    with pytest.raises(InputError, match=r"no image; it holds 1 \.jp2, 2 \.tga"):
-        list_images(tmp_path)
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
-    path = tmp_path / "x.png"
-    old = pixels(3, torch.uint8)
-    write_image(path, old)
-
-    def full(self, data):
-        with self.open("wb") as file:
-            file.write(data[:10])
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(type(path), "write_bytes", full)
-    with pytest.raises(OSError, match="no space"):
-        write_image(path, pixels(3, torch.uint8))
-    assert torch.equal(read_image(path), old)
-    assert [file.name for file in tmp_path.iterdir()] == ["x.png"]
 
 
 def test_write_makes_parent_folders_and_takes_any_layout(tmp_path):

@@ -140,11 +140,7 @@ def test_constants_and_inner_ramps_survive(scale):
 def test_size_is_the_ceiling_of_the_floating_product_as_in_matlab(size, scale, expected):
     """50·1.1 is 55.00000000000001 in floating point, so the ceiling is 56."""
     assert imresize(torch.zeros(1, size, size), scale).shape == (1, expected, expected)
-
-
-def test_a_third_of_every_multiple_of_three_has_no_extra_pixel():
     assert all(math.ceil(n * (1 / 3)) == n // 3 for n in range(3, 9000, 3))
-    assert imresize(torch.zeros(1, 93, 3, dtype=torch.uint8), 1 / 3).shape == (1, 31, 1)
 
 
 def test_batches_and_layouts_equal_single_images():
@@ -181,15 +177,6 @@ def test_gradients(scale):
     assert torch.autograd.gradcheck(lambda x: imresize(x, scale), image)
 
 
-def test_training_after_inference_mode():
-    """The cached weights must not be inference tensors, which autograd refuses to save."""
-    with torch.inference_mode():
-        imresize(torch.rand(1, 50, 51), 1 / 2)
-    image = torch.rand(1, 50, 51, requires_grad=True)
-    imresize(image, 1 / 2).sum().backward()
-    assert image.grad is not None
-
-
 def test_autocast_changes_nothing():
     image = photo(32, 32)
     with torch.autocast("cpu", torch.bfloat16):
@@ -205,13 +192,10 @@ def test_the_gpu_gives_the_same_pixels(scale):
     assert torch.equal(imresize(image.cuda(), scale).cpu(), imresize(image, scale))
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
-def test_a_scale_that_is_none_is_refused(scale):
-    with pytest.raises(InputError, match="scale"):
-        imresize(torch.zeros(1, 4, 4), scale)
-
-
-def test_other_wrong_arguments_are_refused():
+def test_wrong_arguments_are_refused():
+    for scale in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(InputError, match="scale"):
+            imresize(torch.zeros(1, 4, 4), scale)
     with pytest.raises(InputError, match="edges"):
         imresize(torch.zeros(1, 4, 4), 2, edges="reflect")
     with pytest.raises(InputError, match=r"\(3, 0, 4\)"):
@@ -220,11 +204,13 @@ def test_other_wrong_arguments_are_refused():
         imresize(torch.zeros(1, 4, 4, dtype=torch.int64), 2)
 
 
-def test_matrices_that_stay_on_a_device_serve_training_later():
+def test_matrices_that_are_kept_serve_training_later():
     """Breaks if they are other ones, or were made as inference tensors, which autograd refuses."""
     device = torch.device("cpu")
     with torch.inference_mode():
+        imresize(torch.rand(1, 50, 51), 1 / 2)
         kept = resize._kept(device, 36, 0.25, "replicate", True)
+    imresize(torch.rand(1, 50, 51, requires_grad=True), 1 / 2).sum().backward()
     plain = resize._bands_on(device, 36, 0.25, "replicate", True)
     for (first, end, mine), (wanted_first, wanted_end, wanted) in zip(kept, plain, strict=True):
         assert (first, end) == (wanted_first, wanted_end)

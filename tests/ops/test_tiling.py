@@ -66,19 +66,6 @@ def test_a_network_may_reuse_its_memory():
     assert torch.equal(tiled, image(16, 16))
 
 
-def test_an_error_in_a_tile_is_not_covered_up():
-    calls = []
-
-    def breaks(x):
-        calls.append(x)
-        if len(calls) == 3:
-            raise torch.OutOfMemoryError("full")
-        return local(x)
-
-    with pytest.raises(torch.OutOfMemoryError):
-        upscale_tiled(breaks, image(), scale=3, tile=8, overlap=0)
-
-
 @pytest.mark.parametrize("tile", [3, 5, 8])
 def test_folding_networks_get_tiles_at_multiples_of_the_fold(tile):
     """Pixel-unshuffle at an odd column pairs other neighbours: no overlap would mend that."""

@@ -4,14 +4,13 @@ import pytest
 import torch
 from PIL import Image
 
-from esrgan_lightning import Upscaler
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import NetworkPair
 from esrgan_lightning.metrics import niqe, psnr_y, ssim_y
 from esrgan_lightning.networks import RRDBNet, SFTNet
 from esrgan_lightning.ops import imresize
 from esrgan_lightning.ui import view
-from esrgan_lightning.weights import interpolate, load_generator, save_generator
+from esrgan_lightning.weights import save_generator
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +30,6 @@ def pair(files):
 
 def image(*shape, dtype=torch.uint8):
     return torch.randint(0, 256, shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
-
-
-def test_the_pair_is_the_network_between_its_files(files, pair):
-    """At each α, also when it is asked for again after others have pushed it out."""
-    small = image(3, 24, 20)
-    states = [load_generator(file).state_dict() for file in files]
-    for alpha in (0.0, 0.3, 1.0, *torch.linspace(0.05, 0.95, 10).tolist(), 0.3):
-        net = load_generator(files[0])
-        net.load_state_dict(interpolate(*states, round(alpha, 4)))
-        assert torch.equal(pair(small, alpha), Upscaler(net, pre_pad=8).upscale(small)), alpha
 
 
 def test_a_pair_says_what_does_not_fit(files, pair, tmp_path):
