@@ -15,23 +15,12 @@ FOLDER = Path(__file__).parent
 
 
 def bundled_names() -> list[str]:
-    """The names of the bundled networks, sorted.
-
-    >>> {"gan", "psnr"} <= set(bundled_names())
-    True
-    """
+    """The names of the bundled networks, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 
 def bundled_weights(name: str) -> Path:
-    """The file of a bundled network.
-
-    Args:
-        name: Among :func:`bundled_names`. Networks of one size can be interpolated: ``gan`` was trained from
-            ``psnr``.
-
-    Raises:
-        InputError: There is none of that name.
+    """The file of a bundled network; InputError where :func:`bundled_names` has no such name.
 
     >>> bundled_weights("gan").name
     'gan.safetensors'

@@ -5,7 +5,6 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +26,8 @@ MAX_LARGE, _PER_BYTE = 178_956_970, 64
 Source = Path | BinaryIO  # a file on the disk, or one in memory
 Pixels = NDArray[Any]  # (H, W) or (H, W, C), uint8 or uint16
 
+# Named, so that a file cannot choose one of Pillow's rarer decoders (or Ghostscript) by its content.
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM", *(["AVIF"] if features.check("avif") else []))
 # What the decoders raise on a damaged or hostile file.
 _BROKEN = (
     OSError,
@@ -39,7 +40,6 @@ _BROKEN = (
     struct.error,
     zlib.error,
     cv2.error,
-    Image.DecompressionBombError,
 )
 
 _GRAY_ALPHA_PNG = 4  # the colour type in a PNG header
@@ -66,12 +66,6 @@ _MODES = MappingProxyType(
 _HEADER, _SPACE, _SIGNATURE = 128, slice(16, 20), slice(36, 40)
 
 
-@cache
-def _formats() -> tuple[str, ...]:
-    """Named, so that a file cannot choose one of Pillow's rarer decoders (or Ghostscript) by its content."""
-    return ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM", *(["AVIF"] if features.check("avif") else []))
-
-
 def name_of(source: Source) -> str:
     """What messages call it."""
     return str(source) if isinstance(source, Path) else "the image"
@@ -86,7 +80,7 @@ def opened(source: Source) -> Iterator[tuple[Image.Image, BinaryIO]]:
             # its own, where the limit here is an error.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             # Not by its path: Pillow would map an uncompressed TIFF into memory and misread a turned one.
-            with _file(source) as file, Image.open(file, formats=_formats()) as image:
+            with _file(source) as file, Image.open(file, formats=_FORMATS) as image:
                 most = max(MAX_PIXELS, min(MAX_LARGE, _PER_BYTE * file.seek(0, 2)))
                 file.seek(0)
                 if image.width * image.height > most:
@@ -105,7 +99,7 @@ def opened(source: Source) -> Iterator[tuple[Image.Image, BinaryIO]]:
     except _BROKEN as error:
         # Of what it does not know at all Pillow tells nothing but the object in Python.
         reason = "" if isinstance(error, UnidentifiedImageError) else f": {error}"
-        message = f"{name_of(source)} is not a readable image ({', '.join(_formats())}){reason}"
+        message = f"{name_of(source)} is not a readable image ({', '.join(_FORMATS)}){reason}"
         raise InputError(message) from error
 
 

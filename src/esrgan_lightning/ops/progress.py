@@ -1,18 +1,15 @@
 """How far long work is: bars on a terminal."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-class Report(Protocol):
-    """Told how far things are: ``total`` is None where it is not known, ``unit`` "bytes" or "images"."""
-
-    def __call__(self, what: str, done: int, total: int | None, unit: str) -> None:
-        """``done`` of ``total`` units of ``what``."""
+#: Of what, how much is done, of how much (None where that is not known), "bytes" or "images".
+Report = Callable[[str, int, int | None, str], None]
 
 
 @contextmanager

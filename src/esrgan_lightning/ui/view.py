@@ -20,15 +20,10 @@ _SMALLEST = 16  # side of a picture
 @final
 @dataclass(frozen=True)
 class Picture:
-    """What is enlarged.
+    """What is enlarged."""
 
-    Attributes:
-        lr: (C,h,w) uint8 or uint16, C from 1 to 4.
-        hr: (3,s·h,s·w) uint8, if the photo serves as original; else None.
-    """
-
-    lr: Tensor
-    hr: Tensor | None
+    lr: Tensor  # (C,h,w) uint8 or uint16, C from 1 to 4
+    hr: Tensor | None  # (3,s·h,s·w) uint8, if the photo serves as original
 
 
 @final
@@ -53,10 +48,7 @@ def read_photo(file: Path, max_pixels: int) -> Tensor:
 
 
 def as_picture(photo: Tensor, *, is_hr: bool, scale: int) -> Picture:
-    """A photo (C,H,W) as what is enlarged, or as the original of that.
-
-    An original is cut to a multiple of the network's scale, and shrunk by MATLAB's bicubic.
-    """
+    """A photo (C,H,W) as what is enlarged, or as its original: cut to a multiple of the scale, and shrunk."""
     least = _SMALLEST * (scale if is_hr else 1)
     if min(photo.shape[-2:]) < least:
         height, width = photo.shape[-2:]
@@ -68,10 +60,7 @@ def as_picture(photo: Tensor, *, is_hr: bool, scale: int) -> Picture:
 
 
 def part_at(picture: Picture, x: float, y: float, side: int) -> Part:
-    """The square around a point, which is given in shares of width and height, moved into the picture.
-
-    Its side is in LR pixels, and at most the picture's own.
-    """
+    """The square of ``side`` LR pixels at most around a point in shares of width and height."""
     height, width = picture.lr.shape[-2:]
     side = min(side, height, width)
     top = min(max(round(y * height - side / 2), 0), height - side)

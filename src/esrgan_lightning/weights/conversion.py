@@ -17,13 +17,8 @@ from esrgan_lightning.weights.names import model_path
 
 #: What is written, by name → the endings of its files.
 TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "safetensors": (".safetensors",),
-        "basicsr": (".pth", ".pt"),
-        "esrgan2018": (".pth", ".pt"),
-        "mmagic": (".pth", ".pt"),
-        "chainner": (".pth", ".pt"),
-    }
+    {"safetensors": (".safetensors",)}
+    | dict.fromkeys(("basicsr", "esrgan2018", "mmagic", "chainner"), (".pth", ".pt"))
 )
 
 # What readers take for granted: β, and of chaiNNer's loader the growth channels.
