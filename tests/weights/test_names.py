@@ -161,5 +161,5 @@ def test_a_file_put_there_by_hand_is_taken_if_it_is_the_right_one(theirs, server
 def test_a_cache_that_cannot_be_written_is_told(theirs, tmp_path):
     url = theirs()
     (tmp_path / "cache").write_bytes(b"a file")
-    with pytest.raises(InputError, match=rf"cannot be written .*XDG_CACHE_HOME.*{url}"):
+    with pytest.raises(InputError, match=rf"cannot be written: .*XDG_CACHE_HOME.*{url}"):
         model_path("theirs")

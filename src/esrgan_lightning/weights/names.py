@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from esrgan_lightning.bundled import bundled_names, bundled_weights
 from esrgan_lightning.errors import InputError, nearest
-from esrgan_lightning.ops.files import cache_folder
+from esrgan_lightning.ops.files import cache_folder, writing
 from esrgan_lightning.weights.hub import HUB, fetch_hub
 
 
@@ -59,21 +59,18 @@ def fetch_public(name: str) -> Path:
     if target.exists():  # it appears whole: no lock, which a read-only cache would not allow
         return download((), target, expected).path
     print(f"{name}: {model.megabytes} MB from {model.page} ({model.licence}) to {target}", file=sys.stderr)
-    try:
+    elsewhere = f"another folder, or get {model.urls[0]} by hand and give the file in place of the name"
+    with writing(target, f": set XDG_CACHE_HOME to {elsewhere}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")), bars() as report:
-            return download(
+            done = download(
                 model.urls,
                 target,
                 expected,
                 progress=lambda done, total: report(name, done, total, "bytes"),
                 patience=Patience(tries=3),
-            ).path
-    except OSError as error:
-        raise InputError(
-            f"{target} cannot be written ({error.strerror}): set XDG_CACHE_HOME to another folder, or get "
-            f"{model.urls[0]} by hand and give the file in place of the name"
-        ) from error
+            )
+    return done.path
 
 
 def model_names() -> list[str]:
