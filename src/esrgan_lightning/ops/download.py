@@ -99,8 +99,7 @@ def download(
         patience: Time limits and attempts.
 
     Raises:
-        InputError: The file that is there is a wrong one, the disk is too small, or no mirror delivers; the
-            message tells what each said and which file to put where by hand.
+        InputError: The file that is there is a wrong one, the disk is too small, or no mirror delivers.
     """
     if target.exists():
         try:

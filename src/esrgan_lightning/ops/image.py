@@ -80,7 +80,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(height, width) of what ``read_image`` would return, from the header alone.
 
     Raises:
-        InputError: the file is missing, not an image, or too large (``codecs.MAX_PIXELS``).
+        InputError: as ``read_image``.
     """
     with codecs.opened(Path(path)) as (image, file):
         width, height = image.size

@@ -82,11 +82,7 @@ def modcrop(image: Tensor, scale: int) -> Tensor:
 
 
 def shave(image: Tensor, border: int) -> Tensor:
-    """Cut ``border`` pixels from each side of (…, H, W).
-
-    Raises:
-        InputError: ``border`` is negative or leaves nothing.
-    """
+    """Cut ``border`` pixels from each side of (…, H, W); InputError where that leaves nothing."""
     height, width = image.shape[-2:]
     if border < 0 or min(height, width) <= 2 * border:
         raise InputError(f"a border of {border} cannot be cut from each side of {height}×{width} (H×W)")

@@ -29,15 +29,12 @@ class GeneratorFile(NamedTuple):
 def save_generator(
     path: str | Path, generator: nn.Module, *, metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes a generator as .safetensors, with its spec and provenance; the file appears whole or not at all.
+    """Writes a generator as .safetensors, with its spec and provenance, whole or not at all.
 
     Args:
         path: Ends in .safetensors; missing folders are made, an existing file is replaced.
-        generator: Its weights are written as they are, whatever device or memory format they are in.
+        generator: On any device, in any memory format.
         metadata: Provenance: names → plain values that JSON can hold.
-
-    Raises:
-        InputError: Another ending.
     """
     generator = getattr(generator, "_orig_mod", generator)  # torch.compile's wrapping renames all keys
     write_generator_file(path, generator.state_dict(), network_spec(generator), metadata or {})
@@ -80,8 +77,7 @@ def load_generator(
     """Rebuilds a generator from its file alone, in eval mode, weights in float32.
 
     Args:
-        path: A file that :func:`read_generator_file` knows, a model's name (``gan``,
-            ``RealESRGAN_x4plus``), or one on the Hub (``hf:USER/REPO``).
+        path: A file that :func:`read_generator_file` knows, or a name of :func:`model_path`.
         device: Where the generator goes.
         scale: For foreign files whose scale cannot be told (one conv_up); checked against all others.
 
@@ -127,16 +123,11 @@ def resolve_spec(
 def load_state(generator: nn.Module, path: str | Path) -> dict[str, Any]:
     """Loads a file's weights into a generator: all of them, or none and an error.
 
-    Args:
-        generator: A network of the same architecture, sizes and residual scaling.
-        path: A file that :func:`read_generator_file` knows.
-
     Returns:
         The lineage, plain values: ``{"file": name, "sha256": of the tensors, "metadata": its provenance}``.
 
     Raises:
-        InputError: Not a readable file, other names or shapes, or a spec that differs in more than
-            initialisation.
+        InputError: Other names or shapes, or a spec that differs in more than initialisation.
     """
     path = model_path(path)
     state, spec, metadata = read_generator_file(path)

@@ -82,10 +82,10 @@ def blend(states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> d
 def blend_files(
     paths: Sequence[str | Path], weights: Sequence[float], out: str | Path, *, scale: int | None = None
 ) -> dict[str, Any]:
-    """Blends several generators' files into a .safetensors file that says which they were.
+    """Blends several generators' files, or models by name, into a .safetensors file.
 
     Args:
-        paths: Files that ``read_generator_file`` knows, of any layout, or names of models.
+        paths: Of any layout that ``read_generator_file`` knows.
         weights: As in :func:`blend`.
         out: Ends in .safetensors.
         scale: For foreign files whose scale cannot be told.

@@ -101,9 +101,8 @@ _WRAPPINGS = (
 def select_state(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The generator's state dict in a file's content, and the way to it: "params_ema", or "" at the top.
 
-    From a Lightning checkpoint the moving average (once it has averaged something), else the generator; from
-    mmagic's ``generator_ema``, else its ``generator``; else BasicSR's ``params_ema``, else its ``params`` and
-    what others call them, else the content itself. Prefixes that all names have are taken off.
+    Averaged weights come first: a Lightning checkpoint's (once it has averaged something), mmagic's
+    ``generator_ema``, BasicSR's ``params_ema``. Prefixes that all names have are taken off.
     """
     state: Mapping[Any, Any] = content
     path: list[str] = []
