@@ -29,8 +29,8 @@ _LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}
 _GRAY_ALPHA = 2  # channels
 _PNG_COLORS = {1: 0, 2: 4, 3: 2, 4: 6}  # channels → PNG's colour type
 _MOST_OF_A_CHUNK = 2**30  # bytes; PNG's limit is twice that
-# zlib's, of Pillow: 6 is its default, and takes 2 to 3 times as long for files 2 to 6 % smaller.
-_PNG_LEVEL = 4
+# zlib's Z_RLE: photos are as small as with level 4, in half the time; plots are a tenth larger.
+_PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 _INCH, _METER = 2, 0.0254  # EXIF's unit of resolution; inches
 _TIFF: dict[str, Any] = {"compression": "zlib", "predictor": True, "metadata": None, "software": False}
 
@@ -89,7 +89,7 @@ def encode_image(
         return _encode_tiff(pixels, profile, dpi)
     if kind == "PNG":
         deep = pixels.dtype == np.uint16
-        png = _deep_png(pixels) if deep else _by_pillow(pixels, "PNG", compress_level=_PNG_LEVEL)
+        png = _deep_png(pixels) if deep else _by_pillow(pixels, "PNG", **_PNG)
         return _with_chunks(png, profile, color_chunks, dpi)
     # JPEG is lossy anyway, but halved colour would undo some of the resolution that was just won.
     options: dict[str, Any] = {
