@@ -1,13 +1,12 @@
 """Image files: every depth and kind, damage, orientation, atomic writes."""
 
 import struct
-import zlib
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from raw_images import TURNS
+from raw_images import TURNS, chunk
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import codecs, image_size, read_image, read_rgb, write_image
@@ -113,10 +112,6 @@ def test_read_rgb_always_gives_three_channels_of_eight_bits(tmp_path):
 @pytest.mark.parametrize("side", [12000, 60000])
 def test_a_decompression_bomb_is_refused_from_its_header(tmp_path, side):
     """Both below and above the size at which Pillow itself stops, without a warning."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
     (tmp_path / "bomb.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")

@@ -28,15 +28,12 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_revision_is_the_whole_commit(repository):
-    """Breaks if a tag's name, which can move, stands in place of the commit."""
-    assert git_revision(repository) == git(repository, "rev-parse", "HEAD")
-
-
-def test_changed_files_are_told(repository):
-    """Breaks if a model of uncommitted code claims to be the commit's."""
+def test_the_revision_is_the_whole_commit_and_tells_of_changed_files(repository):
+    """Breaks if a tag, which can move, stands in place of the commit, or uncommitted code is silent."""
+    commit = git(repository, "rev-parse", "HEAD")
+    assert git_revision(repository) == commit
     (repository / "code.py").write_text("2\n")
-    assert git_revision(repository) == git(repository, "rev-parse", "HEAD") + "-dirty"
+    assert git_revision(repository) == f"{commit}-dirty"
 
 
 def test_outside_a_repository_or_without_git_there_is_none(tmp_path, monkeypatch):
