@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from esrgan_lightning import ops
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.download import Expected, Patience, download
 
@@ -225,18 +224,9 @@ def test_a_damaged_note_means_a_fresh_start(server, target, note):
 def test_killed_in_the_middle_and_started_again(server, target):
     """A kill -9 leaves nothing under the final name, and the second run asks for the rest alone."""
     url = server.serve("a", DATA, cut=[600_000, None], stall=True)
-    # The package without its __init__, which loads torch: the download does not need it.
-    code = """
-import sys, types
-from pathlib import Path
-package = types.ModuleType("esrgan_lightning.ops")
-package.__path__ = [sys.argv[1]]
-sys.modules[package.__name__] = package
-from esrgan_lightning.ops.download import download
-download([sys.argv[2]], Path(sys.argv[3]))
-"""
-    command = [sys.executable, "-c", code, str(Path(ops.__file__).parent), url, str(target)]
-    process = subprocess.Popen(command)
+    code = "import sys, pathlib; from esrgan_lightning.ops.download import download; "
+    code += "download([sys.argv[1]], pathlib.Path(sys.argv[2]))"
+    process = subprocess.Popen([sys.executable, "-c", code, url, str(target)])
     partial = target.with_name("a.zip.partial")
     deadline = time.monotonic() + 60
     while not (partial.exists() and partial.stat().st_size == 600_000) and time.monotonic() < deadline:
