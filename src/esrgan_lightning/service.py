@@ -21,7 +21,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.inference import Upscaler
-from esrgan_lightning.ops.encode import encode_image
 from esrgan_lightning.ops.hosts import OwnHosts
 from esrgan_lightning.ops.image import Photo, read_photo
 
@@ -110,14 +109,7 @@ class UpscaleAPI(litserve.LitAPI):  # type: ignore[misc]
         """A PNG, or the error as JSON."""
         if isinstance(output, HTTPException):
             return JSONResponse({"detail": output.detail}, output.status_code)
-        data = encode_image(
-            output.pixels,
-            ".png",
-            profile=output.profile,
-            dpi=output.dpi,
-            color_chunks=output.color_chunks,
-        )
-        return Response(data, media_type="image/png")
+        return Response(output.encoded(".png"), media_type="image/png")
 
 
 class Gate:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageCms
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops import read_image, write_image
+from esrgan_lightning.ops import encode, read_image, write_image
 from esrgan_lightning.ops.encode import check_format, encode_image
 from esrgan_lightning.ops.image import read_photo
 
@@ -42,6 +42,15 @@ def test_profile_and_resolution_in_print_survive(tmp_path, suffix, dtype, channe
         other.verify()  # of a PNG each chunk by its own checksum
     write_image(file, image)
     assert read_photo(file).dpi is None
+
+
+def test_a_large_png_of_16_bits_has_several_chunks(tmp_path, monkeypatch):
+    """One of more than 2 GiB is none."""
+    monkeypatch.setattr(encode, "_MOST_OF_A_CHUNK", 100)
+    image = torch.randint(0, 65536, (3, 20, 20)).to(torch.int32).to(torch.uint16)
+    write_image(tmp_path / "x.png", image)
+    assert (tmp_path / "x.png").read_bytes().count(b"IDAT") > 20
+    assert torch.equal(read_image(tmp_path / "x.png"), image)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from esrgan_lightning.inference.upscaler import TOGETHER
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops import to_uint8
 from esrgan_lightning.ops.codecs import SRGB_CHUNKS
-from esrgan_lightning.ops.encode import DEEP, OPAQUE, RGB_ONLY, check_format, encode_image
+from esrgan_lightning.ops.encode import DEEP, OPAQUE, RGB_ONLY, check_format
 from esrgan_lightning.ops.files import FORMATS, write_whole, writing
 from esrgan_lightning.ops.image import Photo, read_photo
 
@@ -108,7 +108,7 @@ def upscale_stdin(upscaler: Upscaler, job: Job) -> int:
         for note in _notes(photo, job.extension):
             complain(COMMAND, f"stdin: {note}")
         photo = _fitted(photo, job.extension, upscaler)
-        large = _encoded(upscaler.upscale(photo.pixels), photo, job)
+        large = photo._replace(pixels=upscaler.upscale(photo.pixels)).encoded(job.extension, job.quality)
     except InputError as error:
         complain(COMMAND, f"stdin: {error}")
         return 1
@@ -292,7 +292,8 @@ def _write(item: _Item, job: Job) -> _Item:
     if item.photo and item.large is not None:
         with item.step():
             item.facts["result_size"] = list(item.large.shape[-2:])
-            write_whole(item.target, _encoded(item.large, item.photo, job))
+            result = item.photo._replace(pixels=item.large)
+            write_whole(item.target, result.encoded(job.extension, job.quality))
             if job.manifest is not None:
                 item.facts |= {"sha256": _sha256(item.source), "result_sha256": _sha256(item.target)}
     item.photo = item.maps = item.large = None
@@ -308,17 +309,6 @@ def _notes(photo: Photo, extension: str) -> Iterator[str]:
     odd = [name.decode() for name, data in photo.color_chunks.items() if data != SRGB_CHUNKS.get(name)]
     if odd and kind != "PNG" and not photo.profile:
         yield f"its {', '.join(odd)} has no place in {extension}: colours may look different; write .png"
-
-
-def _encoded(large: Tensor, photo: Photo, job: Job) -> bytes:
-    return encode_image(
-        large,
-        job.extension,
-        profile=photo.profile,
-        quality=job.quality,
-        dpi=photo.dpi,
-        color_chunks=photo.color_chunks,
-    )
 
 
 def _fitted(photo: Photo, extension: str, upscaler: Upscaler) -> Photo:

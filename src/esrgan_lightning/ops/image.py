@@ -26,6 +26,13 @@ class Photo(NamedTuple):
     dpi: tuple[float, float] | None = None  # across and down, where the file states them
     color_chunks: Mapping[bytes, bytes] = MappingProxyType({})  # of a PNG: gAMA, cICP, …
 
+    def encoded(self, suffix: str, quality: int | None = None) -> bytes:
+        """The bytes of a file of this suffix; as ``write_image`` otherwise."""
+        _, profile, _, dpi, chunks = self
+        return encode_image(
+            self.pixels, suffix, profile=profile, quality=quality, dpi=dpi, color_chunks=chunks
+        )
+
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
     """Read a file as it is: (C, H, W), uint8, or uint16 for a 16-bit PNG or TIFF.
