@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from spandrel import ModelLoader
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet
-from esrgan_lightning.weights import infer_spec
+from esrgan_lightning.weights import infer_spec, load_generator
 from esrgan_lightning.weights.layouts import layout_of, select_state, to_2018, to_canonical
 
 SMALL = {"num_features": 6, "num_blocks": 2, "growth_channels": 3}
@@ -30,6 +31,15 @@ def test_there_and_back_is_the_same_tensor(layout, rename, settings):
     again = to_canonical(theirs)
     assert list(again) == list(state)
     assert all(again[name] is tensor for name, tensor in state.items())
+
+
+def test_another_upscaler_makes_the_same_picture_of_the_names_of_2019(tmp_path):
+    net = RRDBNet(num_features=6, num_blocks=2, init_scale=1.0).eval()
+    torch.save(to_2019(net.state_dict()), tmp_path / "g.pth")
+    x = torch.rand(1, 3, 6, 8)
+    with torch.no_grad():
+        theirs = ModelLoader(device="cpu").load_from_file(tmp_path / "g.pth").model(x)
+        torch.testing.assert_close(load_generator(tmp_path / "g.pth")(x), theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_the_published_names_of_2018():
