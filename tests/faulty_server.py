@@ -18,7 +18,6 @@ class File:
     status: list[int] = field(default_factory=lambda: [200])
     cut: list[int | None] = field(default_factory=lambda: [None])  # bytes of the answer, then the line breaks
     stall: bool = False  # at the cut, silence in place of a break
-    drip: float = 0.0  # seconds between single bytes
     length: int | None = None  # a Content-Length that is a lie
     chunked: bool = False
     shift: int = 0  # a part that begins elsewhere than it was asked for
@@ -100,12 +99,6 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
             if cut is None:
                 self.wfile.write(b"0\r\n\r\n")
-        elif file.drip:
-            for i in range(len(part)):
-                self.wfile.write(part[i : i + 1])
-                self.wfile.flush()
-                if self.server.over.wait(file.drip):
-                    break
         else:
             self.wfile.write(part)
         self.wfile.flush()

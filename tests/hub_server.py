@@ -129,13 +129,8 @@ class HubHandler(Handler, BaseHTTPRequestHandler):
             elif line["key"] == "lfsFile":
                 files[value["path"]] = self.server.uploaded[value["oid"]]
         self.server.add(repo, files, revision)
-        self.answer(
-            200,
-            {
-                "commitUrl": self.server.url(f"{repo}/commit/{commit(repo, revision)}"),
-                "commitOid": commit(repo, revision),
-            },
-        )
+        made = commit(repo, revision)
+        self.answer(200, {"commitUrl": self.server.url(f"{repo}/commit/{made}"), "commitOid": made})
 
 
 def commit(repo, revision):
