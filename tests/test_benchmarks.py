@@ -71,8 +71,8 @@ def test_quick_upscaling(benchmark, capsys):
     benchmark("inference").main(["--quick", "--ways", "whole", "exact"])
     table = capsys.readouterr().out
     for name in ("whole", "exact"):
-        assert int(row(table, name)[6]) <= 1
-        assert int(row(table, name)[4].split()[0]) >= 0
+        assert int(row(table, name)[8]) <= 1
+        assert int(row(table, name)[6].split()[0]) >= 0
 
 
 def test_quick_files(benchmark, capsys):
