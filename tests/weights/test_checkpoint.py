@@ -234,7 +234,7 @@ def test_an_own_file_says_itself_what_it_is(tmp_path):
     assert found["provenance"] == {"git_revision": "abc"}
     assert found["parameters"] == sum(p.numel() for p in net.parameters())
     assert found["sha256"] == state_hash(net.state_dict())
-    assert (found["layout"], found["within"], found["dtypes"]) == ("today", "", ["float32"])
+    assert (found["layout"], found["within"], found["dtypes"]) == ("basicsr", "", ["float32"])
 
 
 def test_another_network_has_names_of_its_own(tmp_path):

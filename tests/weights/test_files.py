@@ -200,7 +200,7 @@ def test_a_trainers_options_beside_the_tensors(tmp_path, zipped):
 
 @pytest.mark.parametrize("key", ["model_state_dict", "net_g", "params-ema", "generator"])
 @pytest.mark.parametrize("prefix", ["", "netG.", "model."])
-@pytest.mark.parametrize("layout", ["today", "esrgan2018"])
+@pytest.mark.parametrize("layout", ["basicsr", "esrgan2018"])
 def test_keys_of_other_trainers(tmp_path, key, prefix, layout):
     net = RRDBNet(**SMALL)
     state = to_2018(net.state_dict()) if layout == "esrgan2018" else net.state_dict()

@@ -21,7 +21,7 @@ from esrgan_lightning.weights.state import differences, require_finite, state_ha
 class GeneratorFile(NamedTuple):
     """What a file of weights holds: ``state, spec, metadata = read_generator_file(path)``."""
 
-    state: dict[str, Tensor]  # today's keys, on the CPU, half precision widened to float32
+    state: dict[str, Tensor]  # BasicSR's keys, on the CPU, half precision widened to float32
     spec: dict[str, Any] | None  # {"architecture", "arguments"} where the file states it
     metadata: dict[str, Any]  # the provenance; {} where the file states none
 
@@ -159,7 +159,7 @@ def different_settings(expected: Mapping[str, Any], found: Mapping[str, Any]) ->
 
 #: What the ``layout`` of :func:`describe_file` means.
 LAYOUT_NAMES = {
-    "today": "today's (conv_first, body.N.rdbM.convK, …)",
+    "basicsr": "BasicSR's (conv_first, body.N.rdbM.convK, …)",
     "esrgan2018": "ESRGAN's first release, 2018 (model.N)",
     "esrgan2019": "ESRGAN's release of 2019 (RRDB_trunk)",
     "own": "the network's own names",

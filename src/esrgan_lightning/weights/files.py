@@ -31,10 +31,10 @@ MAX_LINEAGE = 10_000_000
 class Contents(NamedTuple):
     """What a file of weights holds, as it lies there."""
 
-    state: dict[str, Tensor]  # today's keys, on the CPU, in the file's own types
+    state: dict[str, Tensor]  # BasicSR's keys, on the CPU, in the file's own types
     spec: dict[str, Any] | None
     provenance: dict[str, Any]
-    layout: str  # of the names: today, esrgan2018, esrgan2019
+    layout: str  # of the names: basicsr, esrgan2018, esrgan2019
     within: str  # where in the file the tensors are, as "params_ema"; empty at the top
     updates: int | None  # that a training run had done
 

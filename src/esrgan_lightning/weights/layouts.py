@@ -18,7 +18,7 @@ EXPECTED = (
 )
 
 
-# The ESRGAN authors' names of 2019, and today's.
+# The ESRGAN authors' names of 2019, and BasicSR's.
 _OF_2019 = (
     ("RRDB_trunk.", "body."),
     (".RDB", ".rdb"),
@@ -30,10 +30,10 @@ _BLOCK = re.compile(r"(?:body|RRDB_trunk|model\.1\.sub)\.(\d{1,6})\.(?:rdb|RDB)"
 
 
 def layout_of(state: Mapping[str, Tensor]) -> str:
-    """``esrgan2018``, ``esrgan2019``, or ``today`` for today's names and everything else."""
+    """``esrgan2018``, ``esrgan2019``, or ``basicsr`` for BasicSR's names and everything else."""
     if "model.0.weight" in state:
         return "esrgan2018"
-    return "esrgan2019" if "trunk_conv.weight" in state else "today"
+    return "esrgan2019" if "trunk_conv.weight" in state else "basicsr"
 
 
 def count_blocks(state: Mapping[str, Tensor]) -> int:
@@ -77,7 +77,7 @@ def to_canonical(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_2018(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The names of 2018 for today's."""
+    """The names of 2018 for BasicSR's."""
     return _renamed(state, _names_of_2018(state))
 
 
@@ -160,7 +160,7 @@ def possible_scales(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     """The scales that an RRDB network of these shapes can have: one, or 2 and 3; none for other tensors.
 
     Input channels 4 or 16 times those of the output tell of a pixel-unshuffle (x2, x1); else the number of
-    conv_up tells the scale: none x1, one x2 or x3, two x4, three x8. ``state`` has today's keys.
+    conv_up tells the scale: none x1, one x2 or x3, two x4, three x8. ``state`` has BasicSR's keys.
     """
     if any(key not in state or state[key].ndim != 4 for key in _NEEDED):
         return ()
