@@ -86,7 +86,7 @@ REFUSED = {
     "resume from nothing": (["resume=last"], "resume=last: no checkpoint"),
     "resume from what is none": (["resume=weights.pth"], "no checkpoint of a training run"),
     "unknown key": (["traner.max_updates=3"], "traner"),
-    "unknown key, added at the top": (["+sede=3"], "sede: there is no such key; did you mean seed?"),
+    "unknown key, added at the top": (["+sede=3"], "sede: there is no such key; did you mean seed"),
     "unknown key of the trainer": (["+trainer.max_update=3"], "trainer.max_update: there is no such key"),
     "an option that the library sets": (["+trainer.max_epochs=3"], "give trainer.max_updates"),
     "unknown profiler": (["+trainer.profiler=fast"], "trainer.profiler=fast: choose simple, advanced"),

@@ -24,7 +24,7 @@ from esrgan_lightning.cli.targets import targets
 from esrgan_lightning.cli.upscaling import Job, upscale_files
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import read_image
-from esrgan_lightning.ops.encode import encode
+from esrgan_lightning.ops.encode import encode_image
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 EXIF = b"Exif\0\0MM\0*"
@@ -88,7 +88,7 @@ def tiff(array, **options):
 
 def deep(channels, suffix):
     levels = np.random.default_rng(1).integers(0, 65536, (8, 8, channels), np.uint16)
-    return encode(levels, suffix)
+    return encode_image(torch.from_numpy(levels).permute(2, 0, 1), suffix)
 
 
 def planes():
