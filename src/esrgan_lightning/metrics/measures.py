@@ -12,16 +12,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+import esrgan_lightning.metrics.fidelity as fidelity
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.metrics.fidelity import (
-    CONVENTION,
-    psnr_rgb,
-    psnr_y,
-    rmse_rgb,
-    rmse_y,
-    ssim_rgb,
-    ssim_y,
-)
 from esrgan_lightning.metrics.niqe import NaturalModel, load_model, niqe
 from esrgan_lightning.metrics.perceptual import SMALLEST, MaModel, dists, lpips, ma, pi
 from esrgan_lightning.networks.similarity import DISTSNetwork, LPIPSNetwork
@@ -72,10 +64,10 @@ def _lpips(backbone: str, name: str, smallest: int) -> Measure:
 
 METRICS: Mapping[str, Measure] = MappingProxyType(
     {
-        "psnr_y": Measure(psnr_y, ceiling=PSNR_CEILING),
-        "ssim_y": Measure(ssim_y, digits=4, squares=(11, 1)),
-        "psnr_rgb": Measure(psnr_rgb, ceiling=PSNR_CEILING),
-        "ssim_rgb": Measure(ssim_rgb, digits=4, squares=(11, 1)),
+        "psnr_y": Measure(fidelity.psnr_y, ceiling=PSNR_CEILING),
+        "ssim_y": Measure(fidelity.ssim_y, digits=4, squares=(11, 1)),
+        "psnr_rgb": Measure(fidelity.psnr_rgb, ceiling=PSNR_CEILING),
+        "ssim_rgb": Measure(fidelity.ssim_rgb, digits=4, squares=(11, 1)),
         "niqe": Measure(
             niqe,
             False,
@@ -84,8 +76,8 @@ METRICS: Mapping[str, Measure] = MappingProxyType(
             with_hr=False,
             convention="NIQE: on Y, same border, lower is better.",
         ),
-        "rmse_y": Measure(rmse_y, False, root=True, convention=_ROOT),
-        "rmse_rgb": Measure(rmse_rgb, False, root=True, convention=_ROOT),
+        "rmse_y": Measure(fidelity.rmse_y, False, root=True, convention=_ROOT),
+        "rmse_rgb": Measure(fidelity.rmse_rgb, False, root=True, convention=_ROOT),
         "lpips": _lpips("alex", "LPIPS: AlexNet", 31),
         "lpips_vgg": _lpips("vgg", "LPIPS-VGG: VGG16", 16),
         "lpips_squeeze": _lpips("squeeze", "LPIPS-Squeeze: SqueezeNet 1.1", 17),
@@ -126,7 +118,7 @@ def check_size(name: object, size: tuple[int, int], metrics: Mapping[str, int]) 
 def convention(metrics: Sequence[str]) -> str:
     """What figures of these metrics mean: the note under a table."""
     said = dict.fromkeys(METRICS[name].convention for name in metrics if METRICS[name].convention)
-    return " ".join([CONVENTION, *said])
+    return " ".join([fidelity.CONVENTION, *said])
 
 
 def load_networks(

@@ -20,8 +20,6 @@ from esrgan_lightning.ops.progress import Report, bars, tracked
 #: Folder below the root for what is downloaded; files that were got by hand go there, too.
 ARCHIVES = "archives"
 RECORD = "source.json"
-
-
 _UNKNOWN = 10**11  # the most bytes of an archive whose size nobody tells
 
 
