@@ -13,7 +13,6 @@ PACKAGE = "esrgan_lightning"
 
 # A module imports from a lower rank or from its own folder. `errors` is free for all.
 RANKS = {
-    "lazy": -1,
     "ops": 0,
     "bundled": 0,
     "networks": 1,

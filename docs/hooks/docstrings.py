@@ -31,14 +31,14 @@ def markdown(text: str) -> str:
 
 
 class DocstringsExtension(griffe.Extension):
-    """Rewrites each docstring as it is read; what a package imports on first use is public."""
+    """Rewrites each docstring as it is read; what a package's stub names is public."""
 
-    def on_module(self, *, mod: griffe.Module, **_: Any) -> None:
-        """Its names are the aliases of ``from esrgan_lightning.… import NAME as NAME``."""
-        if "lazy_names" in mod.members:
-            own = [each for each in mod.members.values() if isinstance(each, griffe.Alias)]
-            homes = {each.name: each.target_path for each in own if each.name != "lazy_names"}
-            mod.exports = [name for name, home in homes.items() if home.startswith(f"{mod.package.name}.")]
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Called when the stubs of all packages have been merged with their modules."""
+        for module in [pkg, *pkg.modules.values()]:
+            if "lazy_loader" in module.members:
+                own = [each for each in module.members.values() if isinstance(each, griffe.Alias)]
+                module.exports = [each.name for each in own if each.target_path.startswith(pkg.name)]
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Called for each module, class, function and attribute."""

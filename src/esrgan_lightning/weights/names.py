@@ -11,7 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from esrgan_lightning.bundled import bundled_names, bundled_weights
+from esrgan_lightning.bundled import bundled_names
+from esrgan_lightning.bundled import bundled_weights as bundled_weights
 from esrgan_lightning.errors import InputError, nearest
 from esrgan_lightning.ops.files import cache_folder, writing
 from esrgan_lightning.weights.hub import HUB, fetch_hub

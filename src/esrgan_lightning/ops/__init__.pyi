@@ -1,0 +1,17 @@
+from .files import READABLE as READABLE
+from .files import SUFFIXES as SUFFIXES
+from .files import list_images as list_images
+from .image import image_size as image_size
+from .image import read_image as read_image
+from .image import read_rgb as read_rgb
+from .image import write_image as write_image
+from .pixels import from_float as from_float
+from .pixels import modcrop as modcrop
+from .pixels import rgb_to_gray as rgb_to_gray
+from .pixels import rgb_to_y as rgb_to_y
+from .pixels import shave as shave
+from .pixels import to_float as to_float
+from .pixels import to_uint8 as to_uint8
+from .pixels import to_uint16 as to_uint16
+from .resize import BackProjection as BackProjection
+from .resize import imresize as imresize
