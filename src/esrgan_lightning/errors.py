@@ -27,3 +27,13 @@ def nearest(name: str, known: Sequence[str]) -> str:
     lower = {each.lower(): each for each in known}
     near = [lower[each] for each in get_close_matches(name.lower(), lower)]
     return f"; did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(known)}"
+
+
+def first_few(items: Sequence[str], count: int = 4) -> str:
+    """The first names of a list, and how many there are more.
+
+    >>> first_few(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return ", ".join(items[:count]) + more

@@ -141,7 +141,7 @@ def test_other_files_are_refused(tmp_path):
     for name, message in (
         ("part.safetensors", "holds mean: .*fit-niqe"),
         ("nan.safetensors", "holds covariance, mean"),
-        ("text.safetensors", "not a readable file"),
+        ("text.safetensors", "not readable as weights"),
         ("none.safetensors", "no such file"),
     ):
         with pytest.raises(InputError, match=f"{name}.*{message}"):

@@ -77,5 +77,5 @@ def test_wrong_settings_and_files_are_told(tmp_path):
 def test_a_checkpoint_of_another_stage_is_refused(tmp_path, content):
     """Breaks if a generator's checkpoint ends in a message about missing keys, or in a traceback."""
     torch.save(content, tmp_path / "last.ckpt")
-    with pytest.raises(InputError, match=r"weights=.*last\.ckpt: .*no checkpoint of stage=material"):
+    with pytest.raises(InputError, match=r"weights=.*last\.ckpt: .*or a checkpoint of stage=material"):
         VGGFeatures(weights=tmp_path / "last.ckpt")

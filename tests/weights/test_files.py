@@ -87,7 +87,7 @@ def test_missing_folder_and_other_ending(tmp_path):
         ({"a": torch.zeros(1).expand(10**9, 10**9)}, r"found a \(Tensor\)"),
         ({"a": torch.zeros(2, dtype=torch.complex64)}, r"found a \(Tensor\)"),
         ({"a": torch.zeros(2, device="meta")}, r"found a \(Tensor\)"),
-        ({LINEAGE_KEY: 3, "state_dict": {"a": torch.zeros(1)}}, "found a dict inside"),
+        ({LINEAGE_KEY: 3, "state_dict": {"a": torch.zeros(1)}}, "found int, expected a map"),
         (
             {LINEAGE_KEY: {"spec": torch.zeros(2)}, "state_dict": {"a": torch.zeros(1)}},
             "not readable as weights",

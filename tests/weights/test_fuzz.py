@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.networks import RRDBNet, network_spec
-from esrgan_lightning.weights import LINEAGE_KEY, files, load_generator, save_generator, state_hash
+from esrgan_lightning.networks.backbones import VGGFeatures
+from esrgan_lightning.ops import tensors
+from esrgan_lightning.weights import LINEAGE_KEY, load_generator, save_generator, state_hash
 
 SMALL = {"num_features": 2, "num_blocks": 1, "growth_channels": 1}
 COUNT = 250
@@ -148,6 +150,8 @@ def test_memory_asked_for_by_a_number_is_refused(tmp_path):
     for old in (True, False):
         torch.save({"a": Filled()}, tmp_path / "fill.pth", _use_new_zipfile_serialization=not old)
         refused(tmp_path / "fill.pth", "it asks for a bytearray")
+        with pytest.raises(InputError, match=r"weights=.*fill\.pth: .*it asks for a bytearray"):
+            VGGFeatures(weights=tmp_path / "fill.pth")
 
 
 def test_a_lineage_that_unfolds_is_refused(tmp_path):
@@ -163,12 +167,12 @@ def test_a_lineage_that_unfolds_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_a_file_too_large_to_be_weights_is_not_opened(name, tmp_path):
     with (tmp_path / name).open("wb") as file:
-        file.truncate(files.MAX_BYTES + 1)  # sparse: no byte of it is on the disk
-    refused(tmp_path / name, f"at most {files.MAX_BYTES} are read")
+        file.truncate(tensors.MAX_BYTES + 1)  # sparse: no byte of it is on the disk
+    refused(tmp_path / name, f"at most {tensors.MAX_BYTES} are read")
 
 
 def test_too_many_tensors_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_TENSORS", 10)
+    monkeypatch.setattr(tensors, "MAX_TENSORS", 10)
     save_file(network().state_dict(), tmp_path / "many.safetensors")
     refused(tmp_path / "many.safetensors", "42 tensors, and at most 10 are read")
     torch.save(network().state_dict(), tmp_path / "many.pth")

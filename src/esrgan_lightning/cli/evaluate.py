@@ -13,7 +13,7 @@ from esrgan_lightning.cli.errors import one_line_errors, run_hydra
 from esrgan_lightning.config import chosen_metrics, compose, expand_home
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import as_text, write_text, write_whole, writing
-from esrgan_lightning.weights.formats import format_of
+from esrgan_lightning.ops.formats import format_of
 from esrgan_lightning.weights.names import model_path
 
 if TYPE_CHECKING:

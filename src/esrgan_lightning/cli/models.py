@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from esrgan_lightning.bundled import FOLDER, bundled_names, bundled_weights
+from esrgan_lightning.ops.formats import format_of
 from esrgan_lightning.ops.tables import print_table
-from esrgan_lightning.weights.formats import format_of
 from esrgan_lightning.weights.names import PUBLIC, model_names, model_path, public_file
 
 MODEL_HELP = (

@@ -24,7 +24,7 @@ from esrgan_lightning.config import (
     expand_home,
 )
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.weights.formats import format_of
+from esrgan_lightning.ops.formats import format_of
 from esrgan_lightning.weights.names import model_path
 
 # Of ``data``: what names files and folders on this machine.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from esrgan_lightning.data.packing import locked
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, first_few
 from esrgan_lightning.ops import list_images, read_rgb
 from esrgan_lightning.ops.files import as_text, cache_folder
 
@@ -49,12 +49,14 @@ class Materials:
             if missing := [name for label, name in enumerate(self.classes) if label not in there]:
                 what = "training" if part == "train" else "validation"
                 raise InputError(
-                    f"data.root={self.root}: no image for {what} of the class {few(missing)}: each class "
-                    "needs some"
+                    f"data.root={self.root}: no image for {what} of the class {first_few(missing)}: each "
+                    "class needs some"
                 )
         twice = [name for name, count in Counter(name for name, _ in self.images()).items() if count > 1]
         if twice:
-            raise InputError(f"data.root={self.root}: listed twice: {few(twice)}; each image may stand once")
+            raise InputError(
+                f"data.root={self.root}: listed twice: {first_few(twice)}; each image may stand once"
+            )
 
     def images(self) -> list[tuple[str, int]]:
         """Those of all parts."""
@@ -92,7 +94,7 @@ def check_images(materials: Materials, cache_dir: str | Path | None = None) -> N
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             faults = [fault for fault in pool.map(_fault, paths) if fault]
         if faults:
-            raise InputError(f"{len(faults)} of {len(paths)} images cannot be read: {few(faults, 3)}")
+            raise InputError(f"{len(faults)} of {len(paths)} images cannot be read: {first_few(faults, 3)}")
         note.touch()
 
 
@@ -102,12 +104,6 @@ def _fault(path: Path) -> str | None:
     except InputError as error:
         return str(error)
     return None
-
-
-def few(items: Sequence[str], count: int = 4) -> str:
-    """The first of a list, and how many more there are."""
-    more = f" and {len(items) - count} more" if len(items) > count else ""
-    return ", ".join(items[:count]) + more
 
 
 MINC_SPLITS = 5
@@ -133,7 +129,8 @@ def minc_folder(root: str | Path, split: int = 1) -> Materials:
     names = [name for part in parts for name in part]
     if missing := [name for name in names if not (root / name).is_file()]:
         raise InputError(
-            f"data.root={root}: {len(missing)} of {len(names)} listed images are missing: {few(missing)}"
+            f"data.root={root}: {len(missing)} of {len(names)} listed images are missing: "
+            f"{first_few(missing)}"
         )
     classes = tuple(sorted({_class_of(name) for name in names}))
     labelled = [[(name, classes.index(_class_of(name))) for name in part] for part in parts]
@@ -169,13 +166,13 @@ def class_folders(root: str | Path, *, val_share: float = 0.1, seed: int = 0) ->
             train += [(image, label) for image in sorted(images[held_out:])]
         return Materials(root, classes, train, val)
     if not {"train", "val"} <= set(given):
-        raise InputError(f"data.root={root} has {few(given)} alone: give both train and val, or neither")
+        raise InputError(f"data.root={root} has {given[0]} alone: give both train and val, or neither")
     classes = _subfolders(root / "train")
     for part in given[1:]:
         if different := set(classes) ^ set(_subfolders(root / part)):
             raise InputError(
-                f"data.root={root}: train and {part} differ in the class {few(sorted(different))}: give each "
-                "class a folder in both"
+                f"data.root={root}: train and {part} differ in the class {first_few(sorted(different))}: "
+                "give each class a folder in both"
             )
     labelled = [
         [(image, label) for label, name in enumerate(classes) for image in _images(root, f"{part}/{name}")]

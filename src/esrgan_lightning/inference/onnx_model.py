@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.inference.traceable import EXAMPLE, Traceable
 from esrgan_lightning.networks import conditions_of
-from esrgan_lightning.weights.formats import EXPORTS
+from esrgan_lightning.ops.formats import EXPORTS
 
 logger = logging.getLogger(__name__)
 

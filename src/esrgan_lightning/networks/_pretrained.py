@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.tensors import plain_tensors, read_stored
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 # Where a checkpoint of stage=material has its network: the attribute's name.
 TRAINED = "network."
+_EXPECTED = "expected one flat map of key → tensor (a state dict), or a checkpoint of stage=material"
 # torchvision's layers after the features: passed over by a network that has none.
 _HEADS = ("classifier.", "aux_classifier.")
 
@@ -38,41 +39,25 @@ def check_image(image: Tensor, *, smallest: int) -> None:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Reads ``{key: tensor}`` from a .safetensors or .pth file, on the CPU, without running its pickle code.
+    """Reads ``{key: tensor}`` from a file of weights, on the CPU; nothing in it is run.
 
     Of a .ckpt, as ``stage=material`` writes it, the network that it has trained is read.
 
     Raises:
-        InputError: No such file, an unknown ending, or anything but named tensors in it.
+        InputError: No such file, or anything but named tensors in it.
     """
     file = Path(path)
-    if not file.is_file():
-        raise InputError(f"weights={file}: there is no such file")
-    if file.suffix not in {".safetensors", ".pth", ".pt", ".ckpt"}:
-        raise InputError(f"weights={file}: expected a file ending in .safetensors, .pth, .pt or .ckpt")
     try:
-        if file.suffix == ".safetensors":
-            content: object = load_file(file)
-        else:
-            # A checkpoint is three times its network: of the rest nothing is read into memory.
-            mapped = file.suffix == ".ckpt"
-            content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-            if mapped:
-                content = _trained(content)
-    except Exception as error:  # a broken or hostile file fails in any of the reader's own ways
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"weights={file}: not a readable file of tensors ({first_line})") from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"weights={file}: expected one flat map of key → tensor (a state dict)")
-    return {str(key): value for key, value in content.items()}
-
-
-def _trained(checkpoint: object) -> dict[str, Tensor]:
-    state = checkpoint.get("state_dict", {}) if isinstance(checkpoint, Mapping) else {}
-    found = {name.removeprefix(TRAINED): state[name].clone() for name in state if name.startswith(TRAINED)}
-    if not found:
-        raise InputError("no checkpoint of stage=material")
-    return found
+        content, _ = read_stored(file)
+        if file.suffix == ".ckpt":
+            state = content.get("state_dict") if isinstance(content, Mapping) else None
+            state = state if isinstance(state, Mapping) else {}
+            content = {k.removeprefix(TRAINED): v for k, v in state.items() if str(k).startswith(TRAINED)}
+        if not isinstance(content, Mapping):
+            raise InputError(f"{file}: found a {type(content).__name__}; {_EXPECTED}")
+        return plain_tensors(content, file, expected=_EXPECTED)
+    except InputError as error:
+        raise InputError(f"weights={error}") from error
 
 
 def matching(

@@ -13,8 +13,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
 from esrgan_lightning.ops.files import rename, write_whole
+from esrgan_lightning.ops.tensors import check_archive
 from esrgan_lightning.stages.base import Stage
-from esrgan_lightning.weights.files import check_archive
 
 LAST = "last.ckpt"
 PARTIAL = ".part"

@@ -10,12 +10,13 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from esrgan_lightning.config import expand_home
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, first_few
+from esrgan_lightning.ops.tensors import plain_tensors
 from esrgan_lightning.run.checkpoints import LAST, earlier_checkpoints
 from esrgan_lightning.run.settings import SAFE
 from esrgan_lightning.run.state import RUN_KEY
-from esrgan_lightning.weights.files import plain_tensors, read_file
-from esrgan_lightning.weights.state import differences, first_few
+from esrgan_lightning.weights.files import read_file
+from esrgan_lightning.weights.state import differences
 
 # What may change when a run is continued, with all that lies below a key; docs/resume.md explains each.
 _MUTABLE = {
@@ -106,7 +107,7 @@ def _candidates(folder: Path) -> list[Path]:
 def _read(path: Path) -> Saved:
     try:
         content, lineage = read_file(path)
-        tensors = plain_tensors(content["state_dict"], path)
+        tensors = plain_tensors(content["state_dict"], path, expected="expected a stage's tensors")
         run, provenance = content[RUN_KEY], dict(lineage["provenance"])
         updates, wandb = int(content["global_step"]), run["wandb"]
         if updates < 0 or not isinstance(wandb, str | None) or "data_hash" not in provenance:

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from esrgan_lightning.errors import InputError
-from esrgan_lightning.weights.state import first_few
+from esrgan_lightning.errors import InputError, first_few
 
 EXPECTED = (
     "expected a generator: .safetensors or .ckpt of this library, or an RRDB network as .safetensors or .pth "

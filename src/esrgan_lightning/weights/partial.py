@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, first_few
 from esrgan_lightning.networks import network_spec
 from esrgan_lightning.weights.checkpoint import different_settings, read_generator_file, resolve_spec
 from esrgan_lightning.weights.layouts import likely_scale
 from esrgan_lightning.weights.names import model_path
-from esrgan_lightning.weights.state import first_few, require_finite, state_hash
+from esrgan_lightning.weights.state import require_finite, state_hash
 
 # Of the generator's parameters. Below that it is a training from random weights by another name.
 LEAST_SHARE = 0.1

@@ -1,12 +1,12 @@
 """State dicts: their hash and their differences."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, first_few
 
 
 def state_hash(state: Mapping[str, Tensor]) -> str:
@@ -25,16 +25,6 @@ def state_hash(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def first_few(items: Sequence[str], count: int = 4) -> str:
-    """The first names of a list, and how many there are more.
-
-    >>> first_few(["a", "b", "c"], 2)
-    'a, b and 1 more'
-    """
-    more = f" and {len(items) - count} more" if len(items) > count else ""
-    return ", ".join(items[:count]) + more
 
 
 def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
