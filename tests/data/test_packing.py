@@ -1,6 +1,7 @@
 """Packing: every photo once, damaged ones named, the same bytes after any interruption; and the cache."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -175,8 +176,8 @@ def test_a_name_that_is_taken(tmp_path):
 
 def test_a_disk_that_is_too_small_is_told_before_any_work(tmp_path, monkeypatch):
     fill(tmp_path / "p", 1)
-    usage = packing.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(InputError, match="GB are free: make room"):
         pack([tmp_path / "p"], tmp_path / "pack")
     assert {path.name for path in tmp_path.iterdir()} == {"p"}

@@ -195,7 +195,7 @@ def test_a_file_put_there_by_hand_is_taken_after_the_same_checks(server, target)
 
 def test_a_disk_that_is_too_small_is_told_before_the_data_comes(server, target, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
-    with pytest.raises(InputError, match="GB free"):
+    with pytest.raises(InputError, match="GB are free: make room"):
         get(server.serve("a", DATA), target)
     assert nothing(target)
 

@@ -28,7 +28,7 @@ from esrgan_lightning.ops.formats import format_of
 from esrgan_lightning.weights.names import model_path
 
 # Of ``data``: what names files and folders on this machine.
-_PLACES = ("root", "files", "train_dir", "train_hr", "train_lr", "val_dir", "val_hr", "val_lr", "test_dir")
+_PLACES = ("root", "files", "train_dir", "train_hr", "train_lr", "val_dir", "val_hr", "val_lr")
 
 
 def _check_early(cfg: DictConfig, run_dir: Path) -> None:

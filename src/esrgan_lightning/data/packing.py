@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,7 @@ from esrgan_lightning.data import packfile
 from esrgan_lightning.data.packfile import FORMAT, Pack, Pixels
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import image_size, list_images, read_rgb
-from esrgan_lightning.ops.files import as_text, cache_folder, write_whole, writing
+from esrgan_lightning.ops.files import as_text, cache_folder, check_room, write_whole, writing
 from esrgan_lightning.ops.progress import bars
 
 logger = logging.getLogger(__name__)
@@ -166,19 +165,6 @@ def _parsed(text: bytes) -> dict[str, Any]:
         return dict(json.loads(text))
     except (ValueError, TypeError):
         return {}
-
-
-def check_room(output: Path, need: int, there: int = 0) -> None:
-    """Refuses so many bytes where the disk, with those that are there already, cannot take them."""
-    free = shutil.disk_usage(output.parent).free + there
-    if need + _SPARE_BYTES > free:
-        raise InputError(
-            f"{output} will have {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: make room, or choose "
-            "another disk"
-        )
-
-
-_SPARE_BYTES = 64 << 20  # to be left free
 
 
 def items_of(sources: Sequence[str | Path]) -> list[Item]:

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from esrgan_lightning.data.packfile import Pack
-from esrgan_lightning.data.packing import check_room
 from esrgan_lightning.errors import InputError, needs_extra
-from esrgan_lightning.ops.files import cache_folder
+from esrgan_lightning.ops.files import cache_folder, check_room
 from esrgan_lightning.ops.progress import bars
 
 INDEX = "index.json"

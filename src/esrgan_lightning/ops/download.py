@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.files import writing
+from esrgan_lightning.ops.files import check_room, writing
 
 Progress = Callable[[int, int | None], None]  # (bytes that are there, bytes in all or None)
 
 _CHUNK = 2**18
-_SPARE = 2**26  # bytes left free on the disk
 _PASSING = (408, 416, 425, 429, 500, 502, 503, 504)  # answers that another try may change
 
 
@@ -202,7 +200,7 @@ class _Partial:
             if answer.status_code == 200:
                 start = 0
                 self.begin(url, version)
-            _need_room(self.file.parent, (total or size or 0) - start)
+            check_room(self.file, total or size or 0, there=start)
             self._receive(answer, start, total)
         return start > 0
 
@@ -231,14 +229,6 @@ def _total(answer: requests.Response, start: int) -> int | None:
     # With a transfer encoding the length plays no part (RFC 9112, section 6.3).
     told = re.fullmatch(r"\d{1,18}", length) and not answer.headers.get("Transfer-Encoding")
     return int(length) if told else None
-
-
-def _need_room(folder: Path, wanted: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if wanted + _SPARE > free:
-        raise InputError(
-            f"{folder} has {free / 1e9:.1f} GB free and {(wanted + _SPARE) / 1e9:.1f} GB are needed"
-        )
 
 
 def _hash(file: Path, kind: str) -> str:

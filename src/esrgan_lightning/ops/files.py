@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ LOSSY = ("JPEG", "WEBP", "AVIF")
 SUFFIXES = tuple(FORMATS)
 #: The suffixes that are read.
 READABLE = (*SUFFIXES, ".jfif", ".jpe", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
+_SPARE = 1 << 26  # bytes to be left free on a disk
 
 
 @contextmanager
@@ -58,6 +60,16 @@ def write_whole(
     """Writes a file as :func:`whole_file` does."""
     with whole_file(path, check) as partial:
         partial.write_bytes(data)
+
+
+def check_room(output: Path, need: int, there: int = 0) -> None:
+    """Refuses so many bytes where the disk, with those that are there already, cannot take them."""
+    free = shutil.disk_usage(output.parent).free + there
+    if need + _SPARE > free:
+        raise InputError(
+            f"{output} will have {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: make room, or choose "
+            "another disk"
+        )
 
 
 @contextmanager

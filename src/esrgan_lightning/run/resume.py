@@ -24,11 +24,11 @@ _MUTABLE = {
     "trainer.": "max_updates max_time keep_last checkpoint_interval val_interval log_interval accelerator "
     "devices num_nodes strategy channels_last compile cuda_graphs gpu_kernels cast_features deterministic",
     "stage.": "max_skipped",
+    # Whether the same photos are there is looked at.
     "data.": "num_workers prepare cache_dir download root files url endpoint max_cache train_dir val_dir "
-    "test_dir train_hr train_lr val_hr val_lr val_name val_count "
-    "skip_bad",  # whether the same photos are left is looked at
-    "conditions.": "dir val_dir test_dir",
-    "data.conditions.": "dir val_dir test_dir",  # the same once more, where the data have taken them over
+    "train_hr train_lr val_hr val_lr val_name val_count skip_bad",
+    "conditions.": "dir val_dir",
+    "data.conditions.": "dir val_dir",  # the same once more, where the data have taken them over
 }
 MUTABLE_ON_RESUME = (
     *(f"{group}{key}" for group, keys in _MUTABLE.items() for key in keys.split()),

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from esrgan_lightning.data.catalog.archives import Unpacked, check_archive, unpack
 from esrgan_lightning.data.catalog.sources import Archive, Offer, Source, find_source, sources
-from esrgan_lightning.data.packing import check_room, locked
+from esrgan_lightning.data.packing import locked
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import image_size, list_images, read_image
 from esrgan_lightning.ops.download import PATIENT, Downloaded, Expected, Patience, download
-from esrgan_lightning.ops.files import SUFFIXES
+from esrgan_lightning.ops.files import SUFFIXES, check_room
 from esrgan_lightning.ops.progress import Report, bars, tracked
 
 #: Folder below the root for what is downloaded; files that were got by hand go there, too.
