@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from esrgan_lightning.errors import install_extra
+from esrgan_lightning.errors import first_line, install_extra
 from esrgan_lightning.ops.tables import print_table
 
 GB = 1e9
@@ -78,7 +78,7 @@ def devices() -> Iterator[Finding]:
         nms(torch.tensor([[0.0, 0, 1, 1]]), torch.ones(1), 0.5)
     # Two builds that don't belong together fail in any way, as early as at the import.
     except Exception as error:
-        found = f"do not fit together: {str(error).strip().splitlines()[0]}"
+        found = f"do not fit together: {first_line(error)}"
         fix = "install both in one go: pip install -U torch torchvision"
     yield Finding("torch and torchvision", found, fix)
     cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
@@ -170,8 +170,8 @@ def _whatever_happens(title: str, look: Callable[[], Iterator[Finding]]) -> Iter
         yield from look()
     # A package that is half installed fails in any way, and to say so is what this is for.
     except Exception as error:
-        words = str(error).strip().splitlines() or [""]
-        yield Finding(title.lower(), f"{type(error).__name__}: {words[0]}", "install the package anew")
+        said = f"{type(error).__name__}: {first_line(error)}"
+        yield Finding(title.lower(), said, "install the package anew")
 
 
 def doctor(

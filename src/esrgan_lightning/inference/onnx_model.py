@@ -12,7 +12,7 @@ from typing import Any, Self, final
 import torch
 from torch import Tensor, nn
 
-from esrgan_lightning.errors import InputError, needs_extra
+from esrgan_lightning.errors import InputError, first_line, needs_extra
 from esrgan_lightning.inference.traceable import EXAMPLE, Traceable
 from esrgan_lightning.networks import conditions_of
 from esrgan_lightning.ops.formats import EXPORTS
@@ -84,7 +84,7 @@ class OnnxGenerator(nn.Module):
         try:
             (sr,) = session.run(None, {self._input: array})
         except Exception as error:  # onnxruntime's own kinds have no common base but this
-            line = _first_line(error)
+            line = first_line(error)
             if "alloc" in line.lower():
                 raise torch.OutOfMemoryError(line) from error
             size = f"{x.shape[-2]}×{x.shape[-1]} pixels (H×W)"
@@ -114,7 +114,7 @@ def _open(content: bytes, name: str, device: torch.device) -> Any:
     try:
         return runtime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # see above
-        raise InputError(f"{name}: onnxruntime does not take it: {_first_line(error)}") from error
+        raise InputError(f"{name}: onnxruntime does not take it: {first_line(error)}") from error
 
 
 def in_onnxruntime(generator: nn.Module) -> OnnxGenerator:
@@ -154,7 +154,7 @@ def in_onnxruntime(generator: nn.Module) -> OnnxGenerator:
             fits = torch.allclose(found(x), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
     except Exception as error:  # the exporter's kinds have no common base
         raise InputError(
-            f"{name} has no form in ONNX: leave out engine=onnx ({_first_line(error)})"
+            f"{name} has no form in ONNX: leave out engine=onnx ({first_line(error)})"
         ) from error
     if not fits:
         raise InputError(f"{name} computes something else in ONNX: leave out engine=onnx")
@@ -188,7 +188,7 @@ def load_exported(path: Path) -> OnnxGenerator:
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own kinds
-        raise InputError(f"{path}: not readable as ONNX: {_first_line(error)}") from error
+        raise InputError(f"{path}: not readable as ONNX: {first_line(error)}") from error
     for tensor in _tensors(model):
         if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise InputError(
@@ -233,7 +233,3 @@ def _sizes(sr: Tensor, name: str) -> tuple[int, int]:
     if height != width or height < _PROBE or height % _PROBE:
         raise InputError(f"{name}: makes {tuple(sr.shape)} of {_PROBE}×{_PROBE} pixels: this is no generator")
     return sr.shape[1], height // _PROBE
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

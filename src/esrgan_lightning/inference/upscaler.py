@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from esrgan_lightning.errors import InputError
+from esrgan_lightning.errors import InputError, first_line
 from esrgan_lightning.inference.ensemble import self_ensemble
 from esrgan_lightning.inference.images import filled, pil_colors
 from esrgan_lightning.inference.onnx_model import is_exported, load_exported
@@ -303,8 +303,7 @@ def find_device(device: str | torch.device | None) -> torch.device:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = (str(error).splitlines() or ["unknown"])[0]
-        raise InputError(f"device={device} cannot be used here: {reason}") from error
+        raise InputError(f"device={device} cannot be used here: {first_line(error)}") from error
     return chosen
 
 

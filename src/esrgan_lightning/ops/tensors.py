@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from esrgan_lightning.errors import InputError, first_few
+from esrgan_lightning.errors import InputError, first_few, first_line
 from esrgan_lightning.ops.formats import EXPORT, format_of
 
 #: What a file may have at most. ESRGAN's has 67 MB and 702 tensors, its training checkpoint under 1 GB.
@@ -33,10 +33,9 @@ def read_stored(path: Path) -> tuple[Any, dict[str, str]]:
             raise InputError(f"{path.stat().st_size} bytes, and at most {MAX_BYTES} are read")
         return read(path)
     except Exception as error:  # a broken or hostile file fails in any of the readers' own ways
-        lines = str(error).splitlines() or [""]
         remedy = "it may be cut short (get it again), or hold code, which is never run (ask for .safetensors)"
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        raise InputError(f"{path}: not readable as weights: {remedy}; {kind}{lines[0]}") from error
+        raise InputError(f"{path}: not readable as weights: {remedy}; {kind}{first_line(error)}") from error
 
 
 def _read_safetensors(path: Path) -> tuple[Any, dict[str, str]]:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from esrgan_lightning.errors import InputError, needs_extra
+from esrgan_lightning.errors import InputError, first_line, needs_extra
 
 HUB = "hf:"
 #: What a run writes and ``esrgan push`` uploads.
@@ -48,7 +48,9 @@ def fetch_hub(model: str) -> Path:
     try:
         path = Path(hub.hf_hub_download(repo, name, revision=revision))
     except Exception as error:
-        raise InputError(f"{model}: {name} could not be downloaded ({_line(error)}): try again") from error
+        raise InputError(
+            f"{model}: {name} could not be downloaded ({first_line(error)}): try again"
+        ) from error
     if not _is(path, files[name]):
         path.resolve().unlink()
         path.unlink(missing_ok=True)
@@ -86,7 +88,7 @@ def push_hub(repo: str, files: Mapping[str, bytes], *, private: bool = False) ->
         remedy = "nothing has changed there: try again"
         if _status(error) in (401, 403):
             remedy = "`hf auth login` as one who may write there"
-        raise InputError(f"{repo} was not updated ({_line(error)}): {remedy}") from error
+        raise InputError(f"{repo} was not updated ({first_line(error)}): {remedy}") from error
     return str(address)
 
 
@@ -121,7 +123,7 @@ def _refusal(error: Exception, revision: str) -> str | None:
         return "the Hub has no such model, or it is private: see to the spelling, or `hf auth login`"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"it has no revision {revision}: give a branch, tag or commit"
-    return f"the Hub answers {_line(error)}" if _status(error) < 500 else None
+    return f"the Hub answers {first_line(error)}" if _status(error) < 500 else None
 
 
 def _kept(hub: Any, model: str, repo: str, revision: str, error: Exception) -> Path:
@@ -131,8 +133,8 @@ def _kept(hub: Any, model: str, repo: str, revision: str, error: Exception) -> P
         folder = Path(hub.snapshot_download(repo, revision=revision, local_files_only=True))
     except hub.errors.LocalEntryNotFoundError:
         raise InputError(
-            f"{model}: {ENDPOINT} does not answer ({_line(error)}), and the model is not in {HF_HUB_CACHE}: "
-            f"download {GENERATOR} elsewhere and give the file"
+            f"{model}: {ENDPOINT} does not answer ({first_line(error)}), and the model is not in "
+            f"{HF_HUB_CACHE}: download {GENERATOR} elsewhere and give the file"
         ) from error
     return folder / _generator(model, [path.name for path in folder.iterdir()])
 
@@ -149,7 +151,3 @@ def _is(path: Path, stated: Any) -> bool:
 
 def _status(error: Exception) -> int:
     return int(getattr(getattr(error, "response", None), "status_code", 500))
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
