@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from rich.text import Text
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from esrgan_lightning.cli.app import app
@@ -20,6 +22,20 @@ def test_help_names_every_command():
     for command in ("upscale", "interpolate", "demo"):
         assert command in result.output
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_help_is_shown_as_written():
+    """Rich draws a picture for ``:end:`` and takes ``[red]`` for a style."""
+
+    def texts(command):
+        yield command.help
+        yield from (getattr(option, "help", None) for option in command.params)
+        for inner in getattr(command, "commands", {}).values():
+            yield from texts(inner)
+
+    written = [text for text in texts(get_command(app)) if text]
+    assert len(written) > 100
+    assert [Text.from_markup(text).plain for text in written] == written
 
 
 def test_input_errors_are_one_line_and_code_2(capsys):

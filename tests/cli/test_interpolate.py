@@ -117,9 +117,9 @@ def test_a_sweep_leaves_pictures_and_figures(photos, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("--alphas", "0:1", "give START:END:STEP"),
+        ("--alphas", "0:1", "give FIRST:LAST:STEP"),
         ("--alphas", "0:1:0.001", "1000 steps"),
-        ("--alphas", "0:1:0", "give START:END:STEP"),
+        ("--alphas", "0:1:0", "give FIRST:LAST:STEP"),
         ("--alphas", "0.5,0.2", "ascending"),
         ("--alphas", "0,2", "alpha=2"),
         ("--metrics", "psnr", "psnr"),

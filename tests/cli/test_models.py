@@ -19,7 +19,8 @@ from esrgan_lightning.weights import load_generator, save_generator
 def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rrdb = RRDBNet(num_features=4, num_blocks=1, growth_channels=2, scale=3)
-    origin = {"init": {"file": "psnr.ckpt"}, "interpolation": {"parents": [{"file": "a"}, {"file": "b"}]}}
+    before = {"file": "psnr.ckpt", "metadata": {"run": "old", "init": {"file": "start.pth"}}}
+    origin = {"init": before, "interpolation": {"parents": [{"file": "a"}, {"file": "b"}]}}
     save_generator(tmp_path / "g.safetensors", rrdb, metadata=origin)
     save_generator(tmp_path / "net.safetensors", net("SRResNet"), metadata={"run": "mine"})
     return "g.safetensors"
@@ -39,8 +40,9 @@ def test_inspect_tells_network_and_origin(model):
     code, out, _ = esrgan("inspect", model)
     assert code == 0
     origin = ("init.file", "psnr.ckpt", "interpolation.parents.1.file")
-    for shown in ("RRDBNet (stated in the file)", "x3", *origin):
+    for shown in ("RRDBNet (stated in the file)", "x3", *origin, "init.trained from", "start.pth"):
         assert shown in out
+    assert "old" not in out  # what an ancestor's file says of itself is for --json
     assert json.loads(esrgan("inspect", model, "--json")[1])["arguments"]["scale"] == 3
 
 

@@ -22,7 +22,7 @@ def interpolate(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The blended .safetensors file.")],
     alpha: Annotated[
-        float | None, typer.Option(help="Share of the second model, 0 to 1. [default: 0.8]")
+        float | None, typer.Option(help="Share of the second model, 0 to 1 (default: 0.8).")
     ] = None,
     weights: Annotated[str | None, typer.Option(help="A share for each model, as 0.5,0.3,0.2.")] = None,
     scale: Scale = None,
@@ -55,7 +55,7 @@ def alpha_sweep(
     gan: Annotated[str, typer.Argument(help="The model at α = 1, likewise.", autocompletion=complete_model)],
     images: Annotated[list[Path], typer.Argument(help="HR images, or folders; their LR is made from them.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
-    alphas: Annotated[str, typer.Option(help="Values of α, or START:END:STEP.")] = "0:1:0.2",
+    alphas: Annotated[str, typer.Option(help="Values of α, or FIRST:LAST:STEP.")] = "0:1:0.2",
     metrics: Annotated[str, typer.Option(help="Names as of esrgan-evaluate.")] = "psnr_y,ssim_y",
     features: Annotated[
         list[str] | None,
@@ -136,7 +136,9 @@ def steps(text: str) -> list[float]:
         start, end, step = (float(part) for part in text.split(":"))
         count = round((end - start) / step)
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise InputError(f"--alphas {text}: give START:END:STEP, as 0:1:0.2, or values with commas") from None
+        raise InputError(
+            f"--alphas {text}: give FIRST:LAST:STEP, as 0:1:0.2, or values with commas"
+        ) from None
     if not 0 < count <= 100:
         raise InputError(f"--alphas {text}: that is {count} steps, 1 to 100 are possible")
     return [round(start + index * step, 10) for index in range(count + 1)]

@@ -12,9 +12,7 @@ from esrgan_lightning.ops.formats import format_of
 from esrgan_lightning.ops.tables import print_table
 from esrgan_lightning.weights.names import PUBLIC, model_names, model_path, public_file
 
-MODEL_HELP = (
-    "a name that `esrgan models` lists, hf:USER/REPO[@REVISION], or a file (.safetensors, .ckpt, .pth)"
-)
+MODEL_HELP = "a name that `esrgan models` lists, hf:USER/REPO, or a file (.safetensors, .ckpt, .pth)"
 # By the stage, with which a bundled network's name begins.
 _USES = {"psnr": "fidelity", "gan": "natural detail"}
 _LICENCE = "Apache-2.0"
@@ -202,11 +200,18 @@ def _rows(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "sha256", described["sha256"]
     if described["updates"] is not None:
         yield "updates", f"{described['updates']:,}"
-    yield from _lines(described["provenance"], "")
+    yield from _lines({key: value for key, value in described["provenance"].items() if key != "updates"}, "")
 
 
 def _lines(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """A line for each value, but one for all that an ancestor's own provenance says: ``--json`` has it."""
+    from esrgan_lightning.weights.interpolation import ancestors
+
     for key, value in node.items():
+        if prefix and key == "metadata":
+            if earlier := [str(each.get("file")) for each in ancestors(value)]:
+                yield f"{prefix}trained from", " ← ".join(earlier)
+            continue
         if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
             value = {str(number): item for number, item in enumerate(value)}
         if isinstance(value, Mapping):

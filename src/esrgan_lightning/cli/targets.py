@@ -125,7 +125,8 @@ def _files(given: Path, output: Path) -> tuple[Path, list[Path]]:
     apart = start == results or results in start.parents  # then all of them are wanted
     files = [path for path in found if apart or results not in Path(_same(path)).parents]
     if not files:
-        raise InputError(f"{given} holds no image outside {output}")
+        outside = f" outside {output}" if found else ""
+        raise InputError(f"{given} {'holds' if given.is_dir() else 'matches'} no image{outside}")
     return base, files
 
 

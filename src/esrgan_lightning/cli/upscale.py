@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,7 +34,9 @@ def upscale(
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option(help="Of the result, e.g. 2.7: the model, then bicubic (default: the model's)."),
+        typer.Option(
+            min=1, max=64, help="Of the result, e.g. 2.7: the model, then bicubic (default: the model's)."
+        ),
     ] = None,
     format: Annotated[str | None, typer.Option(help="png (default), jpg, webp, tif, bmp or avif.")] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of jpg, webp and avif.")] = None,
@@ -51,7 +53,8 @@ def upscale(
     ] = "auto",
     overlap: Annotated[int, typer.Option(help="LR pixels of surroundings on each side of a tile.")] = 32,
     alpha_rgb: Annotated[
-        str, typer.Option(help="Colours under transparency: fill from their neighbours, or keep (textures).")
+        Literal["fill", "keep"],
+        typer.Option(help="Colours under transparency: fill from their neighbours, or keep (textures)."),
     ] = "fill",
     tta: Annotated[
         bool, typer.Option(help="The mean over eight flips and turns: eight times the work.")
@@ -62,9 +65,12 @@ def upscale(
     pre_pad: Annotated[
         int, typer.Option(min=0, help="Pixels by which the edges are repeated while the network works.")
     ] = 8,
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], typer.Option(help="That the network computes in.")
+    ] = "fp32",
     engine: Annotated[
-        str, typer.Option(help="torch, or onnx: ONNX Runtime, on a CPU often faster (extra onnx).")
+        Literal["torch", "onnx"],
+        typer.Option(help="PyTorch, or ONNX Runtime, on a CPU often faster (extra onnx)."),
     ] = "torch",
     maps: Annotated[
         Path | None, typer.Option(help="Folder of `esrgan segment --lr`, for a model that takes maps.")

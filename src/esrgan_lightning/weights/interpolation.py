@@ -155,7 +155,7 @@ def ancestry_warning(psnr: Mapping[str, Any], gan: Mapping[str, Any]) -> str | N
             f"{gan['file']} does not say what it was trained from: blends are good only where it began as "
             f"{psnr['file']}"
         )
-    chain = list(_ancestors(gan["metadata"]))
+    chain = list(ancestors(gan["metadata"]))
     if psnr["sha256"] in (each.get("sha256") for each in chain):
         return None
     began = f"but from {chain[0].get('file')}" if chain else "but from random weights"
@@ -164,7 +164,7 @@ def ancestry_warning(psnr: Mapping[str, Any], gan: Mapping[str, Any]) -> str | N
     )
 
 
-def _ancestors(metadata: object) -> Iterator[Mapping[str, Any]]:
+def ancestors(metadata: object) -> Iterator[Mapping[str, Any]]:
     """What a training began from, and so on; a file may say anything here."""
     while isinstance(metadata, Mapping) and isinstance(origin := metadata.get("init"), Mapping):
         yield origin
