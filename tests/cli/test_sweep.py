@@ -11,7 +11,7 @@ import yaml
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from esrgan_lightning.cli.sweep import SweepTable
+from esrgan_lightning.cli.sweep import SweepTable, check_objective
 from esrgan_lightning.report import csv_table, find_runs, report_page
 
 
@@ -130,6 +130,14 @@ def test_what_hydra_itself_calls_failed_is_failed(table, capsys):
         "KeyError: 'a'",
         "ZeroDivisionError",
     ]
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_metric_whose_class_does_not_say_what_is_better_goes_either_way(direction):
+    """Breaks if a search over a metric with the direction as a property, as ValidationMetric's, crashes."""
+    metric = {"_target_": "esrgan_lightning.metrics.ValidationMetric", "name": "lpips", "crop": 4}
+    cfg = OmegaConf.create({"objective": "mine", "metrics": [{"mine": metric}]})
+    check_objective(cfg, OmegaConf.create({"direction": direction}))
 
 
 @pytest.mark.slow

@@ -57,19 +57,19 @@ def check_objective(cfg: DictConfig, sweeper: DictConfig) -> None:
         better = {"accuracy": True, "accuracy_top5": True, "loss": False}
     if objective not in better:
         raise InputError(f"objective={objective}: say what is optimised, one of {', '.join(better)}")
-    right = {True: "maximize", False: "minimize", None: None}[better[objective]]
+    right = {True: "maximize", False: "minimize"}.get(better[objective])
     given = getattr(direction, "name", direction)
     if None not in (given, right) and given != right:
         what = "higher" if better[objective] else "lower"
         raise InputError(f"hydra.sweeper.direction={given}, but of {objective} {what} is better")
 
 
-def _higher(name: str, settings: Mapping[str, Any]) -> bool | None:
+def _higher(name: str, settings: Mapping[str, Any]) -> Any:
+    """Whether higher is better; another value where the metric's class does not say."""
     from esrgan_lightning.metrics.measures import METRICS
 
     metric = get_object(settings["_target_"]) if "_target_" in settings else METRICS[name]
-    higher: bool | None = getattr(metric, "higher_is_better", None)
-    return higher
+    return getattr(metric, "higher_is_better", None)
 
 
 class SweepTable(Callback):

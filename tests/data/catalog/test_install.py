@@ -210,6 +210,16 @@ def test_what_is_not_whole_is_not_installed(there, root):
     assert "damaged" in verify(there, root / "Tiny")[0]
 
 
+def test_records_with_further_facts_are_read(there, root):
+    """Breaks if sets that an earlier version installed, whose records tell of heights, are got again."""
+    record = root / "Tiny/source.json"
+    content = json.loads(record.read_text("utf-8"))
+    content["files"] = [{**file, "height": 21, "width": 31} for file in content["files"]]
+    record.write_text(json.dumps(content))
+    assert installed(root, there) == root / "Tiny"
+    assert verify(there, root / "Tiny") == []
+
+
 def test_require_gives_the_folders_in_order_or_the_command(there, root, server, monkeypatch):
     other = source(
         at(server.serve("o.zip", zipped(HR)), "o.zip"), name="other", title="Other", folder="Other"

@@ -138,7 +138,8 @@ def _recorded(folder: Path) -> list[Unpacked] | None:
     if not path.exists():
         return None
     try:
-        return [Unpacked(**file) for file in json.loads(path.read_bytes())["files"]]
+        files = json.loads(path.read_bytes())["files"]
+        return [Unpacked(str(file["path"]), file["bytes"], file["sha256"]) for file in files]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error!r}): move {folder} away and get it again") from error
 
