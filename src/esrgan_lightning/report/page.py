@@ -42,7 +42,7 @@ def _charted(runs: Sequence[Run]) -> list[str]:
 def chart(name: str, runs: Sequence[Run]) -> Figure:
     """A metric's curve of each run over updates; of a few updates each is marked: one alone is seen."""
     several = len(runs) > 1
-    figure = Figure(figsize=(7, 3.6 + 0.17 * len(runs) * several), layout="constrained")
+    figure = Figure(figsize=(7, 3.6 + 0.19 * len(runs) * several), layout="constrained")
     axes = figure.add_subplot(xlabel="update", title=plain(name))
     for number, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
         if points := run.curves.get(name):
@@ -58,7 +58,7 @@ def chart(name: str, runs: Sequence[Run]) -> Figure:
             )
     axes.grid(alpha=0.3)
     if several:
-        figure.legend(loc="outside lower left", fontsize=7)
+        figure.legend(loc="outside lower left", fontsize=8)
     return figure
 
 

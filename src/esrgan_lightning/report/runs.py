@@ -179,12 +179,12 @@ def rows(runs: Sequence[Run]) -> tuple[list[str], list[list[Cell]]]:
     return [*heads, *(["error"] if errors else [])], body
 
 
-def shown(cell: Cell) -> str:
-    """A cell's text: four digits after the point for small figures, one for large ones, – for none."""
+def shown(cell: Cell, head: str = "") -> str:
+    """A cell's text: four digits after the point, one for large figures and rates; – for none."""
     if cell is None:
         return "–"
     if isinstance(cell, float):
-        return f"{cell:.4f}" if abs(cell) < 100 else f"{cell:.1f}"
+        return f"{cell:.1f}" if abs(cell) >= 100 or head in ("seconds", "images/s") else f"{cell:.4f}"
     return str(cell)
 
 
@@ -196,7 +196,7 @@ def csv_table(runs: Sequence[Run]) -> str:
 def markdown_table(runs: Sequence[Run]) -> str:
     """A table of Markdown; texts of the runs are no markup in it, so that no reader fetches anything."""
     heads, body = rows(runs)
-    escaped = [[tables.markdown(shown(cell)) for cell in row] for row in body]
+    escaped = [[tables.markdown(shown(*each)) for each in zip(row, heads, strict=True)] for row in body]
     return tables.markdown_table([tables.markdown(head) for head in heads], escaped)
 
 
