@@ -52,6 +52,16 @@ def test_each_extra_is_told_where_one_installs():
     assert told == set(PROJECT["optional-dependencies"]) - {"dev", "docs"}
 
 
+def test_a_file_that_code_speaks_of_is_there():
+    """Breaks if a file is moved, and a comment or message still sends its reader to the old place."""
+    gone = []
+    for path in (*(ROOT / "src").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")):
+        for name in re.findall(r"\b[a-z_]+(?:/[a-z_]+)+\.(?:py|md|yaml)\b", path.read_text("utf-8")):
+            if not any((folder / name).is_file() for folder in (ROOT, ROOT / "src/esrgan_lightning")):
+                gone.append(f"{path.relative_to(ROOT)}: {name}")
+    assert gone == []
+
+
 def test_importing_the_package_loads_nothing_and_does_nothing(tmp_path):
     """Half a second of torch and three of Lightning come with the first use, not with the name."""
     program = (

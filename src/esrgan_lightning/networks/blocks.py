@@ -141,7 +141,7 @@ class DenseBlock(nn.Module):
         self.conv5 = conv3x3(num_features + 4 * growth_channels, num_features)
         self.act = nn.LeakyReLU(SLOPE, inplace=True)
         self.residual_scaling, self.memory_efficient = residual_scaling, memory_efficient
-        self.gpu_kernels = True  # stages/speed.py switches them off
+        self.gpu_kernels = True  # run/speed.py switches them off
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,num_features,h,w) → the same."""

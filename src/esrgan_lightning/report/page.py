@@ -14,7 +14,7 @@ from esrgan_lightning.report.runs import Run, labels, read_sample, rows, shown
 
 logger = logging.getLogger(__name__)
 
-# Of a run's pictures of crops, stages/callbacks.py.
+# Of a run's pictures of crops, run/callbacks.py.
 _LABELS = ("LR", "bicubic", "SR", "HR")
 _FIRST = [f"train/{name}" for name in ["loss", "loss_g", "loss_d", "pixel", "perceptual", "adversarial"]]
 

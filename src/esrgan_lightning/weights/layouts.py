@@ -49,7 +49,7 @@ def count_steps(state: Mapping[str, Tensor]) -> int:
 
 
 def _names_of_2018(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Today's name of each convolution → that of the authors' first release, a Sequential.
+    """BasicSR's name of each convolution → that of the authors' first release, a Sequential.
 
     After the body, at 1, each step takes three places (enlargement, convolution, activation), conv_hr and
     its activation two.
@@ -63,7 +63,7 @@ def _names_of_2018(state: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def to_canonical(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Today's names for a state dict of any layout.
+    """BasicSR's names for a state dict of any layout.
 
     Names that the layout does not have stay, for the comparison with the network to tell.
     """
@@ -186,7 +186,7 @@ def infer_spec(
     β is not in a file: it is 0.2, as everywhere.
 
     Args:
-        state: Today's keys.
+        state: BasicSR's keys.
         scale: What the scale is, where it cannot be told (x2 or x3) or is to be checked.
         source: The file, for the message.
 
