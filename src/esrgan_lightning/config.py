@@ -1,7 +1,7 @@
 """The command line's configuration, for notebooks and tests."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from esrgan_lightning.errors import InputError, nearest
 from esrgan_lightning.ops.files import with_home
@@ -23,11 +23,17 @@ _GENERATOR = (
     "metrics",
 )  # fmt: skip
 _DISCRIMINATOR = ("discriminator", "discriminator_optimizer", "discriminator_schedule")
-# Figures that are computed with before anyone looks at their type.
-_NUMBERS = (
-    "seed", "scale", "optimizer.lr", "discriminator_optimizer.lr", "data.batch_size", "data.patch_size",
-    "data.num_workers",
+# Values that are computed with before anyone looks at their type.
+_WHOLE = (
+    "seed", "scale", "data.batch_size", "data.patch_size", "data.num_workers", "schedule.warmup",
+    "discriminator_schedule.warmup", "stage.max_skipped",
 )  # fmt: skip
+_NUMBERS = (
+    "optimizer.lr", "optimizer.betas", "discriminator_optimizer.lr", "discriminator_optimizer.betas",
+    "data.weights", "degradation.sigma",
+)  # fmt: skip
+_SWITCHES = ("overwrite", "init_partial", "optimizer.fused", "discriminator_optimizer.fused")
+_SECTIONS = ("callbacks", "logger", "init_settings", "loss.weights")
 
 
 def expand_home(value: Any) -> Any:
@@ -160,9 +166,18 @@ def check_keys(cfg: DictConfig) -> None:
             raise InputError(f"{key}: there is no such key{nearest(key, sorted(known))}")
 
 
-def check_numbers(cfg: DictConfig) -> None:
-    """Raises InputError where a figure is a text, as YAML has it of ``1e-4x``, ``2,5`` or nothing."""
-    keys = [*_NUMBERS, *(f"loss.weights.{name}" for name in OmegaConf.select(cfg, "loss.weights") or ())]
-    for key in keys:
-        if isinstance(value := OmegaConf.select(cfg, key), str):
-            raise InputError(f"{key}={value} must be a number")
+def check_kinds(cfg: DictConfig) -> None:
+    """Raises InputError where a number, a switch or a section is something else, as the text ``1e-4x``."""
+
+    def check(keys: Iterable[str], kinds: type | tuple[type, ...], what: str) -> None:
+        for key in keys:
+            value = OmegaConf.select(cfg, key)
+            each = value if isinstance(value, ListConfig) else [] if value is None else [value]
+            if not all(isinstance(one, kinds) for one in each):
+                raise InputError(f"{key}={value} must be {what}")
+
+    check(_SECTIONS, DictConfig, "a section: set its keys, {KEY:VALUE}")
+    check(_WHOLE, int, "a whole number")
+    weights = (f"loss.weights.{name}" for name in OmegaConf.select(cfg, "loss.weights") or ())
+    check([*_NUMBERS, *weights], (int, float), "a number")
+    check(_SWITCHES, bool, "true or false")

@@ -84,6 +84,8 @@ def test_what_hydra_refuses_is_one_line_and_code_2(error, line, capsys, monkeypa
         ("trainer.max_update=3", " Did you mean trainer.max_updates?"),
         ("traner.max_updates=3", " Did you mean trainer?"),
         ("sed=3", " Did you mean seed?"),
+        ("loss/pixels=l1", " Did you mean loss/pixel?"),
+        ("loss.weights.pixle=1", " Did you mean loss.weights.pixel?"),
         # The right name at the wrong place.
         ("lr=1e-4", " Did you mean optimizer.lr?"),
         ("batch_size=4", " Did you mean data.batch_size?"),

@@ -77,6 +77,8 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except (OSError, ValueError) as error:  # Hydra makes the run's folder, and the log in it
+            if str(error).startswith("Config group override"):
+                raise InputError(f"a choice is a name, not a number: {' '.join(sys.argv[1:])}") from error
             cause = error if isinstance(error, OSError) else error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in _UNWRITABLE or cause.filename is None:
                 raise
@@ -112,13 +114,15 @@ def _nearest(error: Exception) -> str:
         return ""
     root = cause.parent_node._get_root()
     given = str(cause.full_key)
-    if given.startswith("loss.weights."):
-        term = given.removeprefix("loss.weights.")
+    term = given.removeprefix("loss.weights.")
+    if term != given and files("esrgan_lightning.conf").joinpath("loss", term).is_dir():
         return f" The term is off: choose it with loss/{term}=…, or add one of your own: docs/your_parts.md."
     names = [name for name in _keys(OmegaConf.to_container(root)) if not given.startswith(f"{name}.")]
     last = given.rpartition(".")[2]
     elsewhere = [name for name in names if name.rpartition(".")[2] == last]
     near = elsewhere[:3] or difflib.get_close_matches(given, names, n=1, cutoff=0.7)
+    if "/" in given:  # a choice, not a key
+        near = [name.replace(".", "/") for name in near]
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -32,6 +32,10 @@ class Failed(NamedTuple):
         return cls(lines[-1])
 
 
+# The figures of stage=material's validation: whether higher is better.
+_MATERIAL = {"accuracy": True, "accuracy_top5": True, "loss": False}
+
+
 class Metrics(dict[str, float]):
     """A job's metrics, and as a number the one that Optuna is to optimise."""
 
@@ -43,24 +47,25 @@ class Metrics(dict[str, float]):
         return self[f"val/{self.objective}"]
 
 
-def check_objective(cfg: DictConfig, sweeper: DictConfig) -> None:
+def check_objective(cfg: DictConfig, direction: object = None) -> None:
     """Says before a search trains for hours that it would not find what is looked for.
 
     Of Hydra's sweepers, only one that searches has a ``direction``.
     """
-    objective, direction = cfg.objective, sweeper.get("direction")
+    objective = cfg.objective
     if objective is None and direction is None:
         return
-    if "metrics" in cfg:
-        better = {name: _higher(name, each) for name, each in chosen_metrics(cfg.metrics).items()}
-    else:  # of stage=material
-        better = {"accuracy": True, "accuracy_top5": True, "loss": False}
-    if objective not in better:
-        raise InputError(f"objective={objective}: say what is optimised, one of {', '.join(better)}")
-    right = {True: "maximize", False: "minimize"}.get(better[objective])
+    metrics = chosen_metrics(cfg.metrics) if "metrics" in cfg else {}  # stage=material has its own
+    names = list(metrics or _MATERIAL)
+    if objective not in names:
+        raise InputError(f"objective={objective}: say what is optimised, one of {', '.join(names)}")
+    if direction is None:
+        return
+    higher = _higher(objective, metrics[objective]) if metrics else _MATERIAL[objective]
+    right = {True: "maximize", False: "minimize"}.get(higher)
     given = getattr(direction, "name", direction)
     if None not in (given, right) and given != right:
-        what = "higher" if better[objective] else "lower"
+        what = "higher" if higher else "lower"
         raise InputError(f"hydra.sweeper.direction={given}, but of {objective} {what} is better")
 
 

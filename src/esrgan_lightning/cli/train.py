@@ -17,8 +17,8 @@ from esrgan_lightning.cli.sweep import Failed, Metrics, check_objective
 from esrgan_lightning.config import (
     check_free,
     check_keys,
+    check_kinds,
     check_name,
-    check_numbers,
     chosen_metrics,
     config_of,
     expand_home,
@@ -35,7 +35,8 @@ def _check_early(cfg: DictConfig, run_dir: Path) -> None:
     """What a look at the configuration and the disk tells, before torch and Lightning are loaded."""
     check_name(cfg.name)
     check_keys(cfg)
-    check_numbers(cfg)
+    check_kinds(cfg)
+    check_objective(cfg)
     if cfg.stage.name != "material":
         chosen_metrics(cfg.metrics)
     init = None if OmegaConf.is_missing(cfg, "init") else cfg.init
@@ -81,7 +82,7 @@ def _task(cfg: DictConfig) -> dict[str, float] | Failed:
         if fresh:
             OmegaConf.save(OmegaConf.create(list(job.overrides.task)), run_dir / "overrides.yaml")
         try:
-            check_objective(cfg, job.sweeper)
+            check_objective(cfg, job.sweeper.get("direction"))
             # Script-launched processes would run the whole sweep again: they are spawned instead.
             metrics = train(cfg, run_dir, spawn=True)
             return Metrics(metrics, cfg.objective) if cfg.objective else metrics

@@ -218,7 +218,11 @@ def _module(
     if val_lr is not None:
         raise InputError(f"data.val_lr={val_lr} is the LR of data.val_dir: give that, too")
     train, val = _held_out(sets, val_count)
-    logger.info("data.val_dir is not given: %d of the training photos are held out", len(val))
+    logger.info(
+        "data.val_dir is not given: %d of %d photos are held out for validation",
+        len(val),
+        sum(map(len, sets)),
+    )
     return SRDataModule(train, val, **settings)
 
 

@@ -46,7 +46,7 @@ def build(node: Any, key: str, **extra: Any) -> Any:
             ) from error
         if isinstance(cause, TypeError):  # a key that there is not, or a value of another type
             raise InputError(f"{key}: {cause}") from error
-        raise
+        raise cause or error from None  # a bug in it: Hydra would tell it in one line, without the place
     except MissingMandatoryValue as error:
         raise InputError(f"{error.full_key or key} has no value: give it on the command line") from None
 
@@ -153,7 +153,7 @@ def build_stage(cfg: DictConfig, classes: Sequence[str] = ()) -> Stage:
         optimizers = cast(tuple[list[Optimizer], Any], stage.configure_optimizers())[0]
     except InputError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError) as error:  # the last of too short a list
         hint = "" if "unexpected keyword" not in str(error) else _OTHER_OPTIMIZER
         raise InputError(f"stage, optimizer or schedule: {error}{hint}") from error
     for each in optimizers:

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from esrgan_lightning.config import check_free, check_keys, check_name, check_numbers, expand_home
+from esrgan_lightning.config import check_free, check_keys, check_kinds, check_name, expand_home
 from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.ops.files import as_text
@@ -70,7 +70,7 @@ def train(
     follow_first_process()
     check_name(cfg.name)
     check_keys(cfg)
-    check_numbers(cfg)
+    check_kinds(cfg)
     run_dir = Path(run_dir or Path("runs") / str(cfg.name))
     if "discriminator_optimizer" in cfg:  # in the run's record each setting stands, followed or not
         own = discriminator_optimizer(cfg)
@@ -172,8 +172,6 @@ def _init(cfg: DictConfig, *, resumed: bool) -> str | None:
         return None
     if is_material(cfg):  # a run that goes on needs no download
         return None if cfg.init is None or resumed else str(cfg.init)
-    if not isinstance(cfg.init_partial, bool):
-        raise InputError(f"init_partial={cfg.init_partial} must be true or false")
     if OmegaConf.is_missing(cfg, "init"):
         if resumed:
             return None

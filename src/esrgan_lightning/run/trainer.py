@@ -90,7 +90,9 @@ def build_trainer(
             default_root_dir=run_dir,
             **{"enable_model_summary": False, **settings.others, **_profiler(settings, run_dir)},
         )
-    except MisconfigurationException as error:  # such as four devices where there is one
+    except (MisconfigurationException, TypeError) as error:  # such as four devices where there is one
+        if isinstance(error, TypeError) and "`devices`" not in str(error):
+            raise
         raise InputError(f"trainer: {error}") from error
     check_launch(trainer, spawn=spawn)
     speed_up(stage, settings)

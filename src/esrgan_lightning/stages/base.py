@@ -70,8 +70,9 @@ class Stage(pl.LightningModule):
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if accumulate < 1:
-            raise InputError(f"stage.accumulate={accumulate} must be at least 1")
+        for key, count in (("accumulate", accumulate), ("max_skipped", max_skipped)):
+            if count < 1:
+                raise InputError(f"stage.{key}={count} must be at least 1")
         if clip_norm is not None and clip_norm <= 0:
             raise InputError(f"stage.clip_norm={clip_norm} must be positive, or null for none")
         self.automatic_optimization = False
