@@ -10,6 +10,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
 from esrgan_lightning.errors import InputError, nearest
 from esrgan_lightning.ops.files import with_home
@@ -154,10 +155,14 @@ def check_free(run_dir: Path) -> None:
 
 
 def check_keys(cfg: DictConfig) -> None:
-    """Raises InputError where a key of a run's configuration would have no effect.
+    """Raises InputError where a key of a run's configuration would have no effect, or refers to none.
 
     A key that others refer to, as ``generator.num_features=${width}`` does to ``width``, has one.
     """
+    try:
+        OmegaConf.to_container(cfg, resolve=True)
+    except InterpolationKeyError as error:
+        raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     kind = ("network",) if cfg.stage.name == "material" else _GENERATOR
     known = [*_RUN, *kind, *(_DISCRIMINATOR if "discriminator" in cfg else ())]
     text = OmegaConf.to_yaml(cfg)

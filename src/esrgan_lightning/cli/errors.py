@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from io import TextIOWrapper
+from traceback import walk_tb
 from typing import Any
 
 from typer.core import TyperCommand
@@ -76,9 +77,10 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
         except BrokenPipeError:  # of head, or of a pager that was left
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
-        except (OSError, ValueError) as error:  # Hydra makes the run's folder, and the log in it
-            if str(error).startswith("Config group override"):
-                raise InputError(f"a choice is a name, not a number: {' '.join(sys.argv[1:])}") from error
+        except (OSError, TypeError, ValueError) as error:
+            if override := _refused(error):
+                raise InputError(f"{override}: {' '.join(str(error).split())}") from error
+            # Hydra makes the run's folder, and the log in it.
             cause = error if isinstance(error, OSError) else error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in _UNWRITABLE or cause.filename is None:
                 raise
@@ -95,6 +97,19 @@ def run_hydra(command: str, main: Callable[[], object]) -> None:
             ) from error
         except KeyboardInterrupt:  # whatever there is to say has been said
             sys.exit(130)
+
+
+def _refused(error: Exception) -> str | None:
+    """The override at which Hydra's own code broke, as at ``data=5``; None for other errors."""
+    from omegaconf.errors import InterpolationKeyError
+
+    if isinstance(error, InterpolationKeyError):
+        return str(error.full_key)
+    for frame, _ in walk_tb(error.__traceback__):
+        ours = not str(frame.f_globals.get("__name__")).startswith("hydra._internal.")
+        if not ours and (line := getattr(frame.f_locals.get("override"), "input_line", None)):
+            return str(line)
+    return None
 
 
 def _nearest(error: Exception) -> str:
