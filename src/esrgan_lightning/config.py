@@ -181,7 +181,9 @@ def check_kinds(cfg: DictConfig) -> None:
             if not all(isinstance(one, kinds) for one in each):
                 raise InputError(f"{key}={value} must be {what}")
 
-    check(_SECTIONS, DictConfig, "a section: set its keys, {KEY:VALUE}")
+    for key in _SECTIONS:
+        if not isinstance(value := OmegaConf.select(cfg, key, default={}), Mapping):
+            raise InputError(f"{key}={value} must be a section: set its keys, {{KEY:VALUE}}")
     check(_WHOLE, int, "a whole number")
     weights = (f"loss.weights.{name}" for name in OmegaConf.select(cfg, "loss.weights") or ())
     check([*_NUMBERS, *weights], (int, float), "a number")

@@ -118,9 +118,9 @@ REFUSED = {
     "a name where a list has a number": (["metrics.psnr_y.crop=2"], "metrics.psnr_y.crop=2: "),
     "a number where a choice is": (["generator=null"], "generator=null: Config group override must be"),
     "a reference to nothing": (["seed=${sede}"], "seed: Interpolation key 'sede' not found"),
-    "a mapping where a number is": (["++seed.a=1"], "seed={'a': 1} must be a number"),
-    "a number where a mapping is": (["callbacks=5"], "callbacks=5 must be a mapping"),
-    "nothing where a mapping is": (["loss.weights=null"], "loss.weights=None must be a mapping"),
+    "a mapping where a number is": (["++seed.a=1"], "seed={'a': 1} must be a whole number"),
+    "a number where a mapping is": (["callbacks=5"], "callbacks=5 must be a section"),
+    "nothing where a mapping is": (["loss.weights=null"], "loss.weights=None must be a section"),
     "devices that are none": (["trainer.devices=-2"], "trainer: `devices` selected with"),
 }  # fmt: skip
 
