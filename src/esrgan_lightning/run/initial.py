@@ -183,10 +183,8 @@ def announce_unfinished(model: Path) -> None:
     state = read_outcome(run_dir).get("state", "finished")
     if state != "finished":
         updates = read_contents(model).updates
-        announce(
-            f"init={model}: that run is {state}{'' if updates is None else f', after {updates:,} updates'}; "
-            "resume=last goes on with it"
-        )
+        after = "" if updates is None else f" after {updates:,} updates"
+        announce(f"init={model}: that run did not end, it is {state}{after}; resume=last goes on with it")
 
 
 class TrainedStart(Callback):
