@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.run.folder import locked, recorded
+from esrgan_lightning.run.folder import locked, recorded, write_outcome
 from esrgan_lightning.stages.faults import NonFiniteError
 
 HOLD = """
@@ -66,6 +66,17 @@ def test_finished(tmp_path):
         assert outcome(tmp_path) == {"state": "running"}
     assert outcome(tmp_path)["state"] == "finished"
     assert outcome(tmp_path)["seconds"] >= 0
+
+
+def test_a_resumed_run_counts_all_its_time(tmp_path):
+    """Also one that was killed in between; a run that starts over counts anew."""
+    write_outcome(tmp_path, "interrupted", seconds=100)
+    with recorded(tmp_path, resumed=True):
+        assert outcome(tmp_path)["seconds"] >= 100
+    assert outcome(tmp_path)["seconds"] >= 100
+    with recorded(tmp_path):
+        pass
+    assert outcome(tmp_path)["seconds"] < 100
 
 
 def diverge():

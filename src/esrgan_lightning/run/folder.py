@@ -111,13 +111,14 @@ def latest_checkpoint(run_dir: Path, pattern: str = "*.ckpt") -> str:
 
 
 @contextmanager
-def recorded(run_dir: Path) -> Iterator[None]:
-    """Around training: notes that it runs, and at its end how it ended and how long it took.
+def recorded(run_dir: Path, *, resumed: bool = False) -> Iterator[None]:
+    """Around training: notes that it runs, and at its end how it ended and how long it took in all.
 
     A process that is killed leaves ``running``.
     """
-    start = time.monotonic()
-    write_outcome(run_dir, "running")
+    before = read_outcome(run_dir).get("seconds") if resumed else None
+    start = time.monotonic() - (before if isinstance(before, (int, float)) else 0)
+    write_outcome(run_dir, "running", seconds=time.monotonic() - start if resumed else None)
     try:
         yield
     except (KeyboardInterrupt, SystemExit):

@@ -153,7 +153,7 @@ def train(
             run_dir.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(OmegaConf.create(plain(cfg)), run_dir / "config.yaml")
 
-        with folders.recorded(run_dir), as_user_errors(run_dir, state):
+        with folders.recorded(run_dir, resumed=saved is not None), as_user_errors(run_dir, state):
             trainer.fit(stage, datamodule=data, ckpt_path=saved.path if saved else None, weights_only=True)
             stop.pass_on(trainer)
     return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
