@@ -98,6 +98,7 @@ def test_a_metrics_file_stands_behind_its_name_or_below_weights(root, monkeypatc
         (["models=bicubic", "sets=tiny", "out=f.txt"], r"out=f\.txt: give a name ending in \.json"),
         (["models=bicubic", "sets=tiny", "processes=0"], "processes=0 must be"),
         (["models=bicubic", "sets=tiny", "out=new", "crop=4"], "crops of 4 pixels"),
+        (["models=bicubic", "sets=tiny", "crop=wide"], "crop=wide must be a number"),  # of no effect here
         (["models=bicubic", "sets=tiny", "tolerances.psnr_y=-1"], r"tolerances\.psnr_y=-1 must be"),
         (["models=runs/p/generator.safetensors", "sets=tiny", "device=toaster"], "device=toaster"),
     ],

@@ -63,7 +63,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     tile = None if cfg.tile is None else _count(cfg, "tile", 1)
     tiling = {"device": cfg.device, "tile": tile, "overlap": _count(cfg, "overlap", 0)}
     out, folder = _output(as_list(cfg, "out", "evaluation.json")[0])
-    gallery = evaluation.Gallery(_count(cfg, "crop", 1), _count(cfg, "crops", 1)) if folder else None
+    gallery = evaluation.Gallery(_count(cfg, "crop", 1), _count(cfg, "crops", 1))
     earlier = None if against is None else evaluation.read_results(against)
     if against is not None and against.resolve() == out.resolve():
         raise InputError(f"out={out} would replace what is compared with: give another out=")
@@ -83,12 +83,12 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         weights=weights,
         device=cfg.device,
         processes=processes,
-        gallery=gallery,
+        gallery=gallery if folder else None,
     )
     evaluation.print_table(results, metrics, scale=scale)
     evaluation.write_json(out, results)
     written = [out]
-    if gallery is not None:
+    if folder:
         for suffix, text in {
             ".csv": evaluation.csv_table(results, metrics),
             ".md": evaluation.markdown_table(results, metrics, scale=scale),
