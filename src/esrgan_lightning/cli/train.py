@@ -25,6 +25,7 @@ from esrgan_lightning.config import (
 )
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.formats import format_of
+from esrgan_lightning.run.settings import TrainerSettings
 from esrgan_lightning.weights.names import model_path
 
 # Of ``data``: what names files and folders on this machine.
@@ -36,6 +37,7 @@ def _check_early(cfg: DictConfig, run_dir: Path) -> None:
     check_name(cfg.name)
     check_keys(cfg)
     check_kinds(cfg)
+    TrainerSettings.parsed(**OmegaConf.to_container(cfg.trainer, resolve=True))  # type: ignore[arg-type]
     check_objective(cfg)
     if cfg.stage.name != "material":
         chosen_metrics(cfg.metrics)

@@ -1,10 +1,9 @@
-"""The keys of ``trainer``, and what ``auto`` means on this machine."""
+"""The keys of ``trainer``, and what ``auto`` means on this machine; torch is loaded when that is asked."""
 
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -74,8 +73,8 @@ class TrainerSettings:
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, **given: Any) -> "TrainerSettings":
-        """The settings; InputError for a wrong key or value, or a device or precision that is not there."""
+    def parsed(cls, **given: Any) -> "TrainerSettings":
+        """The settings, without a look at the machine; InputError for a wrong key or value."""
         others = {key: given.pop(key) for key in SAFE if key in given}
         names = [name for name in cls.__dataclass_fields__ if name != "others"]
         for key in sorted(set(given) - set(names)):
@@ -83,12 +82,19 @@ class TrainerSettings:
                 raise InputError(f"trainer.{key} is not for you to set: {_INSTEAD[key]}")
             raise InputError(f"trainer.{key}: there is no such key; there are {', '.join([*names, *SAFE])}")
         try:
-            settings = cls(**given, others=others)
+            return cls(**given, others=others)
         except ValidationError as error:
             wrong = error.errors()
             first = wrong[0]["loc"][0]
             said = " or ".join(each["msg"] for each in wrong if each["loc"][0] == first)
             raise InputError(f"trainer.{first}={wrong[0]['input']}: {said}") from error
+
+    @classmethod
+    def of(cls, **given: Any) -> "TrainerSettings":
+        """The settings; InputError for a wrong key or value, or a device or precision that is not there."""
+        import torch
+
+        settings = cls.parsed(**given)
         if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
             raise InputError(
                 f"trainer.accelerator={settings.accelerator}, but no CUDA device is visible: choose "
@@ -100,6 +106,8 @@ class TrainerSettings:
     @property
     def device_type(self) -> str:
         """``cuda``, ``cpu`` or ``mps``."""
+        import torch
+
         if self.accelerator == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         return "cuda" if self.accelerator == "gpu" else self.accelerator
@@ -117,6 +125,8 @@ class TrainerSettings:
 
 def channels_last_pays(device: str) -> bool:
     """Whether an update is faster in NHWC on ``cpu``, ``cuda`` or ``mps``: but for CPUs with AVX2 alone."""
+    import torch
+
     return device != "cpu" or torch.backends.cpu.get_cpu_capability() != "AVX2"
 
 
@@ -129,6 +139,8 @@ def resolve_precision(precision: str | int, accelerator: str) -> Precision:
         InputError: An unknown name, or fp16 on a CPU: Lightning does not train so, and the backward pass of
             PyTorch's fp16 convolutions takes hundreds of times fp32's time there.
     """
+    import torch
+
     if str(precision) == "auto":
         fast = {
             "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
@@ -146,6 +158,8 @@ def resolve_precision(precision: str | int, accelerator: str) -> Precision:
 
 def _cpu_multiplies_bf16() -> bool:
     """With AMX, and with AMD's AVX512_BF16; Intel's without AMX has not been measured."""
+    import torch
+
     supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
     has = getattr(torch.cpu, "get_capabilities", dict[str, Any])()
     amd = "AMD" in has.get("cpu_name", "") and has.get("avx512_bf16", False)
