@@ -1,5 +1,6 @@
 """The command line's configuration, for notebooks and tests."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
@@ -187,4 +188,7 @@ def check_kinds(cfg: DictConfig) -> None:
     check(_WHOLE, int, "a whole number")
     weights = (f"loss.weights.{name}" for name in OmegaConf.select(cfg, "loss.weights") or ())
     check([*_NUMBERS, *weights], (int, float), "a number")
+    for key in ("optimizer.lr", "discriminator_optimizer.lr"):
+        if (rate := OmegaConf.select(cfg, key)) is not None and not 0 <= rate < math.inf:
+            raise InputError(f"{key}={rate} must be a number of at least 0")
     check(_SWITCHES, bool, "true or false")

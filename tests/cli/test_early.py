@@ -53,6 +53,8 @@ def run(folder, command, *words):
         ("esrgan-train stage=psnr data=folder data.train_dir=none", "data.train_dir=none: there is no such"),
         ("esrgan-train stage=psnr data=folder data.train_dir=[~/none,b]", f"={Path.home()}/none: there is"),
         ("esrgan-train stage=psnr +nothing=1", "nothing: there is no such key"),
+        ("esrgan-train stage=psnr optimizer.lr=-1", "optimizer.lr=-1 must be a number of at least 0"),
+        ("esrgan-train stage=psnr optimizer.lr=nan", "optimizer.lr=nan must be a number of at least 0"),
         ("esrgan-train stage=psnr optimizer.lr=1e-4x", "optimizer.lr=1e-4x must be a number"),
         ("esrgan-train stage=psnr trainer.max_updates=ten", "trainer.max_updates=ten: Input should be"),
         ("esrgan-train stage=psnr objective=niqe", "objective=niqe: say what is optimised, one of psnr_y"),
