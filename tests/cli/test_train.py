@@ -109,7 +109,6 @@ REFUSED = {
     "negative weight": (["loss.weights.pixel=-1"], "weights.pixel=-1.0"),
     "adversarial without discriminator": (["loss.weights.adversarial=1"], "loss.weights.adversarial"),
     "updates that are no number": (["trainer.max_updates=many"], "trainer.max_updates=many"),
-    "negative rate": (["optimizer.lr=-1"], "Invalid learning rate: -1"),
     "unknown monitor": (["trainer.monitor=lpips"], "lpips is none of the metrics: psnr_y, ssim_y"),
     "unknown accelerator": (["trainer.accelerator=tpu"], "trainer.accelerator=tpu"),
     "batch that processes cannot share": (["data.batch_size=0"], "data.batch_size=0"),

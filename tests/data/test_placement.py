@@ -25,6 +25,14 @@ def test_a_sample_does_not_depend_on_the_others_of_its_batch():
     assert together == draws(numbers[::-1], weights=[1])[::-1]
 
 
+def test_samples_stay_what_they_are():
+    """Breaks if a new version draws other samples: a run that it resumes would train on others."""
+    photos = np.array([(400, 500), (600, 300)])
+    assert draws([0, 1, 4096, 10**9], 0, [photos, photos], weights=[1, 3]) == [
+        (1, 1, 511, 176, 7), (1, 0, 337, 371, 4), (0, 1, 174, 245, 4), (1, 0, 11, 397, 3),
+    ]  # fmt: skip
+
+
 def test_seeds_and_numbers_draw_apart():
     """Breaks if two seeds, or two numbers, draw alike."""
     sizes = [np.array([(400, 500), (600, 300)])]

@@ -112,13 +112,14 @@ class TestPaired:
 
     def test_a_partner_has_the_same_path(self, tmp_path):
         """By its stem HR a/0.png got LR b/0.png, and 0.jpg that of 0.png: wrong training, without a word."""
-        for name in ("a/0.png", "b/0.png", "c/0.jpg", "c/0.png"):
+        for name in ("a/0.png", "b/0.png", "c/0.jpg", "c/0.png", "d/0.jpg"):
             save(tmp_path / "hr" / name, 40, 40)
-            save(tmp_path / "lr" / name, 10, 10)
+            save(tmp_path / "lr" / name.replace("d/0.jpg", "d/0.png"), 10, 10)
         pairs = paired_photos(tmp_path / "hr", tmp_path / "lr", 4)
-        assert [pair.name for pair in pairs] == ["a/0.png", "b/0.png", "c/0.jpg", "c/0.png"]
-        assert [pair.lr.relative_to(tmp_path / "lr").as_posix() for pair in pairs] == [p.name for p in pairs]
-        (tmp_path / "lr/b").rename(tmp_path / "lr/d")
+        assert [pair.name for pair in pairs] == ["a/0.png", "b/0.png", "c/0.jpg", "c/0.png", "d/0.jpg"]
+        found = [pair.lr.relative_to(tmp_path / "lr").as_posix() for pair in pairs]
+        assert found == ["a/0.png", "b/0.png", "c/0.jpg", "c/0.png", "d/0.png"]
+        (tmp_path / "lr/b").rename(tmp_path / "lr/e")
         with pytest.raises(InputError, match=r"b/0\.png has no partner in .*as b/0\.\*, b/0x4\.\*"):
             paired_photos(tmp_path / "hr", tmp_path / "lr", 4)
 

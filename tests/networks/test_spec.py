@@ -41,6 +41,7 @@ def test_the_published_parameter_counts():
         nets = {
             16_697_987: RRDBNet(),
             4_467_779: RRDBNet(num_blocks=6),
+            1_545_238: SRResNet(),
             1_549_462: SRResNet(batch_norm=True),
             1_833_763 - 15 * 8 * 128: SFTNet(),
             14_502_281 - 2_880: VGGDiscriminator(),
@@ -48,6 +49,7 @@ def test_the_published_parameter_counts():
             4_376_897: UNetDiscriminator(),
         }
     assert [sum(p.numel() for p in net.parameters()) for net in nets.values()] == list(nets)
+    assert nets[4_376_897].skip_connections
 
 
 @pytest.mark.parametrize("net", NETWORKS)
