@@ -1,5 +1,6 @@
 """Packing: every photo once, damaged ones named, the same bytes after any interruption; and the cache."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -286,7 +287,15 @@ def test_processes_that_want_the_same_pack_make_it_once(folder, tmp_path):
     assert len(kept(tmp_path)) == 1
 
 
-def test_a_cache_that_cannot_be_made_is_named(folder, tmp_path):
+def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path, monkeypatch):
+    """Breaks if a cache below a file, or one in which no lock can lie, is a traceback or lacks the remedy."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"file.x cannot be written"):
+    with pytest.raises(InputError, match=r"file/x cannot be written: .*data.cache_dir=DIR"):
         packed([folder], tmp_path / "file/x")
+
+    def refuse(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("esrgan_lightning.data.packing.FileLock.acquire", refuse)
+    with pytest.raises(InputError, match=r"cache cannot be written: Permission denied; data.cache_dir=DIR"):
+        packed([folder], tmp_path / "cache")

@@ -314,11 +314,12 @@ def packed(
 
 
 @contextmanager
-def locked(folder: Path, name: str) -> Iterator[Path]:
+def locked(folder: Path, name: str, more: str = "; data.cache_dir=DIR chooses another") -> Iterator[Path]:
     """The folder, made where it is missing; other processes wait before a block of the same name."""
-    with writing(folder):
+    with writing(folder, more):
         folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{name}.lock"):
+        held = FileLock(folder / f"{name}.lock").acquire()
+    with held:
         yield folder
 
 

@@ -36,7 +36,7 @@ def install(
     Raises:
         InputError: The folder exists, or no offer delivers the images that the table tells of.
     """
-    with locked(root, ".esrgan-data"), bars() as report:
+    with locked(root, ".esrgan-data", more=""), bars() as report:
         if installed(root, source):
             return []
         if (present := folder_of(root, source)) is not None:
