@@ -172,6 +172,13 @@ def check_keys(cfg: DictConfig) -> None:
             raise InputError(f"{key}: there is no such key{nearest(key, sorted(known))}")
 
 
+def check_sections(cfg: DictConfig, *keys: str) -> None:
+    """Raises InputError where one of these keys is no mapping."""
+    for key in keys:
+        if not isinstance(value := OmegaConf.select(cfg, key, default={}), Mapping):
+            raise InputError(f"{key}={value} must be a section: set its keys, {{KEY:VALUE}}")
+
+
 def check_kinds(cfg: DictConfig) -> None:
     """Raises InputError where a number, a switch or a section is something else, as the text ``1e-4x``."""
 
@@ -182,9 +189,7 @@ def check_kinds(cfg: DictConfig) -> None:
             if not all(isinstance(one, kinds) for one in each):
                 raise InputError(f"{key}={value} must be {what}")
 
-    for key in _SECTIONS:
-        if not isinstance(value := OmegaConf.select(cfg, key, default={}), Mapping):
-            raise InputError(f"{key}={value} must be a section: set its keys, {{KEY:VALUE}}")
+    check_sections(cfg, *_SECTIONS)
     check(_WHOLE, int, "a whole number")
     weights = (f"loss.weights.{name}" for name in OmegaConf.select(cfg, "loss.weights") or ())
     check([*_NUMBERS, *weights], (int, float), "a number")

@@ -85,6 +85,8 @@ def test_a_metrics_file_stands_behind_its_name_or_below_weights(root, monkeypatc
         (["models=bicubic", "sets=tiny", "metrics=[psnr_y,vmaf]"], "vmaf; known are psnr_y"),
         (["models=bicubic", "sets=tiny", "metrics=[]"], "metrics has no value"),
         (["models=bicubic", "sets=tiny", "metrics=[{lpips:{crop:1}}]"], "lpips has no setting crop"),
+        (["models=bicubic", "sets=tiny", "weights=null"], "weights=None must be a section"),
+        (["models=bicubic", "sets=tiny", "tolerances=5"], "tolerances=5 must be a section"),
         (["models=bicubic", "sets=tiny", "+colour=red"], "colour: there is no such key"),
         (["models=bicubic", "sets=tiny", "+plane.z=pi"], r"plane\.z: there is no such key"),
         (["models=[]"], r"models has no value: models=\[psnr,gan\]"),

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError
 
 from esrgan_lightning.cli.errors import one_line_errors, run_hydra
-from esrgan_lightning.config import chosen_metrics, compose, expand_home
+from esrgan_lightning.config import check_sections, chosen_metrics, compose, expand_home
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops.files import as_text, write_text, write_whole, writing
 from esrgan_lightning.ops.formats import format_of
@@ -37,6 +37,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     cfg = expand_home(cfg)
     _check_keys(cfg)
+    check_sections(cfg, "weights", "tolerances")
     names = as_list(cfg, "models", "[psnr,gan]")
     root = Path(as_list(cfg, "root", "FOLDER_OF_SETS")[0])
     against = None if cfg.against is None else Path(str(cfg.against))
