@@ -80,11 +80,13 @@ def convert_file(
     if to == "safetensors":
         write_generator_file(out, state, spec, provenance)
         return notes
-    content: dict[str, Any] = {LINEAGE_KEY: {"spec": spec, "provenance": provenance}}
+    lineage = {LINEAGE_KEY: {"spec": spec, "provenance": provenance}}  # last: some readers take the first
+    content: dict[str, Any]
     if to == "basicsr":
-        content |= {"params": state}
+        content = {"params": state} | lineage
     elif to == "mmagic":
-        content |= {"meta": {}, "state_dict": {f"generator.{name}": each for name, each in state.items()}}
+        named = {f"generator.{name}": each for name, each in state.items()}
+        content = {"meta": {}, "state_dict": named} | lineage
     else:
         content = to_2018(state)
     with writing(out), whole_file(out) as partial:
