@@ -12,13 +12,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from esrgan_lightning.data import UpdateSampler
-from esrgan_lightning.data.loaders import in_shared_memory, signals_held, start_worker
+from esrgan_lightning.data.loaders import IGNORED, in_shared_memory, start_worker
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.distributed import signals_held
 
 
 def test_no_signal_ends_a_loader_process_that_starts():
     """It inherits the mask, and lives until it has its own handlers."""
-    with signals_held():
+    with signals_held(*IGNORED):
         child = subprocess.Popen(["sleep", "60"])
     try:
         for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 
 import pytest
 import torch
@@ -153,6 +154,16 @@ def test_a_process_that_ends_is_an_error(pairs):
     """One that the system kills must not leave the others waiting for ever."""
     with pytest.raises(InputError, match="processes=2 ended before"):
         evaluate({"m": dying}, {"s": pairs[:1]}, scale=2, processes=2)
+
+
+def enlarged_where_ctrl_c_is_held(lr):
+    assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return imresize(lr, 2)
+
+
+def test_ctrl_c_does_not_end_the_processes_while_they_start(pairs):
+    """Breaks if those that Ctrl-C reaches before they have set it aside end with the pool's own traceback."""
+    evaluate({"m": enlarged_where_ctrl_c_is_held}, {"s": pairs[:2]}, scale=2, processes=2)
 
 
 def test_rmse_of_a_set_is_the_root_of_the_mean_square(tmp_path):

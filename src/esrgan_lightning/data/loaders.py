@@ -5,7 +5,6 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -22,6 +21,7 @@ from torch.utils.data import (
 )
 
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.distributed import signals_held
 
 
 class UpdateSampler(Sampler[list[int]]):
@@ -84,28 +84,12 @@ class Timed:
             start = time.perf_counter()
 
 
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Around the start of loader processes: until :func:`start_worker` is reached, no signal ends them.
-
-    They inherit the mask; what has come in the meantime reaches this process afterwards.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in IGNORED])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class TimedLoader(Timed, DataLoader[T]):
     """torch's loader, timed."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """The batches."""
-        with signals_held():
+        with signals_held(*IGNORED):
             batches = super().__iter__()
         return self.timed(batches)
 

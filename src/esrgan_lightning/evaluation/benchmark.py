@@ -17,6 +17,7 @@ from esrgan_lightning.errors import InputError
 from esrgan_lightning.evaluation.gallery import Gallery, View, most_different_crop
 from esrgan_lightning.evaluation.sets import Pictures, TestPair
 from esrgan_lightning.metrics.measures import METRICS, check_metrics, check_size, load_networks
+from esrgan_lightning.ops.distributed import signals_held
 from esrgan_lightning.ops.progress import tracked
 
 #: LR → SR, (C,h,w) uint8 → (C,s·h,s·w), uint8 or floating in [0,1].
@@ -158,7 +159,9 @@ def _measured(bench: _Bench, tasks: Sequence[tuple[str, TestPair]], processes: i
     )
     try:
         with pool:
-            yield from pool.map(_measure, tasks)
+            with signals_held("SIGINT"):  # which starts them
+                outcomes = pool.map(_measure, tasks)
+            yield from outcomes
     except BrokenProcessPool as error:
         raise InputError(
             f"one of processes={processes} ended before its work was done, most likely for lack of memory: "

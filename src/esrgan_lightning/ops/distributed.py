@@ -4,7 +4,9 @@ Everything here is the identity where no process group is set up: a loss or laye
 second version for one process. All processes have to call in the same order, as with any collective.
 """
 
-from collections.abc import Iterable, Mapping
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -77,3 +79,19 @@ class _Sum(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return cast("Tensor", _Sum.apply(gradients[0]))
+
+
+@contextmanager
+def signals_held(*names: str) -> Iterator[None]:
+    """Around the start of processes: until they set these signals (``SIGINT``, …) aside, none ends them.
+
+    They inherit the mask; what has come in the meantime reaches this process afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in names])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
