@@ -125,3 +125,9 @@ def test_fewer_of_the_embedded_photos(tmp_path):
 def test_a_wrong_number_of_embedded_photos(count, tmp_path):
     with pytest.raises(InputError, match=rf"data.train_count={count} must be null or from 1 to 12"):
         builders.photos(train_count=count, cache_dir=tmp_path)
+
+
+def test_no_folder_is_told():
+    for nothing in (None, [], ""):
+        with pytest.raises(InputError, match="give data.train_dir=DIR"):
+            builders.folder(nothing)

@@ -196,6 +196,8 @@ def color_chart_file(folder: Path) -> Path:
 
 def folders_of(given: Folders) -> list[Path]:
     """One folder, or several."""
+    if not given:
+        raise InputError(f"a folder is {given!r}: give data.train_dir=DIR, or whichever the data ask for")
     return [Path(given)] if isinstance(given, str | Path) else [Path(each) for each in given]
 
 
