@@ -129,5 +129,5 @@ def test_a_wrong_number_of_embedded_photos(count, tmp_path):
 
 def test_no_folder_is_told():
     for nothing in (None, [], ""):
-        with pytest.raises(InputError, match="give data.train_dir=DIR"):
+        with pytest.raises(InputError, match=r"give data\.train_dir=DIR"):
             builders.folder(nothing)
