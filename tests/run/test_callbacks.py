@@ -1,6 +1,5 @@
 """What a run leaves beside its weights: checkpoints, sample pictures, the exported generator, a verdict."""
 
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -18,9 +17,9 @@ from esrgan_lightning.run.callbacks import (
     SampleGrid,
     Throughput,
     ValidateAtEnd,
-    cpu_seconds,
 )
 from esrgan_lightning.run.checkpoints import LastCheckpoint
+from esrgan_lightning.run.speed import OtherWork
 from esrgan_lightning.weights import load_generator, read_generator_file
 from esrgan_lightning.weights.state import state_hash
 
@@ -161,30 +160,19 @@ def test_throughput_counts_images_and_the_time_spent_waiting(monkeypatch):
 
 
 def test_other_work_on_the_cores_is_told_with_what_to_do(tmp_path, monkeypatch, caplog):
-    """Breaks if a run's own work counts as another's, or a run says nothing that is three times too slow."""
-    module = "esrgan_lightning.run.callbacks"
-    for own, says in ((1.3, "other work takes 0.7 of 2 cores"), (2.0, None)):
-        clock, worked = iter(range(0, 1000, 10)), iter(range(0, 1000, 10))
-        monkeypatch.setattr(f"{module}.time.monotonic", lambda clock=clock: next(clock))
-        monkeypatch.setattr(
-            f"{module}.cpu_seconds", lambda worked=worked, own=own: ((at := next(worked)) * 2.0, at * own)
-        )
-        monkeypatch.setattr(f"{module}.os.cpu_count", lambda: 2)
-        monkeypatch.setattr(f"{module}.torch.get_num_threads", lambda: 2)
+    """Breaks if a run that is three times too slow says nothing, or one that has its cores does."""
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr("esrgan_lightning.run.callbacks.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("esrgan_lightning.run.callbacks.os.cpu_count", lambda: 2)
+    monkeypatch.setattr("esrgan_lightning.run.callbacks.torch.get_num_threads", lambda: 2)
+    for others, says in ((0.7, ["other work takes 0.7 of 2 cores"]), (0.2, [])):
+        monkeypatch.setattr(OtherWork, "cores", lambda self, others=others: others)
         caplog.clear()
         with caplog.at_level("INFO"):
             fit(psnr_stage(), batches(4), callbacks=[Forecast(tmp_path, keep=3)])
         told = [each for each in caplog.messages if "other work" in each]
-        assert [says in each and "OMP_NUM_THREADS=1" in each for each in told] == [True] * bool(says)
-
-
-def test_what_the_machine_has_worked_holds_this_process(monkeypatch):
-    all_then, own_then = cpu_seconds()
-    end = time.process_time() + 0.2
-    while time.process_time() < end:
-        pass
-    all_now, own_now = cpu_seconds()
-    assert 0.15 < own_now - own_then < all_now - all_then + 0.1
+        assert [each.partition(", and")[0] for each in told] == says
+        assert all("OMP_NUM_THREADS=1 before" in each for each in told)
 
 
 def test_a_run_says_what_it_takes_and_how_long(tmp_path, monkeypatch, caplog):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import LambdaCallback
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from esrgan_lightning.evaluation import (
 from esrgan_lightning.metrics.measures import convention
 from esrgan_lightning.ops import imresize, write_image
 from esrgan_lightning.ops.picture import comparison, pixels_as_squares
+from esrgan_lightning.run.speed import OtherWork
 from esrgan_lightning.training import quiet, train
 from esrgan_lightning.weights import describe_file, interpolate_files
 
@@ -52,7 +54,20 @@ CROP, ENLARGED = 96, 2  # the crops' side, and how many times it is drawn
 
 
 def updates_within(seconds: float, overrides: Sequence[str], folder: Path) -> int:
-    """How many updates this machine makes in that time, from some timed ones, fewer after 20 seconds."""
+    """How many updates this machine makes in that time, from some timed ones, fewer after 20 seconds.
+
+    Where other work takes cores, the training has as many threads as there is room for.
+    """
+    others, threads = OtherWork(), torch.get_num_threads()
+    duration = _timed(overrides, folder)
+    if (room := others.room_for(threads)) < threads:
+        torch.set_num_threads(room)
+        duration = _timed(overrides, folder)
+    return max(20, int(seconds / duration))
+
+
+def _timed(overrides: Sequence[str], folder: Path) -> float:
+    """Seconds of an update; the lower quartile: what the machine does when nothing else keeps it busy."""
     ends: list[float] = []
 
     def note(trainer: pl.Trainer, *_: Any) -> None:
@@ -64,8 +79,7 @@ def updates_within(seconds: float, overrides: Sequence[str], folder: Path) -> in
     train(cfg, folder, callbacks=[LambdaCallback(on_train_batch_end=note)])
     shutil.rmtree(folder)
     durations = [after - before for before, after in itertools.pairwise(ends[WARM_UP:])]
-    # The lower quartile: what the machine does when nothing else keeps it busy.
-    return max(20, int(seconds / statistics.quantiles(durations, n=4)[0]))
+    return statistics.quantiles(durations, n=4)[0]
 
 
 def run_demo(run_dir: Path, *, minutes: float, sets_root: Path | None) -> dict[str, Any]:

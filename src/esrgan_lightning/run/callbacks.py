@@ -6,11 +6,9 @@ import math
 import os
 import shutil
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -23,6 +21,7 @@ from esrgan_lightning.ops import imresize, to_uint8, write_image
 from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.ops.picture import comparison
 from esrgan_lightning.run.progress import announce, duration
+from esrgan_lightning.run.speed import OtherWork
 from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.stages.faults import Fault
 from esrgan_lightning.weights.state import state_hash
@@ -81,7 +80,7 @@ class Forecast(Callback):
     def __init__(self, run_dir: Path, *, keep: int, smaller: str = "") -> None:
         self.run_dir, self.keep, self.smaller = run_dir, keep, smaller
         self._batches, self._start = 0, (0.0, 0)  # of the clock, and updates until then
-        self._worked = (0.0, 0.0)  # of cpu_seconds, at the same time
+        self._others = OtherWork()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Parameters, the memory that they take, and the checkpoints."""
@@ -108,17 +107,20 @@ class Forecast(Callback):
         self._batches += 1
         cuda = pl_module.device.type == "cuda"
         if self._batches <= (_WARM_UP if cuda else 1):
-            self._start, self._worked = (time.monotonic(), trainer.global_step), cpu_seconds()
+            self._start, self._others = (time.monotonic(), trainer.global_step), OtherWork()
             return
         seconds, done = time.monotonic() - self._start[0], trainer.global_step - self._start[1]
         if not trainer.is_global_zero or seconds < _TIMED or done < 1:
             return
         self._start = (math.inf, 0)
         if not cuda and trainer.world_size == 1:
-            (all_then, own_then), (all_now, own_now) = self._worked, cpu_seconds()
-            others = (all_now - all_then - (own_now - own_then)) / seconds
-            if advice := thread_advice(others, cores=os.cpu_count() or 1, threads=torch.get_num_threads()):
-                announce(advice)
+            threads, others = torch.get_num_threads(), self._others.cores()
+            if (fewer := self._others.room_for(threads)) < threads:
+                announce(
+                    f"other work takes {others:.1f} of {os.cpu_count()} cores, and the {threads} threads of "
+                    f"an update wait for one another: with OMP_NUM_THREADS={fewer} before the command it may "
+                    "be several times as fast"
+                )
         to_go = trainer.max_steps - trainer.global_step
         if (left := seconds / done * to_go) < _WORTH_TELLING:
             return
@@ -128,34 +130,6 @@ class Forecast(Callback):
             f"{to_go:,} updates to go at {seconds / done:.2g} s each: {duration(left)} without validations "
             f"on {pl_module.device}{memory}{smaller}"
         )
-
-
-def cpu_seconds() -> tuple[float, float]:
-    """What the machine's cores have worked so far, and what of it this process and its loaders have."""
-    kinds = ("user", "nice", "system", "irq", "softirq", "steal")
-    times, me, own = psutil.cpu_times(), psutil.Process(), 0.0
-    for each in (me, *me.children(recursive=True)):
-        with suppress(psutil.Error):  # it may end meanwhile
-            spent = each.cpu_times()
-            own += spent.user + spent.system
-    return sum(getattr(times, kind, 0.0) for kind in kinds), own
-
-
-def thread_advice(others: float, *, cores: int, threads: int) -> str | None:
-    """What to do where other work takes so many cores; None where an update's threads have room beside it.
-
-    Threads wait for one another at the end of each operation: one that has no core holds all of them up.
-
-    >>> thread_advice(0.1, cores=2, threads=2), thread_advice(3.0, cores=8, threads=4)
-    (None, None)
-    """
-    free = max(1, int(cores - others))
-    if others < 0.5 or threads <= free:
-        return None
-    return (
-        f"other work takes {others:.1f} of {cores} cores, and the {threads} threads of an update wait for "
-        f"one another: with OMP_NUM_THREADS={free} before the command it may be several times as fast"
-    )
 
 
 def _size(size: float) -> str:
