@@ -98,7 +98,9 @@ def test_the_wheel_holds_what_it_should(wheel):
     conf = {
         f"esrgan_lightning/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")
     }
-    code = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
+    code = {
+        str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py*") if path.suffix != ".pyc"
+    }
     data = {
         "esrgan_lightning/conf/__init__.py",
         "esrgan_lightning/py.typed",

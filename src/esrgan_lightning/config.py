@@ -24,6 +24,7 @@ _GENERATOR = (
     "preset", "scale", "init_partial", "init_settings", "generator", "loss", "degradation", "conditions",
     "metrics",
 )  # fmt: skip
+_MATERIALS = ("esrgan_lightning.data.materials", "esrgan_lightning.data.minc")
 _DISCRIMINATOR = ("discriminator", "discriminator_optimizer", "discriminator_schedule")
 # Values that are computed with before anyone looks at their type.
 _WHOLE = (
@@ -158,13 +159,19 @@ def check_free(run_dir: Path) -> None:
 def check_keys(cfg: DictConfig) -> None:
     """Raises InputError where a key of a run's configuration would have no effect, or refers to none.
 
-    A key that others refer to, as ``generator.num_features=${width}`` does to ``width``, has one.
+    A key that others refer to, as ``generator.num_features=${width}`` does to ``width``, has one. So are data
+    of another stage refused, whose keys refer to what this one lacks.
     """
+    material, data = cfg.stage.name == "material", str(cfg.data.get("_target_"))
+    if material and data not in _MATERIALS and data.startswith("esrgan_lightning.data."):
+        raise InputError("stage=material learns from images by class: give data=materials or data=minc")
+    if not material and data in _MATERIALS:
+        raise InputError("data=materials and data=minc are for stage=material: give photos, as data=folder")
     try:
         OmegaConf.to_container(cfg, resolve=True)
     except InterpolationKeyError as error:
         raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-    kind = ("network",) if cfg.stage.name == "material" else _GENERATOR
+    kind = ("network",) if material else _GENERATOR
     known = [*_RUN, *kind, *(_DISCRIMINATOR if "discriminator" in cfg else ())]
     text = OmegaConf.to_yaml(cfg)
     for key in map(str, cfg):

@@ -154,7 +154,7 @@ def test_jobs_of_which_one_fails_and_one_diverges_end_in_a_report_of_all(call, t
     table = list(csv.DictReader(io.StringIO(csv_table(runs))))
     rates = ["0.0001", "-1", "0.0002", "1e+38"]
     assert [row["what differs"] for row in table] == [f"optimizer.lr={rate}" for rate in rates]
-    assert "learning rate" in table[1]["error"]
+    assert "optimizer.lr=-1 must be" in table[1]["error"]
     assert "not finite" in table[3]["error"]
     assert all(float(table[done]["psnr_y"]) > 0 for done in (0, 2))
     page = report_page(runs, title="four")

@@ -26,7 +26,6 @@ _OTHER_OPTIMIZER = (
     "; optimizer=adam, adamw or sgd chooses a class with its settings, and optimizer=custom "
     "optimizer._target_=… +optimizer.KEY=… one of your own"
 )
-_MATERIALS = ("esrgan_lightning.data.materials", "esrgan_lightning.data.minc")
 
 
 def build(node: Any, key: str, **extra: Any) -> Any:
@@ -55,15 +54,11 @@ def build_data(cfg: DictConfig) -> pl.LightningDataModule:
     """The data that ``cfg.data`` names: ours, or any LightningDataModule.
 
     Raises:
-        InputError: they are for another stage, no LightningDataModule, wrong in themselves, or too small
+        InputError: they are no LightningDataModule, wrong in themselves, or too small
             for a metric of the validation.
     """
     target = str(cfg.data.get("_target_"))
     ours = target.startswith("esrgan_lightning.data.")
-    if ours and is_material(cfg) and target not in _MATERIALS:
-        raise InputError("stage=material learns from images by class: give data=materials or data=minc")
-    if not is_material(cfg) and target in _MATERIALS:
-        raise InputError("data=materials and data=minc are for stage=material: give photos, as data=folder")
     channels = None if is_material(cfg) else _channels(cfg)
     told = channels and ours and "channels" not in cfg.data
     data: pl.LightningDataModule = build(cfg.data, "data", **({"channels": channels} if told else {}))
