@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from esrgan_lightning.ops import imresize, read_image, to_uint8
+from esrgan_lightning.ops.cores import OtherWork
 from esrgan_lightning.ops.picture import GAP
 from esrgan_lightning.run.callbacks import (
     Export,
@@ -19,7 +20,6 @@ from esrgan_lightning.run.callbacks import (
     ValidateAtEnd,
 )
 from esrgan_lightning.run.checkpoints import LastCheckpoint
-from esrgan_lightning.run.speed import OtherWork
 from esrgan_lightning.weights import load_generator, read_generator_file
 from esrgan_lightning.weights.state import state_hash
 

@@ -1,7 +1,6 @@
 """What makes an update faster leaves its values and the names of the weights alone."""
 
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from torch import nn
 
 from esrgan_lightning.losses import PerceptualLoss, WeightedLoss
 from esrgan_lightning.networks.backbones import EfficientNetLite0Features, VGGFeatures
-from esrgan_lightning.run import speed
 from esrgan_lightning.run.speed import speed_up
 
 OFF = {"channels_last": False, "cast_features": False, "precision": "32"}
@@ -90,22 +88,3 @@ def test_compiled_networks_take_the_same_steps_under_the_same_names(monkeypatch)
     assert compiled == ["RRDBNet", "VGGFeatures", "VGGDiscriminator"]
     assert list(stages[1].state_dict()) == keys
     torch.testing.assert_close(stages[1].state_dict(), stages[0].state_dict(), rtol=1e-7, atol=1e-9)
-
-
-def test_room_on_the_cores_is_what_other_work_leaves(monkeypatch):
-    """Breaks if the run's own threads or loaders count as other work, or idle cores as busy ones."""
-    clock = iter([0.0, 10.0, 10.0, 10.0])
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(speed.os, "cpu_count", lambda: 8)
-    spent = {"all": iter([100.0, 150.0, 150.0, 150.0]), "me": iter([5.0, 20.0, 20.0, 20.0])}
-    loader = SimpleNamespace(cpu_times=lambda: SimpleNamespace(user=1.0, system=1.0))
-    gone = SimpleNamespace(cpu_times=lambda: (_ for _ in ()).throw(speed.psutil.NoSuchProcess(1)))
-    me = SimpleNamespace(
-        cpu_times=lambda: SimpleNamespace(user=next(spent["me"]), system=0.0),
-        children=lambda recursive: [loader, gone],
-    )
-    monkeypatch.setattr(speed.psutil, "cpu_times", lambda: SimpleNamespace(user=next(spent["all"]), idle=9e9))
-    monkeypatch.setattr(speed.psutil, "Process", lambda: me)
-    others = speed.OtherWork()
-    assert others.cores() == 3.5  # 50 seconds of work in 10, of which 15 were its own
-    assert (others.room_for(8), others.room_for(4)) == (4, 4)

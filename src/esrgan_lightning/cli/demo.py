@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import LambdaCallback
 from rich.console import Console
 
@@ -27,10 +26,11 @@ from esrgan_lightning.evaluation import (
     print_table,
     write_json,
 )
+from esrgan_lightning.inference.threads import make_room
 from esrgan_lightning.metrics.measures import convention
 from esrgan_lightning.ops import imresize, write_image
+from esrgan_lightning.ops.cores import OtherWork
 from esrgan_lightning.ops.picture import comparison, pixels_as_squares
-from esrgan_lightning.run.speed import OtherWork
 from esrgan_lightning.training import quiet, train
 from esrgan_lightning.weights import describe_file, interpolate_files
 
@@ -58,10 +58,8 @@ def updates_within(seconds: float, overrides: Sequence[str], folder: Path) -> in
 
     Where other work takes cores, the training has as many threads as there is room for.
     """
-    others, threads = OtherWork(), torch.get_num_threads()
-    duration = _timed(overrides, folder)
-    if (room := others.room_for(threads)) < threads:
-        torch.set_num_threads(room)
+    others, duration = OtherWork(), _timed(overrides, folder)
+    if make_room(others):
         duration = _timed(overrides, folder)
     return max(20, int(seconds / duration))
 

@@ -9,6 +9,7 @@ import typer
 
 from esrgan_lightning.cli.models import MODEL_HELP, Device, complete_model, existing_model
 from esrgan_lightning.errors import InputError
+from esrgan_lightning.ops.cores import OtherWork
 
 if TYPE_CHECKING:
     from esrgan_lightning.inference.plan import Tile
@@ -81,6 +82,7 @@ def upscale(
     ] = None,
 ) -> None:
     """Enlarge images. What is there already is skipped, so that a stopped run goes on where it stopped."""
+    others = OtherWork()  # while torch is loaded
     piped = Path("-") in inputs
     if piped and (len(inputs) > 1 or output not in (None, Path("-"))):
         raise InputError("- reads one image from stdin and writes one to stdout: give it alone, without -o")
@@ -98,7 +100,9 @@ def upscale(
     # What is wrong so far is told at once: torch takes seconds.
     from esrgan_lightning.cli.upscaling import Job, map_reader, upscale_files, upscale_stdin
     from esrgan_lightning.inference import Upscaler
+    from esrgan_lightning.inference.threads import make_room
 
+    make_room(others)
     job = Job(extension, quality=quality, overwrite=overwrite, manifest=manifest)
     job.check(piped)
     settings: dict[str, Any] = {

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from esrgan_lightning.errors import InputError
 from esrgan_lightning.ops import imresize, to_uint8, write_image
+from esrgan_lightning.ops.cores import OtherWork
 from esrgan_lightning.ops.files import write_whole
 from esrgan_lightning.ops.picture import comparison
 from esrgan_lightning.run.progress import announce, duration
-from esrgan_lightning.run.speed import OtherWork
 from esrgan_lightning.stages.base import Stage
 from esrgan_lightning.stages.faults import Fault
 from esrgan_lightning.weights.state import state_hash
