@@ -134,6 +134,13 @@ def chosen_metrics(given: Any) -> dict[str, dict[str, Any]]:
     return chosen
 
 
+def check_config(cfg: DictConfig) -> None:
+    """What the configuration of a run tells by itself: name, keys and kinds of values."""
+    check_name(cfg.name)
+    check_keys(cfg)
+    check_kinds(cfg)
+
+
 def check_name(name: object) -> None:
     """Refuses a run's name that could not be given back on the command line as it is.
 

@@ -2,6 +2,9 @@
 
 from types import SimpleNamespace
 
+import pytest
+import torch
+
 from esrgan_lightning.ops import cores
 
 
@@ -22,3 +25,19 @@ def test_room_on_the_cores_is_what_other_work_leaves(monkeypatch):
     others = cores.OtherWork()
     assert others.cores() == 3.5  # 50 seconds of work in 10, of which 15 were its own
     assert (others.room_for(8), others.room_for(4)) == (4, 4)
+
+
+@pytest.mark.parametrize(("others", "given", "left"), [(2.2, None, 1), (0.3, None, 4), (2.2, "4", 4)])
+def test_other_work_is_left_its_cores_unless_the_user_says_how_many(monkeypatch, others, given, left):
+    monkeypatch.setattr("esrgan_lightning.ops.cores.os.cpu_count", lambda: 4)
+    monkeypatch.setattr(cores.OtherWork, "cores", lambda self: others)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        assert cores.limit_threads(cores.OtherWork()) == (left < 4)
+        assert torch.get_num_threads() == left
+    finally:
+        torch.set_num_threads(before)

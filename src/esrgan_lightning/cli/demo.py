@@ -26,10 +26,9 @@ from esrgan_lightning.evaluation import (
     print_table,
     write_json,
 )
-from esrgan_lightning.inference.threads import make_room
 from esrgan_lightning.metrics.measures import convention
 from esrgan_lightning.ops import imresize, write_image
-from esrgan_lightning.ops.cores import OtherWork
+from esrgan_lightning.ops.cores import OtherWork, limit_threads
 from esrgan_lightning.ops.picture import comparison, pixels_as_squares
 from esrgan_lightning.training import quiet, train
 from esrgan_lightning.weights import describe_file, interpolate_files
@@ -59,7 +58,7 @@ def updates_within(seconds: float, overrides: Sequence[str], folder: Path) -> in
     Where other work takes cores, the training has as many threads as there is room for.
     """
     others, duration = OtherWork(), _timed(overrides, folder)
-    if make_room(others):
+    if limit_threads(others):
         duration = _timed(overrides, folder)
     return max(20, int(seconds / duration))
 

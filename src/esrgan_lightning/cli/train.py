@@ -15,10 +15,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from esrgan_lightning.cli.errors import complain, one_line_errors, run_hydra
 from esrgan_lightning.cli.sweep import Failed, Metrics, check_objective
 from esrgan_lightning.config import (
+    check_config,
     check_free,
-    check_keys,
-    check_kinds,
-    check_name,
     chosen_metrics,
     config_of,
     expand_home,
@@ -34,9 +32,7 @@ _PLACES = ("root", "files", "train_dir", "train_hr", "train_lr", "val_dir", "val
 
 def _check_early(cfg: DictConfig, run_dir: Path) -> None:
     """What a look at the configuration and the disk tells, before torch and Lightning are loaded."""
-    check_name(cfg.name)
-    check_keys(cfg)
-    check_kinds(cfg)
+    check_config(cfg)
     TrainerSettings.parsed(**OmegaConf.to_container(cfg.trainer, resolve=True))  # type: ignore[arg-type]
     check_objective(cfg)
     if cfg.stage.name != "material":

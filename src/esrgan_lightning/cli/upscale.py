@@ -9,7 +9,7 @@ import typer
 
 from esrgan_lightning.cli.models import MODEL_HELP, Device, complete_model, existing_model
 from esrgan_lightning.errors import InputError
-from esrgan_lightning.ops.cores import OtherWork
+from esrgan_lightning.ops.cores import OtherWork, limit_threads
 
 if TYPE_CHECKING:
     from esrgan_lightning.inference.plan import Tile
@@ -100,9 +100,8 @@ def upscale(
     # What is wrong so far is told at once: torch takes seconds.
     from esrgan_lightning.cli.upscaling import Job, map_reader, upscale_files, upscale_stdin
     from esrgan_lightning.inference import Upscaler
-    from esrgan_lightning.inference.threads import make_room
 
-    make_room(others)
+    limit_threads(others)
     job = Job(extension, quality=quality, overwrite=overwrite, manifest=manifest)
     job.check(piped)
     settings: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The cores that other processes leave to this one; without torch."""
+"""The cores that other processes leave to this one; torch is loaded where threads are limited."""
 
 import os
 import time
@@ -36,3 +36,16 @@ class OtherWork:
                 spent = each.cpu_times()
                 own += spent.user + spent.system
         return time.perf_counter(), sum(getattr(times, kind, 0.0) for kind in kinds), own
+
+
+def limit_threads(others: OtherWork) -> bool:
+    """Lets torch have as many threads as other work leaves cores for; what ``OMP_NUM_THREADS`` says stays.
+
+    Whether they are fewer now.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    room = threads if "OMP_NUM_THREADS" in os.environ else others.room_for(threads)
+    torch.set_num_threads(room)
+    return room < threads

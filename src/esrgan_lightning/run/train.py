@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from esrgan_lightning.config import check_free, check_keys, check_kinds, check_name, expand_home
+from esrgan_lightning.config import check_config, check_free, expand_home
 from esrgan_lightning.data import MaterialDataModule
 from esrgan_lightning.errors import InputError, needs_extra
 from esrgan_lightning.ops.files import as_text
@@ -68,9 +68,7 @@ def train(
     """
     cfg = expand_home(cfg)
     follow_first_process()
-    check_name(cfg.name)
-    check_keys(cfg)
-    check_kinds(cfg)
+    check_config(cfg)
     run_dir = Path(run_dir or Path("runs") / str(cfg.name))
     if "discriminator_optimizer" in cfg:  # in the run's record each setting stands, followed or not
         own = discriminator_optimizer(cfg)

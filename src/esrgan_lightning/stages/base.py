@@ -3,6 +3,7 @@
 A stage's algorithm is its ``update``: losses of one batch, and a call of :meth:`Stage.descend` for each.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ Logged = dict[str, Tensor]  # scalars of an update, by name
 _SHOWN = ("loss", "loss_g", "loss_d")  # beside the progress bar, too
 
 
-class Stage(pl.LightningModule):
+class Stage(pl.LightningModule, ABC):
     """Trains with manual optimisation; an update is counted once, however many optimisers it steps.
 
     Lightning would count two of them for each batch of a GAN. So ``max_steps``, schedules, checkpoint names
@@ -98,9 +99,9 @@ class Stage(pl.LightningModule):
         self._broken: str | None = None  # the first parameter whose gradient was not finite
         self._pending_update: int | None = None  # its number when it is done, and not known to be sound
 
+    @abstractmethod
     def update(self, batch: Batch) -> Logged:
         """The stage's algorithm: losses of one batch, :meth:`descend` for each; what is logged by name."""
-        raise NotImplementedError
 
     def graph_obstacle(self) -> str | None:
         """Why an update of this stage cannot be recorded as a CUDA graph, in words; None where it can."""
@@ -238,9 +239,9 @@ class Stage(pl.LightningModule):
                 self.log(name, values[f"val/{name}"], prog_bar=True, logger=False, sync_dist=True)
         metrics.reset()
 
+    @abstractmethod
     def export(self, folder: Path, provenance: Mapping[str, Any]) -> None:
         """Writes the file of weights that a user gets, whole or not at all; one that is there is replaced."""
-        raise NotImplementedError
 
     def lineage(self) -> dict[str, Any]:
         """What a checkpoint records beside its tensors: plain values, readable with ``weights_only=True``."""
